@@ -1,0 +1,1 @@
+"""Models in: one package per format, and a zoo of well-known networks."""

@@ -1,0 +1,93 @@
+"""Lifetimes of storages under an order, and the bytes live at each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.graph import StorageKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from planner.graph import Graph
+    from planner.plan import InPlace
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Half-open lifetimes in steps, per storage.
+
+    Attributes
+    ----------
+    start, end : int64 array of shape [storages]
+        Equal (empty) for constants and for storages no operator uses.
+    """
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+def storage_lifetimes(
+    graph: Graph,
+    order: Sequence[int],
+    *,
+    inputs_resident: bool = True,
+    outputs_resident: bool = True,
+) -> Lifetimes:
+    """Lifetimes of all storages, without spills.
+
+    Parameters
+    ----------
+    order : sequence of int
+        Operator indices, topological.
+    inputs_resident : bool
+        Graph inputs live from step 0; else from their first use (fetched from a farther memory).
+    outputs_resident : bool
+        Graph outputs live to the end; else to their last use (stored to a farther memory).
+    """
+    steps = len(order)
+    position = np.empty(steps, dtype=np.int64)
+    position[np.asarray(order, dtype=np.int64)] = np.arange(steps)
+    users = graph.storage_users
+    start = np.zeros(len(graph.storages), dtype=np.int64)
+    end = np.zeros(len(graph.storages), dtype=np.int64)
+    for index, storage in enumerate(graph.storages):
+        row = users.row(index)
+        if len(row) == 0:
+            continue
+        at = position[row]
+        start[index], end[index] = at.min(), at.max() + 1
+        if storage.kind is StorageKind.INPUT and inputs_resident:
+            start[index] = 0
+        if storage.is_output and outputs_resident:
+            end[index] = steps
+    return Lifetimes(start, end)
+
+
+def live_bytes(
+    graph: Graph,
+    order: Sequence[int],
+    lifetimes: Lifetimes,
+    in_place: Iterable[InPlace] = (),
+) -> NDArray[np.int64]:
+    """Bytes live while each step runs, less what is written in place.
+
+    Returns
+    -------
+    int64 array of shape [steps]
+    """
+    steps = len(order)
+    sizes = np.array([s.size_bytes for s in graph.storages], dtype=np.int64)
+    delta = np.zeros(steps + 1, dtype=np.int64)
+    np.add.at(delta, lifetimes.start, sizes)
+    np.add.at(delta, lifetimes.end, -sizes)
+    live = np.cumsum(delta[:steps])
+    position = {operator: step for step, operator in enumerate(order)}
+    for pair in in_place:
+        live[position[pair.operator]] -= sizes[pair.output]
+    return live

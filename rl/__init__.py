@@ -1,0 +1,1 @@
+"""The mallocGame and its learned agent: memory allocation played as a game."""

@@ -1,0 +1,20 @@
+// The extension module solvers._native: the cancel flag here, each kernel in its own file.
+#include "bindings.hpp"
+
+#include "control.hpp"
+
+namespace nb = nanobind;
+
+NB_MODULE(_native, m) {
+  m.doc() = "C++ kernels of the planner: arrays in, arrays out, GIL released.";
+
+  nb::class_<planner::CancelFlag>(m, "CancelFlag",
+                                  "Asks running kernels to stop and hand back the best they have.")
+      .def(nb::init<>())
+      .def("set", &planner::CancelFlag::set, "Ask for a stop. Safe from any thread.")
+      .def("clear", &planner::CancelFlag::clear, "Withdraw the request.")
+      .def("is_set", &planner::CancelFlag::is_set, "Whether a stop was asked for.");
+
+  planner::bind_order(m);
+  planner::bind_offsets(m);
+}

@@ -1,0 +1,11 @@
+// What bindings.cpp assembles: one function per kernel file.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace planner {
+
+void bind_order(nanobind::module_& m);
+void bind_offsets(nanobind::module_& m);
+
+}  // namespace planner

@@ -1,0 +1,4 @@
+#include "bindings.hpp"
+namespace planner {
+void bind_order(nanobind::module_&) {}
+}  // namespace planner
