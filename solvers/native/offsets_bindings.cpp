@@ -1,4 +1,84 @@
+// Python names of the offset-assignment kernels.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+
+#include <cstdint>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "arrays.hpp"
 #include "bindings.hpp"
+#include "control.hpp"
+#include "offsets_instance.hpp"
+#include "offsets_pack.hpp"
+
 namespace planner {
-void bind_offsets(nanobind::module_&) {}
+namespace {
+
+using Int64s = InputArray<std::int64_t>;
+
+std::vector<std::int64_t> copied(const Int64s& values) {
+  return {values.data(), values.data() + values.size()};
+}
+
+void require_same_length(const Int64s& lower, const Int64s& other) {
+  if (lower.size() != other.size()) throw nb::value_error("arrays of different lengths");
+}
+
+offsets::Instance instance_from(const Int64s& lower, const Int64s& upper, const Int64s& size,
+                                const Int64s& alignment) {
+  require_same_length(lower, upper);
+  require_same_length(lower, size);
+  require_same_length(lower, alignment);
+  std::vector<std::int64_t> l = copied(lower), u = copied(upper), s = copied(size),
+                            a = copied(alignment);
+  nb::gil_scoped_release nogil;
+  return offsets::make_instance(std::move(l), std::move(u), std::move(s), std::move(a));
+}
+
+std::int64_t lower_bound(const Int64s& lower, const Int64s& upper, const Int64s& size,
+                         const Int64s& alignment) {
+  const offsets::Instance instance = instance_from(lower, upper, size, alignment);
+  nb::gil_scoped_release nogil;
+  return offsets::lower_bound(instance);
+}
+
+using Packed = std::tuple<OutputArray<std::int64_t>, std::int64_t, std::int64_t, std::string, int,
+                          std::int64_t, int>;
+
+Packed pack(const Int64s& lower, const Int64s& upper, const Int64s& size, const Int64s& alignment,
+            const Int64s& hint, std::int64_t capacity, bool search, double time_limit_s,
+            const CancelFlag* cancel) {
+  const offsets::Instance instance = instance_from(lower, upper, size, alignment);
+  if (hint.size() != 0) require_same_length(lower, hint);
+  const std::vector<std::int64_t> hinted = copied(hint);
+  offsets::PackResult result;
+  {
+    nb::gil_scoped_release nogil;
+    Control control(time_limit_s, cancel);
+    result = offsets::pack(instance, hinted, capacity, search, control);
+  }
+  return {to_numpy(std::move(result.packing.offsets)),
+          result.packing.height,
+          result.lower_bound,
+          result.order,
+          result.components,
+          result.nodes,
+          result.searches};
+}
+
+}  // namespace
+
+void bind_offsets(nb::module_& m) {
+  using nb::literals::operator""_a;
+  m.def("offsets_lower_bound", &lower_bound, "lower"_a, "upper"_a, "size"_a, "alignment"_a,
+        "Proven bound on the height: padded bytes alive at once, less what only the top needs.");
+  m.def("offsets_pack", &pack, "lower"_a, "upper"_a, "size"_a, "alignment"_a, "hint"_a,
+        "capacity"_a, "search"_a, "time_limit_s"_a, "cancel"_a,
+        "Offsets, height, proven bound, winning order, components, nodes and searches. A negative "
+        "capacity asks for the lowest height; an empty hint is none.");
+}
+
 }  // namespace planner

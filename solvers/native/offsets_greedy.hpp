@@ -1,0 +1,34 @@
+// Greedy offset assignment: many orders, two kinds of fit, the lowest packing wins.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "control.hpp"
+#include "offsets_instance.hpp"
+
+namespace planner::offsets {
+
+struct Packing {
+  std::vector<std::int64_t> offsets;
+  std::int64_t height = 0;
+};
+
+struct GreedyResult {
+  Packing packing;
+  std::string order;   // the order and fit that gave the packing
+  int orders_run = 0;  // complete or given up because they could not improve
+};
+
+// Highest used address of a packing.
+std::int64_t packing_height(const Instance& instance, const std::vector<std::int64_t>& offsets);
+
+// Packs one component; stops at the first packing not higher than `good_enough` or the instance's
+// bound. `hint` is empty or has an offset for each buffer; the order they imply is tried first, and
+// gives a packing that is nowhere above the hint if the hint is legal.
+// When stopped during the first order, buffers not yet placed are stacked on top.
+GreedyResult pack_greedily(const Instance& instance, const std::vector<std::int64_t>& hint,
+                           std::int64_t good_enough, Control& control);
+
+}  // namespace planner::offsets

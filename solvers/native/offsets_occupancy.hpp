@@ -1,0 +1,60 @@
+// Which bytes are busy in which sections: a segment tree of byte intervals.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace planner::offsets {
+
+// Finds free bytes for one buffer after the other without a conflict graph.
+//
+// Each node of the tree over the sections keeps two lists of disjoint, ascending byte intervals:
+// `cover`, busy because of buffers that cover the whole node, and `within`, busy at any time inside
+// the node. The bytes busy during a range of sections are the union of `within` over the range's
+// canonical nodes and `cover` over their proper ancestors.
+class Occupancy {
+ public:
+  explicit Occupancy(std::int32_t sections);
+
+  void clear();
+
+  // Chooses the sections [first, end) that the next calls are about.
+  void select(std::int32_t first, std::int32_t end);
+
+  // Lowest multiple of `alignment` at which `size` bytes are free in the selected sections.
+  std::int64_t first_fit(std::int64_t size, std::int64_t alignment);
+
+  // As first_fit, but in the gap that leaves the fewest bytes behind the buffer; the lowest of
+  // several, and above everything if no gap is wide enough.
+  std::int64_t best_fit(std::int64_t size, std::int64_t alignment);
+
+  // Marks `size` bytes from `offset` busy in the selected sections.
+  void occupy(std::int64_t offset, std::int64_t size);
+
+  // Intervals looked at since the construction: a machine-independent measure of the work done.
+  std::uint64_t work() const { return work_; }
+
+ private:
+  struct Interval {
+    std::int64_t begin, end;
+  };
+  using Intervals = std::vector<Interval>;
+  struct Cursor {
+    const Interval* next;
+    const Interval* end;
+  };
+
+  void descend(std::size_t node, std::int32_t node_first, std::int32_t node_end,
+               std::int32_t first, std::int32_t end);
+  void insert(Intervals& list, Interval added);
+
+  std::int32_t sections_;
+  std::vector<Intervals> cover_, within_;
+  std::vector<std::size_t> canonical_, ancestors_;  // nodes of the selected range
+  std::vector<Cursor> cursors_;
+  Intervals merged_;
+  std::uint64_t work_ = 0;
+};
+
+}  // namespace planner::offsets

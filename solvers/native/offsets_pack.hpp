@@ -1,0 +1,31 @@
+// Packs a whole instance: components apart, greedy first, then the search if asked for.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "control.hpp"
+#include "offsets_greedy.hpp"
+#include "offsets_instance.hpp"
+
+namespace planner::offsets {
+
+struct PackResult {
+  Packing packing;
+  std::int64_t lower_bound = 0;  // proven
+  std::string order;             // what packed the highest component
+  int components = 0;
+  std::int64_t nodes = 0;  // of the search
+  int searches = 0;        // runs of the search, each at one capacity
+};
+
+// Proven: no placement is lower. The largest bound of a component; each has a granule of its own.
+std::int64_t lower_bound(const Instance& instance);
+
+// `capacity` negative: minimise the height. Otherwise the first packing within it will do, and a
+// bound above it is a proof that there is none.
+PackResult pack(const Instance& instance, const std::vector<std::int64_t>& hint,
+                std::int64_t capacity, bool search, Control& control);
+
+}  // namespace planner::offsets

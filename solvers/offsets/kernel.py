@@ -1,0 +1,74 @@
+"""One call of the native packer, and what its numbers prove."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.problem import OffsetSolution, Outcome, Status
+from solvers import _native
+from solvers.offsets.arrays import LIMIT, checked_arrays
+
+if TYPE_CHECKING:
+    from planner.problem import OffsetProblem
+    from solvers.protocol import Deadline
+
+
+def run_packer(
+    problem: OffsetProblem,
+    *,
+    search: bool,
+    deadline: Deadline,
+    incumbent: OffsetSolution | None,
+) -> Outcome[OffsetSolution]:
+    """Pack greedily and, with ``search``, go on to the branch and bound.
+
+    Optimal means that the height equals a proven bound; infeasible, that the bound exceeds the
+    capacity. A packing above the capacity is not handed back, only its height, in the statistics.
+
+    Raises
+    ------
+    ValueError
+        As for `solvers.offsets.arrays.checked_arrays`, and when the incumbent has not one offset
+        for each buffer.
+    """
+    started_s = time.thread_time()
+    arrays = checked_arrays(problem)
+    hint = np.empty(0, dtype=np.int64)
+    if incumbent is not None:
+        hint = np.ascontiguousarray(incumbent.offsets, dtype=np.int64)
+        if hint.shape != arrays.size.shape:
+            raise ValueError(
+                f"the incumbent has {hint.size:,} offsets for {arrays.size.size:,} buffers"
+            )
+    offsets, height, bound, order, components, nodes, searches = _native.offsets_pack(
+        *arrays,
+        hint=hint,
+        # Nothing valid reaches the limit, so larger capacities mean the same.
+        capacity=-1 if problem.capacity is None else min(problem.capacity, LIMIT),
+        search=search,
+        time_limit_s=deadline.remaining_s(),
+        cancel=deadline.cancel,
+    )
+    fits = problem.capacity is None or height <= problem.capacity
+    if problem.capacity is not None and bound > problem.capacity:
+        status = Status.INFEASIBLE
+    elif height == bound:
+        status = Status.OPTIMAL
+    else:
+        status = Status.FEASIBLE if fits else Status.UNKNOWN
+    return Outcome(
+        status,
+        OffsetSolution(offsets, height) if fits else None,
+        lower_bound=bound,
+        statistics={
+            "cpu_s": time.thread_time() - started_s,
+            "lowest_height": height,
+            "order": order,
+            "components": components,
+            "nodes": nodes,
+            "searches": searches,
+        },
+    )
