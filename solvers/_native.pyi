@@ -1,4 +1,6 @@
-"""C++ kernels of the planner: arrays in, arrays out, GIL released."""
+"""Types of the C++ kernels."""
+
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +11,49 @@ class CancelFlag:
     def __init__(self) -> None: ...
     def set(self) -> None:
         """Ask for a stop. Safe from any thread."""
-
     def clear(self) -> None:
         """Withdraw the request."""
-
     def is_set(self) -> bool:
         """Whether a stop was asked for."""
+
+class OrderModel:
+    """A checked ordering problem. Immutable; any thread may use it."""
+
+def order_model(
+    *,
+    operators: int,
+    size: NDArray[np.int64],
+    predecessor_offsets: NDArray[np.int64],
+    predecessors: NDArray[np.int32],
+    starter_offsets: NDArray[np.int64],
+    starters: NDArray[np.int32],
+    user_offsets: NDArray[np.int64],
+    users: NDArray[np.int32],
+    kept: NDArray[np.bool_],
+    in_place_offsets: NDArray[np.int64],
+    in_place: NDArray[np.int32],
+) -> OrderModel:
+    """Check the arrays of a planner.problem.OrderProblem; ValueError says what is wrong."""
+
+def list_order(
+    model: OrderModel,
+    rule: Literal["default", "lpmf", "depth-first", "breadth-first", "noisy-lpmf"],
+    seed: int = 0,
+) -> tuple[NDArray[np.int32], int, int]:
+    """Order by a list rule: (order, peak, largest footprint of an operator)."""
+
+def exact_order(
+    model: OrderModel,
+    *,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    seed: int = 0,
+    incumbent: NDArray[np.int32] | None = None,
+    dominance: bool = True,
+    decompose: bool = True,
+    memory_bytes: int,
+) -> tuple[NDArray[np.int32], int, int, dict[str, Any]]:
+    """Order of the smallest peak: (order, peak, proven lower bound, statistics)."""
 
 def offsets_lower_bound(
     lower: NDArray[np.int64],

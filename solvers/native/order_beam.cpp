@@ -1,0 +1,120 @@
+#include "order_beam.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+namespace planner::order {
+
+namespace {
+
+std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
+
+// Of a state with very many ready operators only the most promising are tried.
+constexpr std::size_t kMaxChildren = 64;
+
+struct Candidate {
+  std::int64_t level;
+  std::int64_t live;
+  std::int32_t parent;  // in the trace
+  std::int32_t chosen;
+  std::uint64_t hash;
+  Bits bits;
+};
+
+bool better(const Candidate& a, const Candidate& b) {
+  return std::tie(a.level, a.live) < std::tie(b.level, b.live);
+}
+
+// The best candidates with one number of operators, no downset twice.
+class Layer {
+ public:
+  void insert(const Downset& downset, const Branch& branch, std::int32_t parent,
+              std::size_t width) {
+    Candidate candidate{branch.level, downset.live(), parent, branch.chosen, downset.hash(), {}};
+    const auto same = std::find_if(candidates_.begin(), candidates_.end(), [&](const Candidate& c) {
+      return c.hash == candidate.hash && c.bits == downset.bits();
+    });
+    auto place = same;
+    if (same == candidates_.end()) {
+      if (candidates_.size() < width) {
+        candidate.bits = downset.bits();
+        candidates_.push_back(std::move(candidate));
+        return;
+      }
+      place = std::max_element(candidates_.begin(), candidates_.end(), better);
+    }
+    if (!better(candidate, *place)) return;
+    candidate.bits = downset.bits();
+    *place = std::move(candidate);
+  }
+
+  std::vector<Candidate> take() { return std::move(candidates_); }
+
+ private:
+  std::vector<Candidate> candidates_;
+};
+
+struct Trace {
+  Branch branch;
+  std::int32_t parent;
+};
+
+std::vector<Branch> branches_to(const std::vector<Trace>& trace, std::int32_t end) {
+  std::vector<Branch> branches;
+  for (std::int32_t i = end; trace[index(i)].parent >= 0; i = trace[index(i)].parent)
+    branches.push_back(trace[index(i)].branch);
+  std::reverse(branches.begin(), branches.end());
+  return branches;
+}
+
+}  // namespace
+
+std::optional<Order> beam_order(const OrderModel& model, std::int64_t level, std::int64_t upper,
+                                bool dominance, std::int32_t width, Control& control) {
+  if (level >= upper) return std::nullopt;
+  Downset downset(model);
+  std::vector<std::int32_t> trail;
+  if (dominance) downset.close(level, trail);
+  std::vector<Layer> layers(index(model.operators) + 1);
+  layers[index(downset.done())].insert(downset, {level, -1}, -1, 1);
+
+  std::vector<Trace> trace;
+  std::vector<std::int32_t> children;
+  std::int32_t best = -1;
+  for (std::int32_t done = 0; done <= model.operators; ++done) {
+    for (const Candidate& state : layers[index(done)].take()) {
+      if (state.level >= upper) continue;
+      const auto id = static_cast<std::int32_t>(trace.size());
+      trace.push_back({{state.level, state.chosen}, state.parent});
+      if (done == model.operators) {
+        upper = state.level;
+        best = id;
+        continue;
+      }
+      downset.move_to(state.bits.data());
+      children = downset.ready();
+      std::sort(children.begin(), children.end());
+      if (children.size() > kMaxChildren) {
+        std::stable_sort(children.begin(), children.end(), [&](std::int32_t a, std::int32_t b) {
+          return std::tuple(std::max(state.level, downset.transient(a)), downset.growth(a)) <
+                 std::tuple(std::max(state.level, downset.transient(b)), downset.growth(b));
+        });
+        children.resize(kMaxChildren);
+      }
+      for (const std::int32_t v : children) {
+        if (control.stop()) return std::nullopt;
+        const std::int64_t reached = std::max(state.level, downset.transient(v));
+        if (reached >= upper) continue;
+        trail.assign(1, v);
+        downset.run(v);
+        if (dominance) downset.close(reached, trail);
+        layers[index(downset.done())].insert(downset, {reached, v}, id, index(width));
+        for (std::size_t i = trail.size(); i-- > 0;) downset.unrun(trail[i]);
+      }
+    }
+  }
+  if (best < 0) return std::nullopt;
+  return replay(model, level, dominance, branches_to(trace, best));
+}
+
+}  // namespace planner::order

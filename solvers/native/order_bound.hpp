@@ -1,0 +1,64 @@
+// Lower bounds on the peak of any order.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "control.hpp"
+#include "order_downset.hpp"
+#include "order_flow.hpp"
+#include "order_model.hpp"
+
+namespace planner::order {
+
+// Bytes that are certainly live while v runs: what it reads and starts, less its largest possible
+// gain.
+std::int64_t footprint(const OrderModel& model, std::int32_t v);
+
+// The largest footprint, and at least what is live before the first operator.
+std::int64_t footprint_bound(const OrderModel& model);
+
+// When v runs, the downset D of finished operators contains its ancestors, and neither v nor its
+// descendants. The smallest transient of v over all such D is a minimum cut with D on the source
+// side: f + charge is submodular, and so is minus the gain from one operand, so there is one cut
+// for each storage that v may overwrite (one in all if there is none), and the least of them counts.
+class CutBound {
+ public:
+  explicit CutBound(const OrderModel& model);
+
+  // The smallest transient of v, or some upper estimate of it as soon as that is not above
+  // `enough`; -1 if `work` ran out.
+  std::int64_t smallest_transient(std::int32_t v, std::int64_t enough, std::int64_t& work);
+
+  // The downset behind the last answer.
+  const Bits& downset() const { return best_; }
+  std::int64_t cuts() const { return cuts_; }
+
+ private:
+  void classify(std::int32_t v, std::int64_t& work);
+  std::int64_t cut(std::int32_t v, std::int32_t operand, std::int64_t& work);
+  void add_storage(std::int32_t s);
+  void add_operand(std::int32_t v, std::int32_t operand);
+
+  const OrderModel& model_;
+  FlowNetwork network_;
+  std::vector<std::int32_t> node_;  // of an operator: source (in D), sink (not in D) or its own
+  std::vector<std::int32_t> free_;  // operators that are neither
+  std::vector<std::int32_t> stack_, free_starters_, free_users_;
+  std::int64_t constant_ = 0;
+  std::int64_t cuts_ = 0;
+  Bits best_;
+};
+
+struct BoundResult {
+  std::int64_t bound;
+  std::int64_t cuts;
+};
+
+// The best bound from cuts, at least `floor`. `estimates` holds a transient of each operator in
+// some order: no cut can be above it, so operators that cannot raise the bound cost nothing.
+// Stops, with a valid bound, when `work` or the control says so.
+BoundResult cut_bound(const OrderModel& model, std::vector<std::int64_t> estimates,
+                      std::int64_t floor, std::int64_t& work, Control& control);
+
+}  // namespace planner::order

@@ -1,0 +1,225 @@
+#include "order_downset.hpp"
+
+#include <algorithm>
+
+#include "order_bits.hpp"
+
+namespace planner::order {
+
+std::uint64_t hash_of_word(std::size_t word, std::uint64_t bits) {
+  // splitmix64
+  std::uint64_t z = bits + (static_cast<std::uint64_t>(word) + 1) * 0x9E3779B97F4A7C15ull;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+  return z ^ (z >> 31);
+}
+
+Downset::Downset(const OrderModel& model)
+    : model_(model),
+      bits_((index(model.operators) + 63) / 64, 0),
+      live_(live_at_start(model)),
+      position_(index(model.operators), -1),
+      missing_(index(model.operators)),
+      missing_sum_(index(model.operators), 0),
+      remaining_(model.size.size()),
+      started_(model.size.size()),
+      chain_rise_(index(model.operators), kUnknown) {
+  for (std::size_t word = 0; word < bits_.size(); ++word) hash_ ^= hash_of_word(word, 0);
+  for (std::int32_t s = 0; s < model.storages(); ++s) {
+    remaining_[index(s)] = model.users[s].size() + model.kept[index(s)];
+    started_[index(s)] = model.starters[s].empty() ? 1 : 0;
+  }
+  for (std::int32_t v = 0; v < model.operators; ++v) {
+    missing_[index(v)] = model.predecessors[v].size();
+    for (const std::int32_t p : model.predecessors[v])
+      missing_sum_[index(v)] += static_cast<std::uint32_t>(p);
+    if (missing_[index(v)] == 0) add_ready(v);
+  }
+}
+
+std::int64_t Downset::charge(std::int32_t v) const {
+  std::int64_t bytes = 0;
+  for (const std::int32_t s : model_.starts[v])
+    if (started_[index(s)] == 0) bytes += model_.size[index(s)];
+  return bytes;
+}
+
+std::int64_t Downset::gain(std::int32_t v) const {
+  std::int64_t bytes = 0;
+  for (const std::int32_t s : model_.in_place[v])
+    if (remaining_[index(s)] == 1) bytes = std::max(bytes, model_.size[index(s)]);
+  return bytes;
+}
+
+std::int64_t Downset::freed(std::int32_t v) const {
+  std::int64_t bytes = 0;
+  for (const std::int32_t s : model_.uses[v])
+    if (remaining_[index(s)] == 1) bytes += model_.size[index(s)];
+  return bytes;
+}
+
+void Downset::add_ready(std::int32_t v) {
+  position_[index(v)] = static_cast<std::int32_t>(ready_.size());
+  ready_.push_back(v);
+  chain_rise_[index(v)] = kUnknown;
+}
+
+void Downset::remove_ready(std::int32_t v) {
+  const std::int32_t last = ready_.back();
+  ready_[index(position_[index(v)])] = last;
+  position_[index(last)] = position_[index(v)];
+  ready_.pop_back();
+  position_[index(v)] = -1;
+}
+
+void Downset::flip(std::int32_t v) {
+  const std::size_t word = index(v) >> 6;
+  hash_ ^= hash_of_word(word, bits_[word]);
+  bits_[word] ^= std::uint64_t{1} << (v & 63);
+  hash_ ^= hash_of_word(word, bits_[word]);
+}
+
+// The counters alone: as if v had run.
+void Downset::count(std::int32_t v) {
+  for (const std::int32_t s : model_.uses[v]) --remaining_[index(s)];
+  for (const std::int32_t s : model_.starts[v]) ++started_[index(s)];
+  for (const std::int32_t q : model_.successors[v]) {
+    --missing_[index(q)];
+    missing_sum_[index(q)] -= static_cast<std::uint32_t>(v);
+  }
+}
+
+void Downset::uncount(std::int32_t v) {
+  for (const std::int32_t s : model_.uses[v]) ++remaining_[index(s)];
+  for (const std::int32_t s : model_.starts[v]) --started_[index(s)];
+  for (const std::int32_t q : model_.successors[v]) {
+    ++missing_[index(q)];
+    missing_sum_[index(q)] += static_cast<std::uint32_t>(v);
+  }
+}
+
+// In a chain every operator but the first misses exactly one predecessor: its forerunner.
+void Downset::invalidate_chain_through(std::int32_t v) {
+  for (std::int32_t step = 0; step <= kChainLimit && missing_[index(v)] == 1; ++step)
+    v = static_cast<std::int32_t>(missing_sum_[index(v)]);
+  if (missing_[index(v)] == 0) chain_rise_[index(v)] = kUnknown;
+}
+
+void Downset::invalidate_chains_sharing_with(std::int32_t v) {
+  for (const std::int32_t s : model_.uses[v]) {
+    // With more users outside than a chain is long, no chain frees or overwrites s.
+    if (model_.kept[index(s)] || remaining_[index(s)] > kChainLimit) continue;
+    for (const std::int32_t k : model_.users[s])
+      if (!contains(k)) invalidate_chain_through(k);
+  }
+  for (const std::int32_t s : model_.starts[v]) {
+    if (started_[index(s)] > 1) continue;
+    for (const std::int32_t p : model_.starters[s])
+      if (!contains(p)) invalidate_chain_through(p);
+  }
+}
+
+void Downset::run(std::int32_t v) {
+  live_ += growth(v);
+  remove_ready(v);
+  flip(v);
+  ++done_;
+  count(v);
+  for (const std::int32_t q : model_.successors[v]) {
+    if (missing_[index(q)] == 0)
+      add_ready(q);
+    else if (missing_[index(q)] == 1)
+      invalidate_chain_through(q);
+  }
+  invalidate_chains_sharing_with(v);
+}
+
+void Downset::unrun(std::int32_t v) {
+  for (const std::int32_t q : model_.successors[v]) {
+    if (missing_[index(q)] == 0)
+      remove_ready(q);
+    else if (missing_[index(q)] == 1)
+      invalidate_chain_through(q);
+  }
+  // Before the counters change: the same storages are shared by the same chains as after run(v).
+  invalidate_chains_sharing_with(v);
+  uncount(v);
+  flip(v);
+  --done_;
+  add_ready(v);
+  live_ -= growth(v);
+}
+
+void Downset::move_to(const std::uint64_t* bits) {
+  // Leaving goes from the last operator to the first and joining the other way, as indices are
+  // topological: every step is between downsets.
+  for (std::size_t word = bits_.size(); word-- > 0;) {
+    std::uint64_t surplus = bits_[word] & ~bits[word];
+    while (surplus != 0) {
+      const int bit = highest_bit(surplus);
+      surplus ^= std::uint64_t{1} << bit;
+      unrun(static_cast<std::int32_t>(word * 64) + bit);
+    }
+  }
+  for (std::size_t word = 0; word < bits_.size(); ++word) {
+    std::uint64_t lacking = bits[word] & ~bits_[word];
+    while (lacking != 0) {
+      const int bit = lowest_bit(lacking);
+      lacking &= lacking - 1;
+      run(static_cast<std::int32_t>(word * 64) + bit);
+    }
+  }
+}
+
+// The rise of the chain that starts with x, and in `chain` its operators; kNoChain if it does not
+// come down again. Leaves the downset as it was.
+std::int64_t Downset::follow_chain(std::int32_t x, std::vector<std::int32_t>& chain) {
+  chain.clear();
+  std::int64_t net = 0;
+  std::int64_t rise = std::numeric_limits<std::int64_t>::min();
+  bool comes_down = false;
+  for (std::int32_t y = x; y >= 0;) {
+    const std::int64_t charged = charge(y);
+    rise = std::max(rise, net + charged - gain(y));
+    net += charged - freed(y);
+    chain.push_back(y);
+    count(y);
+    if (net <= 0) {
+      comes_down = true;
+      break;
+    }
+    std::int32_t next = -1;
+    if (static_cast<std::int32_t>(chain.size()) < kChainLimit) {
+      for (const std::int32_t q : model_.successors[y]) {
+        if (missing_[index(q)] != 0) continue;
+        if (next >= 0) {
+          next = -1;
+          break;
+        }
+        next = q;
+      }
+    }
+    y = next;
+  }
+  for (std::size_t i = chain.size(); i-- > 0;) uncount(chain[i]);
+  return comes_down ? std::max<std::int64_t>(rise, 0) : kNoChain;
+}
+
+void Downset::close(std::int64_t level, std::vector<std::int32_t>& trail) {
+  for (;;) {
+    std::int32_t first = model_.operators;
+    for (const std::int32_t x : ready_) {
+      std::int64_t& rise = chain_rise_[index(x)];
+      if (rise == kUnknown) rise = follow_chain(x, chain_);
+      if (rise <= level - live_) first = std::min(first, x);
+    }
+    if (first == model_.operators) return;
+    follow_chain(first, chain_);
+    for (const std::int32_t y : chain_) {
+      run(y);
+      trail.push_back(y);
+    }
+  }
+}
+
+}  // namespace planner::order

@@ -1,0 +1,100 @@
+// Exact best-first search over downsets.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <vector>
+
+#include "control.hpp"
+#include "order_path.hpp"
+
+namespace planner::order {
+
+// Bitsets of equal length, numbered in the order in which they came.
+class BitsStore {
+ public:
+  explicit BitsStore(std::size_t words);
+  const std::uint64_t* operator[](std::uint32_t id) const;
+  void append(const Bits& bits);
+
+ private:
+  std::size_t words_, per_block_;
+  std::size_t count_ = 0;
+  std::vector<std::unique_ptr<std::uint64_t[]>> blocks_;
+};
+
+// A state is a downset with the level of a way to it: the largest transient so far, and at least
+// the starting level. Levels never fall along a path, so the states come off the queue in order
+// of level as in Dijkstra's algorithm, and the level on top of the queue is a lower bound on the
+// peak at any time (and, once it exceeds the starting level, a bound in its own right). Among
+// equal levels, more operators done, then fewer bytes live.
+class OrderSearch {
+ public:
+  enum class Progress { kSolved, kLimit, kStopped };
+
+  // Looks for an order with a peak below `upper`. Peaks below `level` are not told apart.
+  OrderSearch(const OrderModel& model, std::int64_t level, std::int64_t upper, bool dominance,
+              std::int64_t memory_bytes);
+
+  // Goes on until solved, stopped, out of memory, or `expansions` more states are expanded.
+  Progress run(std::int64_t expansions, Control& control);
+
+  // A better order is known from elsewhere.
+  void lower_upper(std::int64_t upper) { upper_ = std::min(upper_, upper); }
+
+  // When solved: the optimum, unless it is below the starting level.
+  std::int64_t bound() const;
+  // The best order found, if any had a peak below `upper`.
+  std::optional<Order> order() const;
+
+  std::int64_t states() const { return static_cast<std::int64_t>(states_.size()); }
+  std::int64_t expanded() const { return expanded_; }
+
+ private:
+  struct State {
+    std::int64_t level;
+    std::int64_t live;
+    std::int32_t done;
+    std::int32_t chosen;
+    std::int32_t parent;  // -1 for the first
+    bool expanded;
+  };
+  struct Entry {
+    std::int64_t level;
+    std::int64_t live;
+    std::int32_t done;
+    std::uint32_t id;
+    bool operator<(const Entry& other) const;  // less urgent
+  };
+  struct Slot {
+    std::uint32_t tag;  // upper half of the hash
+    std::uint32_t id;
+  };
+  static constexpr std::uint32_t kEmpty = 0xFFFFFFFFu;
+
+  void visit(std::int64_t level, std::int32_t chosen, std::int32_t parent);
+  void announce(std::uint32_t id);
+  bool expand(std::uint32_t id, Control& control);
+  void drop_outdated();
+  void grow_table();
+  bool full() const { return states() >= state_limit_; }
+
+  const OrderModel& model_;
+  const std::int64_t start_level_;
+  std::int64_t upper_;
+  const bool dominance_;
+  std::int64_t state_limit_;
+  Downset downset_;
+  BitsStore bits_;
+  std::deque<State> states_;
+  std::vector<Slot> table_;  // open addressing, at most half full
+  std::priority_queue<Entry> queue_;
+  std::vector<std::int32_t> trail_, children_;
+  std::int64_t expanded_ = 0;
+  std::int32_t best_ = -1;  // state with all operators done
+};
+
+}  // namespace planner::order

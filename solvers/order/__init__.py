@@ -1,0 +1,1 @@
+"""Orders of the operators with a small peak of live bytes."""
