@@ -1,1 +1,85 @@
-"""Memory planning for deep networks: order, offsets, spills, and how good they provably are."""
+"""Memory planning for deep networks: order, offsets, spills, and how good they provably are.
+
+The names below are the public interface. They are loaded on first use, so that importing the
+package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planner.api import load, plan
+    from planner.check import Violation, check
+    from planner.errors import (
+        BadFileError,
+        DoesNotFitError,
+        InvalidPlanError,
+        LoweringError,
+        PlannerError,
+        UsageError,
+    )
+    from planner.graph import Graph
+    from planner.plan import Plan
+    from planner.plan_file import read_plan, write_plan
+    from planner.result import PlanResult
+    from planner.simulate import Timeline, simulate
+    from planner.target import Target
+    from planner.target_file import read_target
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BadFileError": "planner.errors",
+    "DoesNotFitError": "planner.errors",
+    "Graph": "planner.graph",
+    "InvalidPlanError": "planner.errors",
+    "LoweringError": "planner.errors",
+    "Plan": "planner.plan",
+    "PlanResult": "planner.result",
+    "PlannerError": "planner.errors",
+    "Target": "planner.target",
+    "Timeline": "planner.simulate",
+    "UsageError": "planner.errors",
+    "Violation": "planner.check",
+    "check": "planner.check",
+    "load": "planner.api",
+    "plan": "planner.api",
+    "read_plan": "planner.plan_file",
+    "read_target": "planner.target_file",
+    "simulate": "planner.simulate",
+    "write_plan": "planner.plan_file",
+}
+
+__all__ = [
+    "BadFileError",
+    "DoesNotFitError",
+    "Graph",
+    "InvalidPlanError",
+    "LoweringError",
+    "Plan",
+    "PlanResult",
+    "PlannerError",
+    "Target",
+    "Timeline",
+    "UsageError",
+    "Violation",
+    "check",
+    "load",
+    "plan",
+    "read_plan",
+    "read_target",
+    "simulate",
+    "write_plan",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'planner' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -282,9 +282,27 @@ class Graph:
         return RaggedArray.from_rows(rows)
 
     def is_view(self, operator: int) -> bool:
-        """Whether the operator moves no bytes: all its outputs lie in storages it reads."""
-        read = {self.tensors[t].storage for t in self.operators[operator].inputs}
-        return all(self.tensors[t].storage in read for t in self.operators[operator].outputs)
+        """Whether the operator moves no bytes: all its outputs consist of bytes it reads.
+
+        Writing one part of a storage while reading another (a layer whose result is concatenated
+        to its operand without a copy) is no view.
+        """
+        node = self.operators[operator]
+        read: dict[int, list[tuple[int, int]]] = {}
+        for tensor in (self.tensors[t] for t in node.inputs):
+            read.setdefault(tensor.storage, []).append(
+                (tensor.offset_bytes, tensor.offset_bytes + tensor.size_bytes)
+            )
+        for tensor in (self.tensors[t] for t in node.outputs):
+            if tensor.storage not in read:
+                return False
+            reached, end = tensor.offset_bytes, tensor.offset_bytes + tensor.size_bytes
+            for lower, upper in sorted(read[tensor.storage]):
+                if lower <= reached:
+                    reached = max(reached, upper)
+            if reached < end:
+                return False
+        return True
 
     @cached_property
     def constant_bytes(self) -> int:

@@ -88,6 +88,13 @@ class PlannedStorage:
     tensors: tuple[PlannedTensor, ...]
 
 
+class PlannedOperator(NamedTuple):
+    """An operator as the plan file names it."""
+
+    name: str
+    type: str
+
+
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """What a plan costs, and the proven bounds. Sizes in bytes, times in seconds.
@@ -147,6 +154,8 @@ class Plan:
         Those of the graph, same indices, constants included.
     placements : tuple of Placement
         Sorted. Constants have none.
+    operators : tuple of PlannedOperator
+        Those of the graph, same indices; empty where only indices are known.
     """
 
     model: ModelReference
@@ -158,6 +167,7 @@ class Plan:
     in_place: tuple[InPlace, ...]
     metrics: Metrics
     provenance: Provenance
+    operators: tuple[PlannedOperator, ...] = ()
 
 
 def planned_storages(graph: Graph) -> tuple[PlannedStorage, ...]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from planner.graph import Graph
+    from planner.target import Target
 
 Solution = TypeVar("Solution")
 
@@ -47,6 +48,43 @@ class Outcome(Generic[Solution]):
     solution: Solution | None
     lower_bound: int | None = None
     statistics: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Objective(StrEnum):
+    """What a plan minimises: bytes live at once, spills and reloads, or simulated seconds."""
+
+    PEAK = "peak"
+    TRAFFIC = "traffic"
+    LATENCY = "latency"
+
+
+@dataclass(frozen=True)
+class PlanningProblem:
+    """Everything a contender needs to make a whole plan.
+
+    Attributes
+    ----------
+    graph : Graph
+    target : Target
+    objective : Objective
+    in_place : bool
+        Whether operators may overwrite dying operands.
+    """
+
+    graph: Graph
+    target: Target
+    objective: Objective
+    in_place: bool = True
+
+    @property
+    def inputs_resident(self) -> bool:
+        """Whether graph inputs lie in the nearest memory from the start."""
+        return self.target.io_memory == self.target.nearest.name
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """Bytes of the nearest memory for activations; None if unlimited."""
+        return self.target.activation_capacity(self.graph.constant_bytes)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,168 @@
+"""One call per job: what users of the library import."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from planner.errors import UsageError
+from planner.graph import Graph
+from planner.problem import Objective, PlanningProblem
+from planner.result import PlanResult
+from planner.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+def load(
+    source: Any,
+    *,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, str] | None = None,
+    zero_copy: bool = False,
+) -> Graph:
+    """Lower a model to a tensor-lifetime graph.
+
+    Parameters
+    ----------
+    source : path, onnx.ModelProto or Graph
+        A Graph is returned as it is.
+    dims : mapping
+        Sizes of symbolic dimensions, by ``NAME`` or ``INPUT:AXIS``.
+    shapes : mapping
+        Shapes and types of tensors that inference leaves open: ``{"t88": "1x77x768:float32"}``.
+    zero_copy : bool
+        Let Concat, Split and Slice share storage where the layout allows it.
+
+    Raises
+    ------
+    BadFileError
+        If the file is missing, truncated, malformed or hostile.
+    LoweringError
+        If the model cannot become a graph; unresolved shapes name the ``--dim`` to give.
+    UsageError
+        If the source is of no known kind, or a dimension is unknown.
+    """
+    if isinstance(source, Graph):
+        return source
+    is_proto = type(source).__module__.split(".")[0] == "onnx"
+    if not is_proto and not isinstance(source, (str, os.PathLike)):
+        raise UsageError(
+            f"cannot plan a {type(source).__name__}. Give the path of an ONNX file, an "
+            "onnx.ModelProto or a planner.Graph."
+        )
+    from frontends.onnx import load_onnx
+
+    return load_onnx(source, dims=dims or {}, shapes=shapes or {}, zero_copy=zero_copy)
+
+
+def plan(
+    source: Any,
+    *,
+    target: str | os.PathLike[str] | Target = "host",
+    objective: str | Objective | None = None,
+    memory: Mapping[str, int] | None = None,
+    solvers: Sequence[str] | None = None,
+    time_limit: float = 30.0,
+    seed: int = 0,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, str] | None = None,
+    in_place: bool = True,
+    zero_copy: bool = False,
+    on_progress: Callable[[str], None] | None = None,
+) -> PlanResult:
+    """Plan a model: order, placements and transfers, checked and compared with proven bounds.
+
+    Parameters
+    ----------
+    source : path, onnx.ModelProto or Graph
+    target : str, path or Target
+        Name of a shipped target, a ``.toml`` file, or a `Target`.
+    objective : {"peak", "traffic", "latency"}, optional
+        Default: traffic where the target's nearest memory has a capacity, else peak.
+    memory : mapping of str to int
+        Capacities in bytes that replace the target's.
+    solvers : sequence of str
+        Contenders to race; default all that apply. Greedy always takes part.
+    time_limit : float
+        Seconds for the race. The best plan by then is returned.
+    seed : int
+    dims, shapes, zero_copy
+        As for `load`.
+    in_place : bool
+        Whether outputs may overwrite dying operands.
+    on_progress : callable
+        Receives one line per improvement.
+
+    Returns
+    -------
+    PlanResult
+
+    Raises
+    ------
+    PlannerError
+        Its subclasses tell a bad file, a model that cannot be lowered, a wrong argument, and a
+        model that does not fit apart.
+
+    Examples
+    --------
+    >>> import planner
+    >>> from frontends import zoo
+    >>> result = planner.plan(zoo.build("resnet8"))
+    >>> result.status.value
+    'optimal'
+    """
+    from planner.check import check
+    from planner.errors import InvalidPlanError
+    from planner.portfolio import race
+    from planner.simulate import simulate
+    from planner.target_file import read_target
+
+    started = time.monotonic()
+    if time_limit <= 0:
+        raise UsageError(f"--time-limit {time_limit:g}: must be positive.")
+    machine = target if isinstance(target, Target) else read_target(target)
+    if memory:
+        machine = machine.with_capacities(memory)
+    graph = load(source, dims=dims, shapes=shapes, zero_copy=zero_copy)
+    load_s = time.monotonic() - started
+    problem = PlanningProblem(graph, machine, _objective(objective, machine), in_place)
+    outcome = race(
+        problem,
+        contenders=solvers,
+        time_limit_s=time_limit,
+        seed=seed,
+        on_progress=on_progress,
+    )
+    violations = check(graph, machine, outcome.plan)
+    if violations:
+        raise InvalidPlanError(
+            f"internal error: the winning plan is illegal: {violations[0].message}. "
+            "Please report it."
+        )
+    return PlanResult(
+        plan=outcome.plan,
+        graph=graph,
+        objective=problem.objective,
+        status=outcome.status,
+        contenders=outcome.reports,
+        timeline=None if machine.compute is None else simulate(graph, machine, outcome.plan),
+        load_s=load_s,
+        solve_s=time.monotonic() - started - load_s,
+        wall_s=time.monotonic() - started,
+        interrupted=outcome.interrupted,
+        notes=graph.notes,
+    )
+
+
+def _objective(objective: str | Objective | None, target: Target) -> Objective:
+    if objective is None:
+        limited = target.nearest.capacity_bytes is not None
+        return Objective.TRAFFIC if limited else Objective.PEAK
+    try:
+        return Objective(objective)
+    except ValueError:
+        known = ", ".join(Objective)
+        raise UsageError(f"no objective {objective!r}. There are: {known}.") from None

@@ -1,0 +1,68 @@
+"""Argument values shared by several verbs."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Split ``NAME=VALUE`` at the last ``=``; names of tensors may contain one.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If either side is missing.
+    """
+    name, equals, value = text.rpartition("=")
+    if not equals or not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
+    return name, value
+
+
+def dimension(text: str) -> tuple[str, int]:
+    """Read ``NAME=N`` or ``INPUT:AXIS=N``.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the size is not a whole number of at least 0.
+    """
+    name, value = assignment(text)
+    if not value.isascii() or not value.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: {value!r} is not a size (a whole number)")
+    return name, int(value)
+
+
+def capacity(text: str) -> tuple[str, int]:
+    """Read ``MEMORY=SIZE``, e.g. ``sram=256KiB``.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the size is malformed.
+    """
+    from planner.errors import PlannerError
+    from planner.target_file import parse_size
+
+    name, value = assignment(text)
+    try:
+        return name, parse_size(value)
+    except PlannerError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def seconds(text: str) -> float:
+    """Read a positive, finite number of seconds.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is anything else.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value

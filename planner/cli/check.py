@@ -1,0 +1,51 @@
+"""Check a plan against its model with the independent checker."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from planner.errors import InvalidPlanError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``plan check``."""
+    parser.add_argument("plan", metavar="PLAN.json")
+    parser.add_argument("model", metavar="MODEL.onnx")
+    parser.add_argument("--json", action="store_true", help="the verdict as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Lower the model as the plan says, check, list the violations."""
+    import planner
+
+    plan = planner.read_plan(options.plan)
+    graph = planner.load(
+        options.model,
+        dims=dict(plan.model.dims),
+        shapes=dict(plan.model.shapes),
+        zero_copy=plan.model.zero_copy,
+    )
+    violations = planner.check(graph, plan.target, plan)
+    if options.json:
+        verdict = {
+            "format": "planner.check",
+            "version": 1,
+            "plan": options.plan,
+            "model": options.model,
+            "legal": not violations,
+            "violations": [
+                {"kind": str(v.kind), "message": v.message, "step": v.step} for v in violations
+            ],
+        }
+        print(json.dumps(verdict, indent=2, sort_keys=True))
+    elif not violations:
+        steps, storages = len(plan.order), len(plan.placements)
+        print(f"legal: {steps:,} steps, {storages:,} placements, target {plan.target.name}")
+    else:
+        for violation in violations:
+            print(violation.message)
+    return InvalidPlanError.exit_code if violations else 0

@@ -1,0 +1,25 @@
+"""Explain a plan: its peak, one step, or one tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``plan explain``."""
+    parser.add_argument("plan", metavar="PLAN.json")
+    subject = parser.add_mutually_exclusive_group()
+    subject.add_argument("--step", type=int, metavar="N", help="what is live at step N, and where")
+    subject.add_argument("--tensor", metavar="NAME", help="where a tensor lives, and when")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the explanation."""
+    from planner.plan_file import read_plan
+    from planner.report.explain import render_explanation
+
+    print(render_explanation(read_plan(options.plan), step=options.step, tensor=options.tensor))
+    return 0

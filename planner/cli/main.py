@@ -1,0 +1,111 @@
+"""The ``plan`` command: its parser, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from planner import __version__
+from planner.errors import PlannerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+VERBS = {
+    "solve": "plan a model: order, offsets, spills, and a proof (the default verb)",
+    "check": "is a plan legal for a model? exit 4 and the violations if not",
+    "explain": "why the peak is what it is; what a step or a tensor needs",
+    "targets": "list the described machines, or show one",
+    "solvers": "list the solvers and whether they can run here",
+    "doctor": "examine this installation",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors look like all other errors of the program."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}\nTry: {self.prog} --help", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = _Parser(
+        prog="plan",
+        description="Memory planning for deep networks. "
+        "'plan MODEL.onnx' is short for 'plan solve MODEL.onnx'.",
+        epilog="exit codes: 0 done, 2 usage, 3 does not fit, 4 invalid plan, 5 model cannot be "
+        "lowered, 6 bad file, 130 interrupted",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"plan {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, purpose in VERBS.items():
+        module = import_module(f"planner.cli.{verb}")
+        child = verbs.add_parser(verb, help=purpose, description=module.__doc__, allow_abbrev=False)
+        module.add_arguments(child)
+        child.set_defaults(run=module.run)
+    return parser
+
+
+def with_default_verb(arguments: Sequence[str]) -> list[str]:
+    """Insert ``solve`` where the first argument is neither a verb nor a global option."""
+    if arguments and arguments[0] not in {*VERBS, "-h", "--help", "--version"}:
+        return ["solve", *arguments]
+    return list(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser()
+    if not given:
+        parser.print_help()
+        return EXIT_USAGE
+    try:
+        options = parser.parse_args(with_default_verb(given))
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else EXIT_USAGE
+    try:
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
+    except PlannerError as error:
+        print(f"plan: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("plan: interrupted before a plan was found", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (plan ... | head). Python would complain at exit on the dead pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except RecursionError:
+        print("plan: the input is nested too deeply to be read", file=sys.stderr)
+        return 6
+    except MemoryError:
+        print("plan: out of memory", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"plan: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
+        return 6
+    except Exception as error:
+        if os.environ.get("PLANNER_DEBUG"):
+            raise
+        print(
+            f"plan: internal error: {type(error).__name__}: {error}\n"
+            "This is a bug. Run again with PLANNER_DEBUG=1 for the traceback and report it.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,154 @@
+"""Plan a model: operator order, offsets, spills, checked and compared with proven bounds."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.cli.arguments import assignment, capacity, dimension, seconds
+
+if TYPE_CHECKING:
+    import argparse
+
+    from planner.result import PlanResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``plan solve``."""
+    parser.add_argument("model", metavar="MODEL.onnx")
+    parser.add_argument(
+        "-t", "--target", default="host", metavar="NAME|FILE.toml", help="default: host"
+    )
+    parser.add_argument(
+        "--memory",
+        action="append",
+        type=capacity,
+        default=[],
+        metavar="NAME=SIZE",
+        help="another capacity, e.g. sram=256KiB (repeatable)",
+    )
+    parser.add_argument(
+        "--objective",
+        choices=("peak", "traffic", "latency"),
+        help="default: traffic where the nearest memory has a capacity, else peak",
+    )
+    parser.add_argument(
+        "--solver",
+        type=lambda text: [name for name in text.split(",") if name],
+        metavar="NAME[,NAME...]",
+        help="default: all that apply; greedy always takes part",
+    )
+    parser.add_argument("--time-limit", type=seconds, default=30.0, metavar="SECONDS")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--dim",
+        action="append",
+        type=dimension,
+        default=[],
+        metavar="NAME=N|INPUT:AXIS=N",
+        help="bind a symbolic dimension (repeatable)",
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        type=assignment,
+        default=[],
+        metavar="NAME=2x3:float32",
+        help="give a tensor's shape and type yourself (repeatable)",
+    )
+    parser.add_argument(
+        "--no-inplace", action="store_true", help="outputs never overwrite operands"
+    )
+    parser.add_argument(
+        "--zero-copy", action="store_true", help="Concat, Split and Slice share storage"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="write MODEL.plan.json, MODEL.html and MODEL.trace.json there",
+    )
+    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="no progress, no warnings")
+    loudness.add_argument("-v", "--verbose", action="store_true", help="every improvement")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plan, write what was asked for, report."""
+    import planner
+    from planner.cli.main import EXIT_INTERRUPTED
+    from planner.cli.progress import ProgressLine
+
+    with ProgressLine(options) as progress:
+        result = planner.plan(
+            options.model,
+            target=options.target,
+            objective=options.objective,
+            memory=dict(options.memory),
+            solvers=options.solver,
+            time_limit=options.time_limit,
+            seed=options.seed,
+            dims=dict(options.dim),
+            shapes=dict(options.shape),
+            in_place=not options.no_inplace,
+            zero_copy=options.zero_copy,
+            on_progress=progress.update,
+        )
+    written = _write_outputs(result, Path(options.output)) if options.output else []
+    if not options.quiet:
+        for note in result.notes:
+            print(f"note: {note}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(result.to_json(), indent=2, sort_keys=True))
+    else:
+        from planner.report.text import render_text
+
+        print(render_text(result))
+        if written:
+            print(f"wrote     {'  '.join(str(path) for path in written)}")
+    if result.interrupted:
+        print("plan: interrupted; this is the best plan until then", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
+    """Write plan, report and trace; all or none, each complete or absent."""
+    from planner.plan_file import plan_to_json
+    from planner.report.html import render_html
+    from planner.report.trace import render_trace
+
+    stem = Path(result.plan.model.name).stem or "model"
+    texts = {
+        f"{stem}.plan.json": plan_to_json(result.plan),
+        f"{stem}.html": render_html(
+            result.plan,
+            result.contenders,
+            result.timeline,
+            graph=result.graph,
+            notes=result.notes,
+        ),
+        f"{stem}.trace.json": render_trace(result.plan, result.timeline, graph=result.graph),
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    staged: list[tuple[str, Path]] = []
+    try:
+        for name, text in texts.items():
+            handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
+            staged.append((temporary, directory / name))
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        for temporary, final in staged:
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, final)
+    finally:
+        for temporary, _ in staged:
+            Path(temporary).unlink(missing_ok=True)
+    return [final for _, final in staged]

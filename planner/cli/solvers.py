@@ -1,0 +1,44 @@
+"""List the solvers, what each is for, and whether it can run here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``plan solvers``."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table."""
+    from planner.registry import CONTENDERS, SOLVERS
+
+    groups = {"contenders": CONTENDERS, **SOLVERS}
+    rows = [
+        {
+            "group": group,
+            "name": name,
+            "purpose": entry.purpose,
+            "available": availability.available,
+            "reason": availability.reason,
+        }
+        for group, entries in groups.items()
+        for name, entry in entries.items()
+        for availability in (entry.load().available(),)
+    ]
+    if options.json:
+        print(json.dumps(rows, indent=2, sort_keys=True))
+        return 0
+    group = ""
+    for row in rows:
+        if row["group"] != group:
+            group = row["group"]
+            print(f"{group}{' (plan --solver NAME)' if group == 'contenders' else ''}")
+        state = "" if row["available"] else f"  (not available: {row['reason']})"
+        print(f"  {row['name']:<18} {row['purpose']}{state}")
+    return 0

@@ -1,0 +1,273 @@
+"""The race: contenders compete under one deadline, share the best plan and the bounds.
+
+Greedy runs first and always, so no result is worse than greedy's. The race stops when the best
+plan meets the bounds. A contender that crashes or makes an illegal plan loses; the others go on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from planner.errors import DoesNotFitError, UsageError
+from planner.footprint import largest_footprint, require_fit
+from planner.problem import Objective, Status
+from planner.registry import CONTENDERS
+from planner.result import Bounds, ContenderReport
+from planner.scoreboard import Scoreboard, objective_value, with_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from planner.plan import Plan
+    from planner.problem import PlanningProblem
+    from solvers.protocol import Availability, Deadline
+
+_BASELINE = "greedy"
+_POLL_S = 0.05
+_GRACE_S = 10.0
+
+
+class Contender(Protocol):
+    """Composes solvers into whole plans."""
+
+    name: str
+
+    def available(self) -> Availability:
+        """Whether it can run here."""
+        ...
+
+    def applies(self, problem: PlanningProblem, board: Scoreboard) -> str:
+        """Return why there is nothing to do for it, or an empty string."""
+        ...
+
+    def run(
+        self, problem: PlanningProblem, board: Scoreboard, *, deadline: Deadline, seed: int
+    ) -> str:
+        """Offer plans and bounds to the board until done; return a note for the report."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RaceResult:
+    """The winner, everybody's report, and whether the user stopped the race."""
+
+    plan: Plan
+    status: Status
+    reports: tuple[ContenderReport, ...]
+    interrupted: bool
+
+
+def race(
+    problem: PlanningProblem,
+    *,
+    contenders: Sequence[str] | None = None,
+    time_limit_s: float = 30.0,
+    seed: int = 0,
+    on_progress: Callable[[str], None] | None = None,
+) -> RaceResult:
+    """Let the contenders compete and return the best plan.
+
+    Parameters
+    ----------
+    contenders : sequence of str or None
+        Names from `planner.registry.CONTENDERS`; None for all. Greedy is always added.
+    time_limit_s : float
+        For the whole race. Greedy is let finish.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown or the target lacks what the objective needs.
+    DoesNotFitError
+        If no plan can fit (``proven``), or none was found in time.
+    KeyboardInterrupt
+        If interrupted before the first plan was found.
+    """
+    from solvers.protocol import Deadline
+
+    names = _chosen(contenders)
+    require_fit(problem)
+    board = Scoreboard(problem, on_progress)
+    board.raise_bounds(_opening_bounds(problem))
+    deadline = Deadline(time_limit_s)
+    runs = {name: _Run(name) for name in names}
+    interrupted = False
+    try:
+        runs[_BASELINE].start(problem, board, deadline, seed)
+        _wait([runs[_BASELINE]], deadline, until_first_plan=board)
+        others = [runs[name] for name in names if name != _BASELINE]
+        for run in others:
+            run.start(problem, board, deadline, seed)
+        _wait(list(runs.values()), deadline)
+    except KeyboardInterrupt:
+        interrupted = True
+        deadline.cancel.set()
+        for run in runs.values():
+            run.join(_GRACE_S)
+    best = board.best
+    reports = tuple(runs[name].report(problem, board) for name in names)
+    if best is None:
+        if interrupted:
+            raise KeyboardInterrupt
+        raise _no_plan(problem, board, reports, time_limit_s)
+    return RaceResult(best, _status(best, problem.objective), reports, interrupted)
+
+
+def _chosen(contenders: Sequence[str] | None) -> list[str]:
+    if contenders is None:
+        return list(CONTENDERS)
+    for name in contenders:
+        if name not in CONTENDERS:
+            raise UsageError(f"no solver {name!r}. There are: {', '.join(CONTENDERS)}.")
+    return [name for name in CONTENDERS if name == _BASELINE or name in contenders]
+
+
+def _opening_bounds(problem: PlanningProblem) -> Bounds:
+    graph = problem.graph
+    footprint = 0
+    if problem.target.operands_resident:
+        footprint = largest_footprint(graph, in_place=problem.in_place).size_bytes
+    latency = None
+    if problem.target.compute is not None:
+        from planner.simulate import latency_lower_bound
+
+        latency = latency_lower_bound(graph, problem.target)
+    elif problem.objective is Objective.LATENCY:
+        raise UsageError(
+            f"target {problem.target.name!r} has no [compute] rates, which --objective latency "
+            "needs. Use --objective peak or traffic, or another target."
+        )
+    return Bounds(
+        peak_bytes=footprint, footprint_bytes=footprint, traffic_bytes=0, latency_s=latency
+    )
+
+
+class _Run:
+    """One contender in its thread."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._thread: threading.Thread | None = None
+        self._skipped = "not started"
+        self._failure = ""
+        self._note = ""
+        self._wall_s = 0.0
+
+    def start(
+        self, problem: PlanningProblem, board: Scoreboard, deadline: Deadline, seed: int
+    ) -> None:
+        contender: Contender = CONTENDERS[self.name].load()
+        availability = contender.available()
+        self._skipped = availability.reason or contender.applies(problem, board)
+        if not self._skipped and board.settled():
+            self._skipped = "the best plan already meets the bound"
+        if not self._skipped and deadline.expired() and self.name != _BASELINE:
+            self._skipped = "no time left"
+        if self._skipped:
+            return
+
+        def run() -> None:
+            started = time.monotonic()
+            try:
+                self._note = contender.run(problem, board, deadline=deadline, seed=seed)
+            except Exception as error:  # a contender that crashes loses, the race goes on
+                self._failure = f"{type(error).__name__}: {error}"
+            self._wall_s = time.monotonic() - started
+
+        self._thread = threading.Thread(target=run, name=f"contender {self.name}", daemon=True)
+        self._thread.start()
+
+    def running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def join(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def report(self, problem: PlanningProblem, board: Scoreboard) -> ContenderReport:
+        if self._thread is None:
+            return ContenderReport(self.name, "skipped", note=self._skipped)
+        note = self._failure or self._note
+        if self.running():
+            note = "still running at the deadline"
+        entry, bounds = board.entry(self.name), board.bounds
+        if entry is None:
+            status = "failed" if self._failure else Status.UNKNOWN.value
+            return ContenderReport(self.name, status, wall_s=self._wall_s, note=note)
+        plan = with_bounds(entry.plan, bounds)
+        return ContenderReport(
+            self.name,
+            _status(plan, problem.objective).value,
+            objective_value(plan, problem.objective),
+            _bound(plan, problem.objective),
+            self._wall_s,
+            note,
+            plan.metrics.arena_bytes.get(plan.target.nearest.name, 0),
+        )
+
+
+def _wait(
+    runs: Sequence[_Run], deadline: Deadline, until_first_plan: Scoreboard | None = None
+) -> None:
+    """Return when all runs ended, or some time after the deadline.
+
+    Short joins keep the main thread responsive to Ctrl-C.
+    """
+    grace_end: float | None = None
+    while any(run.running() for run in runs):
+        for run in runs:
+            run.join(_POLL_S)
+        if not deadline.expired():
+            continue
+        now = time.monotonic()
+        grace_end = now + _GRACE_S if grace_end is None else grace_end
+        waiting_for_plan = until_first_plan is not None and until_first_plan.best is None
+        if now > grace_end and not waiting_for_plan:
+            deadline.cancel.set()
+            return
+
+
+def _bound(plan: Plan, objective: Objective) -> float | None:
+    metrics = plan.metrics
+    if objective is Objective.PEAK:
+        return metrics.peak_lower_bound_bytes
+    if objective is Objective.TRAFFIC:
+        return metrics.traffic_lower_bound_bytes
+    return metrics.latency_lower_bound_s
+
+
+def _status(plan: Plan, objective: Objective) -> Status:
+    bound = _bound(plan, objective)
+    if bound is None:
+        return Status.FEASIBLE
+    met = objective_value(plan, objective) <= bound
+    return Status.OPTIMAL if met else Status.FEASIBLE
+
+
+def _no_plan(
+    problem: PlanningProblem,
+    board: Scoreboard,
+    reports: Sequence[ContenderReport],
+    time_limit_s: float,
+) -> Exception:
+    """Explain an empty board: a crash, a proven misfit, or a search that ran out of time."""
+    failed = [report for report in reports if report.status == "failed"]
+    if failed:
+        return RuntimeError("; ".join(f"{r.name} failed: {r.note}" for r in failed))
+    near, capacity = problem.target.nearest, problem.capacity_bytes or 0
+    bound = board.bounds.peak_bytes or 0
+    if bound > capacity and problem.target.spill_memory is None:
+        return DoesNotFitError(
+            f"does not fit: every order needs at least {bound:,} bytes of {near.name} at once, "
+            f"it has {capacity:,}, and {problem.target.name} has no memory to spill to. "
+            f"Use a larger memory, --memory {near.name}={-(-bound // 1024)}KiB.",
+            proven=True,
+        )
+    return DoesNotFitError(
+        f"no plan found within {time_limit_s:g} s: {near.name} has {capacity:,} bytes; proven "
+        f"lower bound {bound:,}. Try a longer --time-limit or a larger {near.name}.",
+        proven=False,
+    )

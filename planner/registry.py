@@ -1,0 +1,68 @@
+"""Names of solvers and contenders, and where they live. Nothing is imported before it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+
+class Entry(NamedTuple):
+    """One solver: where it is (``module:class``) and what it is for, in one line."""
+
+    path: str
+    purpose: str
+    arguments: tuple[str, ...] = ()
+
+    def load(self) -> Any:
+        """Import the module and return a fresh instance."""
+        module, _, attribute = self.path.partition(":")
+        return getattr(import_module(module), attribute)(*self.arguments)
+
+
+CONTENDERS: dict[str, Entry] = {
+    "greedy": Entry(
+        "solvers.contenders.greedy:Greedy",
+        "best of four list orders, greedy offsets, evicts the fewest bytes",
+    ),
+    "belady": Entry(
+        "solvers.contenders.belady:Belady",
+        "list orders, evicts the storage with the furthest next use",
+    ),
+    "exact": Entry(
+        "solvers.contenders.exact:Exact",
+        "proven minimum-peak order, exact offsets, gap-selection MIP for spills",
+    ),
+}
+
+_LIST_ORDER = "solvers.order.heuristics:ListOrder"
+
+SOLVERS: dict[str, dict[str, Entry]] = {
+    "order": {
+        "default": Entry(_LIST_ORDER, "as the model file has it", ("default",)),
+        "lpmf": Entry(_LIST_ORDER, "smallest growth of the live bytes first", ("lpmf",)),
+        "depth-first": Entry(_LIST_ORDER, "what became ready last", ("depth-first",)),
+        "breadth-first": Entry(_LIST_ORDER, "what became ready first", ("breadth-first",)),
+        "exact-order": Entry(
+            "solvers.order.exact:ExactOrder",
+            "best-first search with min-cut bound and decomposition; beam beyond its reach",
+        ),
+    },
+    "offsets": {
+        "greedy-offsets": Entry(
+            "solvers.offsets:GreedyOffsets", "portfolio of orders, first and best fit"
+        ),
+        "exact-offsets": Entry(
+            "solvers.offsets:ExactOffsets", "place-or-raise branch and bound after greedy"
+        ),
+    },
+    "replacement": {
+        "greedy-eviction": Entry(
+            "solvers.replacement.belady:GreedyEviction", "evicts the fewest bytes for this one step"
+        ),
+        "belady": Entry("solvers.replacement.belady:Belady", "evicts the furthest next use"),
+        "gap-selection": Entry(
+            "solvers.replacement.benders:GapSelection",
+            "optimal for a fixed order: MIP over gaps, offsets as logic-based Benders",
+        ),
+    },
+}

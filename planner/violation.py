@@ -1,0 +1,71 @@
+"""What the checker reports: one offence of a plan against its graph or target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ViolationKind(StrEnum):
+    """Which rule of `planner.plan` is broken."""
+
+    MODEL = "model"
+    """The plan was made for another graph."""
+    ORDER = "order"
+    """Not a permutation of the operators, or not topological."""
+    UNKNOWN = "unknown"
+    """A storage, memory or operator that does not exist."""
+    READ_ONLY = "read-only"
+    """Something placed in, or copied into, a memory that is not writable."""
+    CONSTANT = "constant"
+    """A constant that is placed, moved or overwritten."""
+    LIFETIME = "lifetime"
+    """A placement that is empty, reversed or outside the steps."""
+    DUPLICATE = "duplicate"
+    """Two placements of one storage in one memory at the same time."""
+    ALIGNMENT = "alignment"
+    CAPACITY = "capacity"
+    """Bytes outside a memory, or constants that do not fit."""
+    OVERLAP = "overlap"
+    """Two storages share bytes."""
+    IN_PLACE = "in-place"
+    """An overwrite that the operator does not allow, or of something still needed."""
+    NOT_PLACED = "not-placed"
+    """An operand without a placement where its operator needs it."""
+    NOT_LOADED = "not-loaded"
+    """Bytes are read that were never filled, or that are out of date."""
+    OUTPUT = "output"
+    """A graph output is not where the caller finds it."""
+    TRANSFER = "transfer"
+    """A copy without a link, or with an impossible interval."""
+    TRANSFER_SOURCE = "transfer-source"
+    """A copy whose source is not placed for as long as it is read, or changes meanwhile."""
+    TRANSFER_DESTINATION = "transfer-destination"
+    """A copy whose destination is not reserved."""
+    TRANSFER_KIND = "transfer-kind"
+    """A copy that is labelled as something else, which falsifies the traffic."""
+    METRICS = "metrics"
+    """A claimed number that is not true."""
+    BOUND = "bound"
+    """A claimed lower bound above the value it bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One offence.
+
+    Attributes
+    ----------
+    kind : ViolationKind
+    message : str
+        One sentence with names and numbers.
+    step : int or None
+        Step or boundary at which it shows; None where it concerns the whole plan.
+    storages : tuple of int
+        Indices of the storages involved.
+    """
+
+    kind: ViolationKind
+    message: str
+    step: int | None = None
+    storages: tuple[int, ...] = ()

@@ -1,0 +1,219 @@
+"""From an order and episodes of residency to a plan: placements, transfers, farther copies."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner import __version__
+from planner.errors import DoesNotFitError
+from planner.graph import StorageKind
+from planner.metrics import measure_bytes
+from planner.plan import (
+    InPlace,
+    Metrics,
+    Placement,
+    Plan,
+    PlannedOperator,
+    Provenance,
+    Transfer,
+    TransferKind,
+    planned_storages,
+)
+from planner.problem import Objective, OffsetProblem, Status
+from planner.simulate import simulate
+from solvers.contenders.fixed_order import greedy_pack
+from solvers.contenders.stretch import stretch_transfers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from planner.problem import Episode, PlanningProblem
+    from solvers.protocol import Deadline
+
+
+def assemble(
+    problem: PlanningProblem,
+    order: Sequence[int],
+    in_place: Iterable[InPlace],
+    episodes: Iterable[Episode],
+    *,
+    contender: str,
+    deadline: Deadline,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Write a plan down.
+
+    Inputs that lie in a farther memory are fetched at their first episode, outputs that have to end
+    there are stored as soon as they are complete, and a storage that leaves between two episodes
+    is spilled unless a farther copy is current. Copies out may run from the moment the storage is
+    complete until it has to leave. Unless only bytes count, copies are then stretched over
+    neighbouring steps where that saves time.
+
+    Parameters
+    ----------
+    order : sequence of int
+        Operator indices.
+    in_place : iterable of InPlace
+        Pairs whose episodes share their offset.
+    episodes : iterable of Episode
+        Residency in the nearest memory.
+
+    Raises
+    ------
+    DoesNotFitError
+        If the copies do not fit the farther memory.
+    """
+    graph, target = problem.graph, problem.target
+    near = target.nearest.name
+    order = tuple(int(operator) for operator in order)
+    by_storage: dict[int, list[Episode]] = {}
+    for episode in sorted(episodes):
+        by_storage.setdefault(episode.storage, []).append(episode)
+    last_write = _last_writes(problem, order)
+
+    transfers: list[Transfer] = []
+    copies: list[tuple[int, int, int]] = []
+    for storage, stays in by_storage.items():
+        moved, copy = _transfers(problem, storage, stays, last_write.get(storage, 0), len(order))
+        transfers += moved
+        if copy is not None:
+            copies.append((storage, *copy))
+    placements = [
+        Placement(e.storage, near, e.offset, e.start, e.end)
+        for stays in by_storage.values()
+        for e in stays
+    ]
+    placements += _place_copies(problem, copies, deadline)
+    plan = Plan(
+        model=graph.model,
+        target=target,
+        order=order,
+        storages=planned_storages(graph),
+        placements=tuple(sorted(placements)),
+        transfers=tuple(sorted(transfers, key=lambda t: (t.start, t.end, t.kind, t.storage))),
+        in_place=tuple(sorted(in_place)),
+        metrics=Metrics({}, {}, 0, 0),
+        provenance=Provenance(
+            contender=contender,
+            status=Status.FEASIBLE.value,
+            objective=problem.objective.value,
+            seed=seed,
+            planner_version=__version__,
+            settings={"in_place": problem.in_place, **(settings or {})},
+        ),
+        operators=tuple(PlannedOperator(o.name, o.type) for o in graph.operators),
+    )
+    plan = with_metrics(problem, plan)
+    if problem.objective is Objective.PEAK or problem.target.compute is None or not transfers:
+        return plan
+    stretched = with_metrics(problem, stretch_transfers(problem, plan))
+    return stretched if _faster(stretched, plan) else plan
+
+
+def _faster(plan: Plan, other: Plan) -> bool:
+    mine, yours = plan.metrics.latency_s, other.metrics.latency_s
+    return mine is not None and yours is not None and mine < yours
+
+
+def with_metrics(problem: PlanningProblem, plan: Plan) -> Plan:
+    """Measure a plan and, where the target gives rates, simulate it."""
+    metrics = measure_bytes(problem.graph, problem.target, plan)
+    plan = replace(plan, metrics=metrics)
+    if problem.target.compute is None:
+        return plan
+    timeline = simulate(problem.graph, problem.target, plan)
+    timed = replace(
+        metrics,
+        latency_s=timeline.latency_s,
+        compute_s=timeline.compute_s,
+        stall_s=timeline.stall_s,
+        cost_source=timeline.cost_source,
+    )
+    return replace(plan, metrics=timed)
+
+
+def _last_writes(problem: PlanningProblem, order: Sequence[int]) -> dict[int, int]:
+    """Step of the last operator that writes each storage."""
+    graph = problem.graph
+    last: dict[int, int] = {}
+    for step, operator in enumerate(order):
+        if graph.is_view(operator):
+            continue
+        for tensor in graph.operators[operator].outputs:
+            last[graph.tensors[tensor].storage] = step
+    return last
+
+
+def _transfers(
+    problem: PlanningProblem, storage: int, stays: Sequence[Episode], last_write: int, steps: int
+) -> tuple[list[Transfer], tuple[int, int] | None]:
+    """Transfers of one storage, and the steps in which its farther copy is held."""
+    target, described = problem.target, problem.graph.storages[storage]
+    near, io = target.nearest.name, target.io_memory
+    spill = target.spill_memory
+    far = io if io != near else (spill.name if spill is not None else near)
+    moves: list[Transfer] = []
+    copy_start: int | None = None
+    copy_end = 0
+    if described.kind is StorageKind.INPUT and io != near:
+        at = stays[0].start
+        moves.append(Transfer(storage, io, near, at, at, TransferKind.FETCH))
+        copy_start, copy_end = 0, at + 1
+    complete = last_write + 1
+    if described.is_output and io != near:
+        if copy_start is None:
+            end = next(stay.end for stay in stays if stay.start < complete <= stay.end)
+            moves.append(Transfer(storage, near, io, complete, end, TransferKind.STORE))
+            copy_start = min(complete, steps - 1)
+        copy_end = steps
+    for before, after in itertools.pairwise(stays):
+        if copy_start is None:
+            moves.append(Transfer(storage, near, far, complete, before.end, TransferKind.SPILL))
+            copy_start = complete
+        at = after.start
+        moves.append(Transfer(storage, far, near, at, at, TransferKind.RELOAD))
+        copy_end = max(copy_end, at + 1)
+    return moves, None if copy_start is None else (copy_start, copy_end)
+
+
+def _place_copies(
+    problem: PlanningProblem, copies: Sequence[tuple[int, int, int]], deadline: Deadline
+) -> list[Placement]:
+    """Offsets of the farther copies, greedily: that memory is large."""
+    graph, target = problem.graph, problem.target
+    copies = [copy for copy in copies if graph.storages[copy[0]].size_bytes > 0]
+    if not copies:
+        return []
+    near = target.nearest.name
+    spill = target.spill_memory
+    name = target.io_memory if target.io_memory != near or spill is None else spill.name
+    memory = target.memory(name)
+    outcome = greedy_pack(
+        OffsetProblem(
+            lower=np.array([copy[1] for copy in copies], dtype=np.int64),
+            upper=np.array([copy[2] for copy in copies], dtype=np.int64),
+            size=np.array([graph.storages[copy[0]].size_bytes for copy in copies], dtype=np.int64),
+            alignment=np.full(len(copies), memory.alignment_bytes, dtype=np.int64),
+        ),
+        deadline,
+    )
+    solution = outcome.solution
+    if solution is None:
+        raise RuntimeError("greedy packing gave no offsets")
+    held = graph.constant_bytes if target.constant_memory == name else 0
+    if memory.capacity_bytes is not None and solution.height + held > memory.capacity_bytes:
+        raise DoesNotFitError(
+            f"does not fit: inputs, outputs and spills need {solution.height:,} bytes of {name} "
+            f"beside {held:,} of constants, it has {memory.capacity_bytes:,}.",
+            proven=False,
+        )
+    return [
+        Placement(storage, name, int(offset), start, end)
+        for (storage, start, end), offset in zip(copies, solution.offsets, strict=True)
+    ]

@@ -1,0 +1,147 @@
+"""A model under a fixed order: lifetimes, overwrites, and what replacement and packing need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from planner.graph import RaggedArray, StorageKind
+from planner.liveness import live_bytes, storage_lifetimes
+from planner.problem import ReplacementProblem
+from solvers.contenders.in_place import InPlaceChoice, in_place_pairs
+from solvers.offsets import GreedyOffsets
+from solvers.replacement.demand import Demand
+from solvers.replacement.episodes import episodes_to_buffers, placed, stays_between
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from planner.liveness import Lifetimes
+    from planner.plan import InPlace
+    from planner.problem import (
+        Episode,
+        OffsetProblem,
+        OffsetSolution,
+        Outcome,
+        PlanningProblem,
+    )
+    from solvers.protocol import Deadline
+
+    Packer = Callable[[OffsetProblem, Deadline], Outcome[OffsetSolution]]
+
+# Stands for no capacity; sums with it stay far below 2**63.
+_UNLIMITED = 2**61
+
+
+class FixedOrder(NamedTuple):
+    """An order, the overwrites chosen for it, and the problem that is left.
+
+    ``peak_bytes`` counts exact sizes, without spills.
+    """
+
+    order: tuple[int, ...]
+    in_place: tuple[InPlace, ...]
+    peak_bytes: int
+    replacement: ReplacementProblem
+
+
+class WholeLifePlacement(NamedTuple):
+    """Offsets for a plan without spills; ``bound_bytes`` is that of this order and overwrites."""
+
+    episodes: tuple[Episode, ...]
+    height_bytes: int
+    bound_bytes: int
+
+
+def greedy_pack(problem: OffsetProblem, deadline: Deadline) -> Outcome[OffsetSolution]:
+    """Pack by the greedy portfolio alone."""
+    return GreedyOffsets().solve(problem, deadline=deadline)
+
+
+def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceChoice) -> FixedOrder:
+    """State what is left of a planning problem once the order and the overwrites are chosen."""
+    graph = problem.graph
+    order = tuple(int(operator) for operator in order)
+    resident = problem.inputs_resident
+    lifetimes = storage_lifetimes(graph, order, inputs_resident=resident, outputs_resident=resident)
+    if not problem.in_place:
+        choice = InPlaceChoice.NONE
+    pairs = in_place_pairs(graph, order, lifetimes, choice)
+    step_of = {operator: step for step, operator in enumerate(order)}
+    has_copy = [
+        not resident and (s.kind is StorageKind.INPUT or s.is_output) for s in graph.storages
+    ]
+    capacity = problem.capacity_bytes
+    return FixedOrder(
+        order=order,
+        in_place=pairs,
+        peak_bytes=int(np.max(live_bytes(graph, order, lifetimes, pairs))),
+        replacement=ReplacementProblem(
+            steps=len(order),
+            capacity=_UNLIMITED if capacity is None else max(capacity, 0),
+            size=np.array([s.size_bytes for s in graph.storages], dtype=np.int64),
+            alignment=problem.target.nearest.alignment_bytes,
+            uses=_uses(problem, order, lifetimes),
+            has_copy=np.array(has_copy, dtype=bool),
+            merged=tuple((step_of[p.operator], p.output, p.input) for p in pairs),
+        ),
+    )
+
+
+def _uses(problem: PlanningProblem, order: Sequence[int], lifetimes: Lifetimes) -> RaggedArray:
+    """Steps at which each storage must be resident; none for storages without bytes.
+
+    A storage written piece by piece stays from its first write to its last, since a copy made in
+    between would be out of date. What the caller leaves in the nearest memory, or expects there,
+    is used at the first or last step.
+    """
+    graph = problem.graph
+    position = np.empty(len(order), dtype=np.int64)
+    position[np.asarray(order, dtype=np.int64)] = np.arange(len(order))
+    rows: list[list[int]] = []
+    for index, storage in enumerate(graph.storages):
+        users = graph.storage_users.row(index)
+        if storage.size_bytes == 0 or len(users) == 0:
+            rows.append([])
+            continue
+        steps = set(position[users].tolist())
+        starters = graph.storage_starters.row(index)
+        if len(starters) > 1:
+            writes = position[starters]
+            steps.update(range(int(writes.min()), int(writes.max())))
+        steps.add(int(lifetimes.start[index]))
+        steps.add(int(lifetimes.end[index]) - 1)
+        rows.append(sorted(steps))
+    return RaggedArray.from_rows(rows)
+
+
+def place_whole_lives(
+    fixed: FixedOrder, pack: Packer, deadline: Deadline, capacity: int | None = None
+) -> WholeLifePlacement | None:
+    """Pack all storages for their whole lives.
+
+    Parameters
+    ----------
+    pack : callable
+        The offset solver.
+    capacity : int or None
+        None: as low as possible; else any height up to it.
+
+    Returns
+    -------
+    WholeLifePlacement or None
+        None where the packer found nothing.
+    """
+    demand = Demand.of(fixed.replacement)
+    stays = stays_between(demand, set())
+    buffers = episodes_to_buffers(demand, stays)
+    if not stays:
+        return WholeLifePlacement((), 0, 0)
+    outcome = pack(replace(buffers.problem, capacity=capacity), deadline)
+    if outcome.solution is None:
+        return None
+    offsets = [int(offset) for offset in outcome.solution.offsets]
+    episodes = placed(demand, stays, buffers.of_stay, offsets).episodes
+    return WholeLifePlacement(episodes, int(outcome.solution.height), outcome.lower_bound or 0)

@@ -1,0 +1,76 @@
+"""Which dying operands are overwritten, for a given order.
+
+Which operand of an operator is overwritten, and whether an optional overwrite is used at all, does
+not change the peak but does change what offsets can achieve: a pair becomes one long buffer.
+Neither all pairs nor only those the peak needs is always best, so there are several choices.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.liveness import live_bytes
+from planner.plan import InPlace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from planner.graph import Graph
+    from planner.liveness import Lifetimes
+
+
+class InPlaceChoice(StrEnum):
+    """Which of the possible overwrites a plan uses."""
+
+    YOUNGEST = "youngest operand"
+    OLDEST = "oldest operand"
+    REQUIRED = "where the peak needs it"
+    NONE = "none"
+
+
+def in_place_pairs(
+    graph: Graph, order: Sequence[int], lifetimes: Lifetimes, choice: InPlaceChoice
+) -> tuple[InPlace, ...]:
+    """Choose at most one overwrite per operator, of operands that nobody reads afterwards.
+
+    Parameters
+    ----------
+    order : sequence of int
+        Operator indices.
+    lifetimes : Lifetimes
+        Of the graph under this order.
+    """
+    if choice is InPlaceChoice.NONE:
+        return ()
+    sign = -1 if choice is InPlaceChoice.OLDEST else 1
+    pairs: list[InPlace] = []
+    for step, operator in enumerate(order):
+        dying = [
+            (sign * int(lifetimes.start[source]), output, source)
+            for option in graph.operators[operator].in_place
+            for output, source in (
+                (graph.tensors[option.output].storage, graph.tensors[option.input].storage),
+            )
+            if lifetimes.end[source] == step + 1
+            and lifetimes.start[output] == step
+            and graph.storages[output].size_bytes > 0
+        ]
+        if dying:
+            _, output, source = max(dying)
+            pairs.append(InPlace(int(operator), output, source))
+    if choice is InPlaceChoice.REQUIRED:
+        return _required(graph, order, lifetimes, pairs)
+    return tuple(pairs)
+
+
+def _required(
+    graph: Graph, order: Sequence[int], lifetimes: Lifetimes, pairs: Sequence[InPlace]
+) -> tuple[InPlace, ...]:
+    """Keep the pairs without which the peak would be higher."""
+    peak = int(np.max(live_bytes(graph, order, lifetimes, pairs)))
+    separate = live_bytes(graph, order, lifetimes)
+    step_of = {operator: step for step, operator in enumerate(order)}
+    return tuple(pair for pair in pairs if separate[step_of[pair.operator]] > peak)

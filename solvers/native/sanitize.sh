@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds the C++ core with the address and undefined-behaviour sanitizers in a virtual environment
+# of its own and runs the kernels' tests on it. Linux with GCC or Clang.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+compiler="${CXX:-c++}"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet \
+  --config-settings=cmake.define.PLANNER_SANITIZE=ON \
+  --config-settings=cmake.define.PLANNER_WERROR=ON \
+  --config-settings=build-dir="$work/build" \
+  '.[test]'
+cp -r tests "$work/tests"
+cd "$work"
+
+preload="$("$compiler" -print-file-name=libasan.so)"
+LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+  "$work/venv/bin/python" -m pytest -q -p no:cacheprovider --import-mode=importlib \
+  --benchmark-disable -W error \
+  -m "not slow" tests/test_order_exact.py tests/test_order_heuristics.py \
+  tests/test_offsets_exact.py tests/test_offsets_greedy.py

@@ -1,0 +1,1 @@
+"""Tensor replacement: which storages leave the nearest memory, and when."""

@@ -1,0 +1,113 @@
+"""Solvers ``belady`` and ``greedy-eviction``: decide online what leaves, fast and always legal."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from planner.problem import Outcome, Status
+from solvers.protocol import Availability
+from solvers.replacement.arena import simulate_arena
+from solvers.replacement.capacity import evictions_by_capacity
+from solvers.replacement.demand import Demand
+from solvers.replacement.episodes import stays_between
+from solvers.replacement.eviction import Policy
+from solvers.replacement.packing import default_packer, place_stays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from planner.problem import ReplacementProblem, ReplacementSolution
+    from solvers.protocol import Deadline
+    from solvers.replacement.packing import Packer
+
+# The packer gets at most this share of the time left: the arena needs some as well.
+PACKING_SHARE = 0.5
+
+
+class Evicted(NamedTuple):
+    """The best plan of a policy, and which method found it."""
+
+    solution: ReplacementSolution
+    method: str
+
+
+def plan_by_eviction(
+    demand: Demand, policy: Policy, *, deadline: Deadline, pack: Packer
+) -> Evicted:
+    """Find a legal plan by one policy; the demand must not be infeasible.
+
+    Lifetimes are known in advance, so the policy first decides by capacity alone, and all
+    addresses are assigned afterwards (method ``planned``). If those do not fit, the arena repairs
+    the plan (``repaired``). A simulation of the arena alone competes (``online``).
+    """
+    found: list[Evicted] = []
+    evictions = evictions_by_capacity(demand, policy, deadline)
+    if evictions is not None:
+        stays = stays_between(demand, evictions)
+        limit = deadline.within(PACKING_SHARE * deadline.remaining_s())
+        _, solution = place_stays(demand, stays, pack, limit)
+        if solution is not None:
+            found.append(Evicted(solution, "planned"))
+            if not evictions:
+                return found[0]
+        else:
+            found.append(Evicted(simulate_arena(demand, policy, deadline, evictions), "repaired"))
+    found.append(Evicted(simulate_arena(demand, policy, deadline), "online"))
+    return min(found, key=lambda evicted: evicted.solution.traffic_bytes)
+
+
+class _EvictionSolver:
+    name: str
+    _policy: Policy
+
+    def __init__(self, pack: Packer | None = None) -> None:
+        """Take another packer than the project's own."""
+        self._pack = pack
+
+    def available(self) -> Availability:
+        """Needs nothing beyond the core."""
+        return Availability(True)
+
+    def solve(
+        self,
+        problem: ReplacementProblem,
+        *,
+        deadline: Deadline,
+        seed: int = 0,
+        incumbent: ReplacementSolution | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Outcome[ReplacementSolution]:
+        """Solve within about a second; ``infeasible`` names the step that does not fit."""
+        started = time.process_time()
+        demand = Demand.of(problem)
+        infeasible = demand.infeasible()
+        if infeasible is not None:
+            return infeasible
+        solution, method = plan_by_eviction(
+            demand, self._policy, deadline=deadline, pack=self._pack or default_packer()
+        )
+        if incumbent is not None and incumbent.traffic_bytes <= solution.traffic_bytes:
+            solution, method = incumbent, "incumbent"
+        if on_progress is not None:
+            on_progress(f"{self.name}: {solution.traffic_bytes:,} bytes of traffic ({method})")
+        return Outcome(
+            Status.FEASIBLE if solution.traffic_bytes else Status.OPTIMAL,
+            solution,
+            lower_bound=0,
+            statistics={"method": method, "cpu_s": time.process_time() - started},
+        )
+
+
+class Belady(_EvictionSolver):
+    """Evict what is needed last."""
+
+    name = "belady"
+    _policy = Policy.FURTHEST_NEXT_USE
+
+
+class GreedyEviction(_EvictionSolver):
+    """Evict what costs the fewest bytes for this one decision: a baseline of COSMA's paper."""
+
+    name = "greedy-eviction"
+    _policy = Policy.LEAST_BYTES_NOW

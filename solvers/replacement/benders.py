@@ -1,0 +1,222 @@
+"""Solver ``gap-selection``: gap selection and offsets in turn (logic-based Benders).
+
+The MIP selects gaps, the packer places what remains resident. Where that is proven impossible,
+a conflict (a few stays that cannot be placed together) becomes a cut: drop one of the gaps that
+those stays keep, or move one of their storages. J. N. Hooker and G. Ottosson, "Logic-based
+Benders decomposition" (2003).
+
+A cut holds for every legal plan: if all those gaps are kept and none of those storages moves,
+the plan's own addresses would place the conflict. So each optimum of the MIP is a lower bound
+for all plans, moves included, and a placed selection that attains it is optimal.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from planner.problem import Outcome, Status
+from solvers.protocol import Availability
+from solvers.replacement.arena import simulate_arena
+from solvers.replacement.belady import plan_by_eviction
+from solvers.replacement.conflicts import find_conflicts
+from solvers.replacement.demand import Demand
+from solvers.replacement.episodes import Stay, episodes_to_buffers, stays_between
+from solvers.replacement.eviction import Policy
+from solvers.replacement.gaps import Cut, GapModel, find_gaps
+from solvers.replacement.packing import default_packer, place_stays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from planner.problem import ReplacementProblem, ReplacementSolution
+    from solvers.protocol import Deadline
+    from solvers.replacement.gaps import Gap, Selection
+    from solvers.replacement.packing import Packer
+
+# Places at which selected moves happen are enumerated up to this number of combinations.
+MOVE_COMBINATIONS = 512
+PACKING_SHARE = 0.5
+
+
+class GapSelection:
+    """Optimal replacement for a fixed order, addresses and moves included."""
+
+    name = "gap-selection"
+
+    def __init__(self, pack: Packer | None = None) -> None:
+        """Take another packer than the project's own."""
+        self._pack = pack
+
+    def available(self) -> Availability:
+        """Needs ortools for HiGHS."""
+        if importlib.util.find_spec("ortools") is None:
+            return Availability(False, "needs ortools: pip install ortools")
+        if "highspy" in sys.modules and "ortools" not in sys.modules:
+            return Availability(
+                False, "highspy is loaded, and ortools cannot be loaded into the same process"
+            )
+        return Availability(True)
+
+    def solve(
+        self,
+        problem: ReplacementProblem,
+        *,
+        deadline: Deadline,
+        seed: int = 0,
+        incumbent: ReplacementSolution | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Outcome[ReplacementSolution]:
+        """Solve to proven optimality, or hand back the best plan and bound by the deadline."""
+        started = time.process_time()
+        demand = Demand.of(problem)
+        infeasible = demand.infeasible()
+        if infeasible is not None:
+            return infeasible
+        search = _Search(demand, self._pack or default_packer(), deadline, on_progress)
+        search.offer(incumbent)
+        search.run()
+        if search.best is None:
+            raise AssertionError("the eviction policy always finds a plan")
+        return Outcome(
+            Status.OPTIMAL if search.is_optimal() else Status.FEASIBLE,
+            search.best,
+            lower_bound=search.bound,
+            statistics={**search.statistics, "cpu_s": time.process_time() - started},
+        )
+
+
+class _Search:
+    """One run: the best plan, the bound, and what has been counted."""
+
+    def __init__(
+        self,
+        demand: Demand,
+        pack: Packer,
+        deadline: Deadline,
+        on_progress: Callable[[str], None] | None,
+    ) -> None:
+        self._demand = demand
+        self._pack = pack
+        self._deadline = deadline
+        self._on_progress = on_progress
+        self.best: ReplacementSolution | None = None
+        self.bound = 0
+        self.statistics: dict[str, int | str] = {"iterations": 0, "cuts": 0}
+
+    def is_optimal(self) -> bool:
+        return self.best is not None and self.best.traffic_bytes <= self.bound
+
+    def offer(self, solution: ReplacementSolution | None) -> None:
+        """Keep a legal plan if it is the best so far."""
+        if solution is None:
+            return
+        if self.best is None or solution.traffic_bytes < self.best.traffic_bytes:
+            self.best = solution
+            if self._on_progress is not None:
+                self._on_progress(f"gap-selection: {solution.traffic_bytes:,} bytes of traffic")
+
+    def run(self) -> None:
+        demand = self._demand
+        self.offer(
+            plan_by_eviction(
+                demand, Policy.FURTHEST_NEXT_USE, deadline=self._deadline, pack=self._pack
+            ).solution
+        )
+        gaps = find_gaps(demand)
+        self.statistics["gaps"] = len(gaps)
+        if self.is_optimal():
+            return
+        try:
+            model = GapModel(demand, gaps)
+        except ImportError as error:
+            self.statistics["stopped"] = f"ortools cannot be loaded: {error}"
+            return
+        proven = True
+        while not self._deadline.expired():
+            answer = model.solve(self._deadline)
+            self.statistics["iterations"] = int(self.statistics["iterations"]) + 1
+            if proven:
+                self.bound = max(self.bound, answer.bound)
+            selection = answer.selection
+            if selection is None or self.best is None or self.is_optimal():
+                return
+            if selection.traffic_bytes >= self.best.traffic_bytes:
+                return
+            cuts, exact = self._place(gaps, selection)
+            if not cuts:
+                return
+            proven = proven and exact
+            for cut in cuts:
+                model.add(cut)
+            self.statistics["cuts"] = int(self.statistics["cuts"]) + len(cuts)
+
+    def _place(self, gaps: Sequence[Gap], selection: Selection) -> tuple[list[Cut], bool]:
+        """Place a selection and offer the plan, or say why not: cuts, and if all are proven."""
+        demand = self._demand
+        dropped = {(gaps[i].storage, gaps[i].before) for i in selection.dropped}
+        stays = stays_between(demand, dropped)
+        fixed = [stay for stay in stays if stay.storage not in selection.moves]
+        exact = True
+        for tried, split in enumerate(self._splits(stays, selection.moves)):
+            if tried == MOVE_COMBINATIONS or self._deadline.expired():
+                exact = False
+                break
+            limit = self._deadline.within(PACKING_SHARE * self._deadline.remaining_s())
+            status, solution = place_stays(demand, split, self._pack, limit)
+            if solution is not None:
+                self.offer(solution)
+                return [], True
+            exact = exact and status is Status.INFEASIBLE
+        self.offer(simulate_arena(demand, Policy.FURTHEST_NEXT_USE, self._deadline, dropped))
+        conflicts = find_conflicts(demand, fixed, self._pack, self._deadline)
+        if conflicts:
+            return [_cut(gaps, conflict) for conflict in conflicts], True
+        kept = tuple(i for i in range(len(gaps)) if i not in selection.dropped)
+        moves = {stay.storage: selection.moves.get(stay.storage, 0) for stay in stays}
+        return [Cut(kept, moves)], exact
+
+    def _splits(self, stays: Sequence[Stay], moves: dict[int, int]) -> Iterable[list[Stay]]:
+        """All ways of moving storages so many times each.
+
+        A move can be delayed until the next step at which another buffer starts, so only those
+        steps matter.
+        """
+        starts = sorted(set(episodes_to_buffers(self._demand, stays).problem.lower.tolist()))
+        choices = []
+        for storage, count in sorted(moves.items()):
+            inside = [
+                step
+                for step in starts
+                if any(s.storage == storage and s.start < step < s.end for s in stays)
+            ]
+            choices.append(
+                [(storage, c) for c in itertools.combinations(inside, min(count, len(inside)))]
+            )
+        for choice in itertools.product(*choices):
+            yield list(_split_at(stays, dict(choice)))
+
+
+def _split_at(stays: Iterable[Stay], steps: dict[int, tuple[int, ...]]) -> Iterable[Stay]:
+    """Split the stays of each storage at its steps."""
+    for stay in stays:
+        inside = [t for t in steps.get(stay.storage, ()) if stay.start < t < stay.end]
+        edges = [stay.start, *inside, stay.end]
+        for start, end in itertools.pairwise(edges):
+            yield Stay(stay.storage, start, end)
+
+
+def _cut(gaps: Sequence[Gap], conflict: Sequence[Stay]) -> Cut:
+    """Drop a gap that the conflict keeps, or move one of its storages."""
+    kept = tuple(
+        i
+        for i, gap in enumerate(gaps)
+        if any(
+            stay.storage == gap.storage and gap.before + 1 < stay.end and gap.after > stay.start
+            for stay in conflict
+        )
+    )
+    return Cut(kept, {stay.storage: 0 for stay in conflict})

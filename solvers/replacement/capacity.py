@@ -1,0 +1,53 @@
+"""Replacement by capacity alone: a policy's evictions when addresses do not matter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from solvers.replacement.eviction import Policy, Residents, choose_victims
+
+if TYPE_CHECKING:
+    from solvers.protocol import Deadline
+    from solvers.replacement.demand import Demand
+
+
+def evictions_by_capacity(
+    demand: Demand, policy: Policy, deadline: Deadline
+) -> set[tuple[int, int]] | None:
+    """Run the order and evict when the capacity does not suffice.
+
+    Storages that are evicted count as gone since their last use: the traffic is the same.
+    The furthest next use rule is L. A. Belady, "A study of replacement algorithms for a
+    virtual-storage computer" (1966); it is optimal for equal sizes and equal costs only.
+
+    Returns
+    -------
+    set of (storage, last use step before it leaves), or None
+        None when the deadline came first.
+    """
+    residents = Residents(demand)
+    resident: dict[int, None] = {}
+    used = 0
+    evicted: set[tuple[int, int]] = set()
+    for step, operands in enumerate(demand.operands):
+        if step % 64 == 0 and deadline.expired():
+            return None
+        missing = [s for s in demand.owners[step] if s not in resident]
+        used += sum(demand.rounded[s] for s in missing)
+        if used > demand.capacity:
+            candidates = [s for s in resident if residents.next_use[s] > step]
+            for storage in choose_victims(policy, residents, candidates, used - demand.capacity):
+                del resident[storage]
+                used -= demand.rounded[storage]
+                residents.copied[storage] = True
+                evicted.add((storage, residents.last_use[storage]))
+        resident.update(dict.fromkeys(missing))
+        for output, source in demand.overwritten_at.get(step, ()):
+            del resident[source]
+            resident[output] = None
+        residents.pass_step(step, operands, demand.following[step])
+        for storage in operands:
+            if residents.next_use[storage] == demand.steps and storage in resident:
+                del resident[storage]
+                used -= demand.rounded[storage]
+    return evicted
