@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from planner.api import load, plan
-    from planner.check import Violation, check
+    from planner.checker import Violation, check
     from planner.errors import (
         BadFileError,
         DoesNotFitError,
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         UsageError,
     )
     from planner.graph import Graph
-    from planner.plan import Plan
     from planner.plan_file import read_plan, write_plan
+    from planner.plans import Plan
     from planner.result import PlanResult
-    from planner.simulate import Timeline, simulate
+    from planner.simulator import Timeline, simulate
     from planner.target import Target
     from planner.target_file import read_target
 
@@ -36,19 +36,19 @@ _HOME = {
     "Graph": "planner.graph",
     "InvalidPlanError": "planner.errors",
     "LoweringError": "planner.errors",
-    "Plan": "planner.plan",
+    "Plan": "planner.plans",
     "PlanResult": "planner.result",
     "PlannerError": "planner.errors",
     "Target": "planner.target",
-    "Timeline": "planner.simulate",
+    "Timeline": "planner.simulator",
     "UsageError": "planner.errors",
-    "Violation": "planner.check",
-    "check": "planner.check",
+    "Violation": "planner.checker",
+    "check": "planner.checker",
     "load": "planner.api",
     "plan": "planner.api",
     "read_plan": "planner.plan_file",
     "read_target": "planner.target_file",
-    "simulate": "planner.simulate",
+    "simulate": "planner.simulator",
     "write_plan": "planner.plan_file",
 }
 

@@ -114,10 +114,10 @@ def plan(
     >>> result.status.value
     'optimal'
     """
-    from planner.check import check
+    from planner.checker import check
     from planner.errors import InvalidPlanError
     from planner.portfolio import race
-    from planner.simulate import simulate
+    from planner.simulator import simulate
     from planner.target_file import read_target
 
     started = time.monotonic()

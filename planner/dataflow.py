@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from planner.graph import Graph
-    from planner.plan import InPlace, Placement, Transfer
+    from planner.plans import InPlace, Placement, Transfer
     from planner.target import Target
 
 
@@ -78,6 +78,8 @@ def data_violations(
     begins: dict[int, list[int]] = {}
     finishes: dict[int, list[int]] = {}
     for index, transfer in enumerate(transfers):
+        if graph.storages[transfer.storage].size_bytes == 0:
+            continue
         begins.setdefault(transfer.start, []).append(index)
         finishes.setdefault(transfer.end, []).append(index)
     near = target.nearest.name

@@ -31,7 +31,9 @@ def largest_footprint(graph: Graph, *, in_place: bool, alignment_bytes: int = 1)
     Parameters
     ----------
     in_place : bool
-        Whether an operator may overwrite an operand that can be dead by then.
+        Whether operators may overwrite operands. An operand can be overwritten once, and not where
+        a successor of the operator still reads it; the overwrites are shared out so that the
+        largest footprint is smallest.
     alignment_bytes : int
         Sizes are rounded up to multiples of it.
     """
@@ -39,19 +41,114 @@ def largest_footprint(graph: Graph, *, in_place: bool, alignment_bytes: int = 1)
         _separate_footprint(graph, operator, alignment_bytes)
         for operator in range(len(graph.operators))
     ]
-    if not in_place:
-        return max(separate, key=lambda footprint: footprint.size_bytes)
-    best: Footprint | None = None
-    for footprint in sorted(separate, key=lambda footprint: -footprint.size_bytes):
-        if best is not None and footprint.size_bytes <= best.size_bytes:
-            break
-        gain = _most_overwritten(graph, footprint.operator, alignment_bytes)
-        reduced = footprint._replace(overwritten_bytes=gain)
-        if best is None or reduced.size_bytes > best.size_bytes:
-            best = reduced
-    if best is None:
-        raise ValueError("a graph without operators has no footprint")
-    return best
+    largest = max(separate, key=lambda footprint: footprint.size_bytes)
+    if not in_place or not graph.operators[largest.operator].in_place:
+        return largest
+    overwrites = _Overwrites(graph, separate, alignment_bytes)
+    levels = overwrites.levels()
+    low, high = 0, len(levels) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if overwrites.shared_out(levels[middle]) is None:
+            low = middle + 1
+        else:
+            high = middle
+    chosen = overwrites.shared_out(levels[low]) or {}
+    return max(
+        (
+            footprint._replace(
+                overwritten_bytes=_rounded(graph, chosen[operator], alignment_bytes)
+                if operator in chosen
+                else 0
+            )
+            for operator, footprint in enumerate(separate)
+        ),
+        key=lambda footprint: footprint.size_bytes,
+    )
+
+
+def forced_overwrites(
+    graph: Graph, capacity_bytes: int, *, alignment_bytes: int = 1
+) -> dict[int, int] | None:
+    """Which operators fit a memory only by overwriting an operand, and which operand.
+
+    Returns
+    -------
+    dict of operator to storage, or None
+        None where some operator cannot fit at all. Everybody else who uses the storage has to run
+        before the operator.
+    """
+    separate = [
+        _separate_footprint(graph, operator, alignment_bytes)
+        for operator in range(len(graph.operators))
+    ]
+    return _Overwrites(graph, separate, alignment_bytes).shared_out(capacity_bytes)
+
+
+class _Overwrites:
+    """Who could overwrite what: the options that some order allows, found on demand."""
+
+    def __init__(self, graph: Graph, separate: list[Footprint], alignment_bytes: int) -> None:
+        self._graph = graph
+        self._separate = separate
+        self._alignment = alignment_bytes
+        self._options: dict[int, list[tuple[int, int]]] = {}
+
+    def levels(self) -> list[int]:
+        """Return the values that the largest footprint can have, ascending."""
+        largest = max(footprint.size_bytes for footprint in self._separate)
+        values = {largest}
+        floor = max(
+            (
+                f.size_bytes
+                for f in self._separate
+                if not self._graph.operators[f.operator].in_place
+            ),
+            default=0,
+        )
+        values.add(floor)
+        for footprint in self._separate:
+            if footprint.size_bytes > floor:
+                values.add(footprint.size_bytes)
+                for option in self._graph.operators[footprint.operator].in_place:
+                    source = self._graph.tensors[option.input].storage
+                    gain = _rounded(self._graph, source, self._alignment)
+                    values.add(footprint.size_bytes - gain)
+        return sorted(value for value in values if value >= floor)
+
+    def shared_out(self, capacity: int) -> dict[int, int] | None:
+        """Give each operator that does not fit an operand of its own to overwrite, or None."""
+        taker: dict[int, int] = {}
+
+        def take(operator: int, tried: set[int]) -> bool:
+            excess = self._separate[operator].size_bytes - capacity
+            for storage, gain in self._possible(operator):
+                if gain < excess or storage in tried:
+                    continue
+                tried.add(storage)
+                if storage not in taker or take(taker[storage], tried):
+                    taker[storage] = operator
+                    return True
+            return False
+
+        for footprint in self._separate:
+            if footprint.size_bytes > capacity and not take(footprint.operator, set()):
+                return None
+        return {operator: storage for storage, operator in taker.items()}
+
+    def _possible(self, operator: int) -> list[tuple[int, int]]:
+        """Operands that no successor of the operator uses, with the bytes they save."""
+        if operator not in self._options:
+            graph = self._graph
+            sources = {
+                graph.tensors[option.input].storage for option in graph.operators[operator].in_place
+            }
+            self._options[operator] = [
+                (storage, _rounded(graph, storage, self._alignment))
+                for storage in sorted(sources)
+                if not _reaches(graph, operator, graph.storage_users.row(storage).tolist())
+            ]
+        return self._options[operator]
 
 
 def _rounded(graph: Graph, storage: int, alignment_bytes: int) -> int:
@@ -68,20 +165,6 @@ def _separate_footprint(graph: Graph, operator: int, alignment_bytes: int) -> Fo
         sum(_rounded(graph, s, alignment_bytes) for s in written),
         0,
     )
-
-
-def _most_overwritten(graph: Graph, operator: int, alignment_bytes: int) -> int:
-    """Return the largest overwrite that some order allows.
-
-    It needs every other user of the operand to run before, so none may depend on the operator.
-    """
-    best = 0
-    for option in graph.operators[operator].in_place:
-        storage = graph.tensors[option.input].storage
-        size = _rounded(graph, storage, alignment_bytes)
-        if size > best and not _reaches(graph, operator, graph.storage_users.row(storage).tolist()):
-            best = size
-    return best
 
 
 def _reaches(graph: Graph, operator: int, others: list[int]) -> bool:
@@ -127,18 +210,22 @@ def require_fit(problem: PlanningProblem) -> None:
     if worst.size_bytes <= capacity:
         return
     node = graph.operators[worst.operator]
+    exact_capacity = target.activation_capacity(graph.constant_bytes) or 0
+    # In a capacity that is no multiple of the alignment the last operand might do without padding.
+    proven = worst.size_bytes >= exact_capacity + near.alignment_bytes or capacity == exact_capacity
     parts = f"input {worst.input_bytes:,} + output {worst.output_bytes:,}"
     if worst.overwritten_bytes:
         parts += f" - written in place {worst.overwritten_bytes:,}"
     held = graph.constant_bytes if target.constant_memory == near.name else 0
-    has = f"{near.name} has {capacity:,}"
+    has = f"{near.name} has {exact_capacity:,}"
     if held:
         has += f" left beside {held:,} of constants"
     raise DoesNotFitError(
         f"does not fit: operator {worst.operator} {node.name or '(no name)'} ({node.type}) needs "
-        f"{worst.size_bytes:,} bytes of {near.name} ({parts}), {has}. No order can do better. "
-        f"Use a larger memory, {_suggestion(near.name, worst.size_bytes + held)}" + ".",
-        proven=True,
+        f"{worst.size_bytes:,} bytes of {near.name} ({parts}), {has}."
+        f"{' No order can do better.' if proven else ''} "
+        f"Use a larger memory, {_suggestion(near.name, worst.size_bytes + held)}.",
+        proven=proven,
     )
 
 

@@ -142,9 +142,9 @@ class ModelReference:
     sha256 : str
         Of the model file, in hex; empty for a graph that was not read from a file.
     dims : tuple of (str, int)
-        ``--dim`` bindings, those applied by default included.
+        ``--dim`` bindings, those applied by default included; sorted on construction.
     shapes : tuple of (str, str)
-        ``--shape`` overrides, e.g. ``("t88", "1x77x768:float32")``.
+        ``--shape`` overrides, e.g. ``("t88", "1x77x768:float32")``; sorted on construction.
     zero_copy : bool
         Concat, Split and Slice share storage where the layout allows it.
     """
@@ -154,6 +154,10 @@ class ModelReference:
     dims: tuple[tuple[str, int], ...] = ()
     shapes: tuple[tuple[str, str], ...] = ()
     zero_copy: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dims", tuple(sorted(self.dims)))
+        object.__setattr__(self, "shapes", tuple(sorted(self.shapes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +282,16 @@ class Graph:
             read = {self.tensors[t].storage for t in operator.inputs}
             for storage in sorted({self.tensors[t].storage for t in operator.outputs} - read):
                 if self.storages[storage].kind.is_written:
+                    rows[storage].append(index)
+        return RaggedArray.from_rows(rows)
+
+    @cached_property
+    def storage_writers(self) -> RaggedArray:
+        """Per storage, the operators that put bytes into it, views apart; ascending."""
+        rows: list[list[int]] = [[] for _ in self.storages]
+        for index, operator in enumerate(self.operators):
+            if not self.is_view(index):
+                for storage in sorted({self.tensors[t].storage for t in operator.outputs}):
                     rows[storage].append(index)
         return RaggedArray.from_rows(rows)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from planner.graph import Graph
-    from planner.plan import InPlace
+    from planner.plans import InPlace
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from planner.cost import operand_tensors
 from planner.graph import StorageKind
-from planner.plan import Metrics, TransferKind
+from planner.plans import Metrics, TransferKind
 
 if TYPE_CHECKING:
     from planner.graph import Graph
-    from planner.plan import Placement, Plan
+    from planner.plans import Placement, Plan
     from planner.target import Target
 
 _COMPULSORY = (TransferKind.FETCH, TransferKind.STORE)
@@ -66,7 +66,8 @@ def _occupancy(graph: Graph, target: Target, plan: Plan) -> tuple[dict[str, int]
     for pair in plan.in_place:
         step = step_of[pair.operator]
         for placement in starting.get((pair.output, step), ()):
-            if (pair.input, placement.memory, step + 1) in ending:
+            under = ending.get((pair.input, placement.memory, step + 1))
+            if under is not None and under.offset == placement.offset:
                 size = graph.storages[pair.output].size_bytes
                 change[placement.memory][step] -= size
                 change[placement.memory][step + 1] += size

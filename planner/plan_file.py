@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from planner.errors import BadFileError
 from planner.graph import ModelReference, StorageKind
-from planner.plan import (
+from planner.plans import (
     InPlace,
     Metrics,
     Placement,

@@ -21,7 +21,7 @@ from planner.scoreboard import Scoreboard, objective_value, with_bounds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from planner.plan import Plan
+    from planner.plans import Plan
     from planner.problem import PlanningProblem
     from solvers.protocol import Availability, Deadline
 
@@ -132,7 +132,7 @@ def _opening_bounds(problem: PlanningProblem) -> Bounds:
         footprint = largest_footprint(graph, in_place=problem.in_place).size_bytes
     latency = None
     if problem.target.compute is not None:
-        from planner.simulate import latency_lower_bound
+        from planner.simulator import latency_lower_bound
 
         latency = latency_lower_bound(graph, problem.target)
     elif problem.objective is Objective.LATENCY:
@@ -257,7 +257,8 @@ def _no_plan(
     failed = [report for report in reports if report.status == "failed"]
     if failed:
         return RuntimeError("; ".join(f"{r.name} failed: {r.note}" for r in failed))
-    near, capacity = problem.target.nearest, problem.capacity_bytes or 0
+    near = problem.target.nearest
+    capacity = problem.target.activation_capacity(problem.graph.constant_bytes) or 0
     bound = board.bounds.peak_bytes or 0
     if bound > capacity and problem.target.spill_memory is None:
         return DoesNotFitError(

@@ -83,8 +83,15 @@ class PlanningProblem:
 
     @property
     def capacity_bytes(self) -> int | None:
-        """Bytes of the nearest memory for activations; None if unlimited."""
-        return self.target.activation_capacity(self.graph.constant_bytes)
+        """Bytes of the nearest memory for activations, in whole units of its alignment.
+
+        None if unlimited, negative if the constants that live there exceed it.
+        """
+        capacity = self.target.activation_capacity(self.graph.constant_bytes)
+        if capacity is None:
+            return None
+        unit = self.target.nearest.alignment_bytes
+        return capacity // unit * unit
 
 
 @dataclass(frozen=True)

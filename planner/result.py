@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from planner.graph import Graph
-    from planner.plan import Plan
+    from planner.plans import Plan
     from planner.problem import Objective, Status
-    from planner.simulate import Timeline
+    from planner.simulator import Timeline
 
 
 class ContenderReport(NamedTuple):

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.check import check
+from planner.checker import check
 from planner.errors import InvalidPlanError
 from planner.problem import Objective
 from planner.result import Bounds
@@ -15,7 +15,7 @@ from planner.result import Bounds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from planner.plan import Plan
+    from planner.plans import Plan
     from planner.problem import PlanningProblem
 
 

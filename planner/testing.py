@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.check import check
+from planner.checker import check
 from planner.graph import (
     Graph,
     InPlaceOption,
@@ -16,7 +16,7 @@ from planner.graph import (
     Tensor,
 )
 from planner.metrics import measure_bytes
-from planner.plan import (
+from planner.plans import (
     InPlace,
     Metrics,
     Placement,
@@ -27,7 +27,7 @@ from planner.plan import (
     TransferKind,
     planned_storages,
 )
-from planner.simulate import measure
+from planner.simulator import measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ class _GraphBuilder:
         self.operators.append(operator)
 
     def operands(self, most: int) -> list[int]:
-        recent = self.available[-5:] + [self.rng.choice(self.available)]
+        recent = [*self.available[-5:], self.rng.choice(self.available)]
         return self.rng.sample(recent, min(len(recent), self.rng.randint(1, most)))
 
     def add_layer(self) -> None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ViolationKind(StrEnum):
-    """Which rule of `planner.plan` is broken."""
+    """Which rule of `planner.plans` is broken."""
 
     MODEL = "model"
     """The plan was made for another graph."""

@@ -10,7 +10,7 @@ from planner.graph import (
     Tensor,
 )
 from planner.liveness import live_bytes, storage_lifetimes
-from planner.plan import InPlace
+from planner.plans import InPlace
 
 
 def skip_chain() -> Graph:

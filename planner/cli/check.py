@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     violations = planner.check(graph, plan.target, plan)
     if options.json:
         verdict = {
-            "format": "planner.check",
+            "format": "planner.checker",
             "version": 1,
             "plan": options.plan,
             "model": options.model,

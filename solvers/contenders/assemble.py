@@ -12,7 +12,7 @@ from planner import __version__
 from planner.errors import DoesNotFitError
 from planner.graph import StorageKind
 from planner.metrics import measure_bytes
-from planner.plan import (
+from planner.plans import (
     InPlace,
     Metrics,
     Placement,
@@ -24,7 +24,7 @@ from planner.plan import (
     planned_storages,
 )
 from planner.problem import Objective, OffsetProblem, Status
-from planner.simulate import simulate
+from planner.simulator import simulate
 from solvers.contenders.fixed_order import greedy_pack
 from solvers.contenders.stretch import stretch_transfers
 
@@ -140,14 +140,13 @@ def with_metrics(problem: PlanningProblem, plan: Plan) -> Plan:
 
 def _last_writes(problem: PlanningProblem, order: Sequence[int]) -> dict[int, int]:
     """Step of the last operator that writes each storage."""
-    graph = problem.graph
-    last: dict[int, int] = {}
-    for step, operator in enumerate(order):
-        if graph.is_view(operator):
-            continue
-        for tensor in graph.operators[operator].outputs:
-            last[graph.tensors[tensor].storage] = step
-    return last
+    step_of = {operator: step for step, operator in enumerate(order)}
+    writers = problem.graph.storage_writers
+    return {
+        storage: max(step_of[operator] for operator in writers.row(storage).tolist())
+        for storage in range(len(writers))
+        if len(writers.row(storage))
+    }
 
 
 def _transfers(

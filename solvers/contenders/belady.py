@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from solvers.contenders.orders import heuristic_orders, order_problem
-from solvers.contenders.spilling import forced_order, may_spill, offer_spilling_plans
+from solvers.contenders.orders import (
+    heuristic_orders,
+    order_problem,
+    order_with_forced_overwrites,
+)
+from solvers.contenders.spilling import may_spill, offer_spilling_plans
 from solvers.protocol import Availability
 from solvers.replacement.belady import Belady as FurthestNextUse
 
@@ -41,10 +45,11 @@ class Belady:
         """Offer a plan for each order."""
         ordering = order_problem(problem)
         orders = heuristic_orders(problem, ordering, deadline, seed)
+        forced = order_with_forced_overwrites(problem, ordering)
         offer_spilling_plans(
             problem,
             board,
-            [*orders, *forced_order(problem, ordering)],
+            orders if forced is None else [*orders, forced],
             FurthestNextUse(),
             contender=self.name,
             deadline=deadline,

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.result import Bounds
-from solvers.contenders.assemble import assemble
-from solvers.contenders.fixed_order import fix_order, place_whole_lives
+from solvers.contenders.fixed_order import fix_order
 from solvers.contenders.in_place import InPlaceChoice
-from solvers.contenders.orders import heuristic_orders, order_problem
-from solvers.contenders.spilling import forced_order, may_spill, offer_spilling_plans
+from solvers.contenders.orders import (
+    heuristic_orders,
+    order_problem,
+    order_with_forced_overwrites,
+)
+from solvers.contenders.spilling import may_spill, offer_spilling_plans
+from solvers.contenders.whole_lives import lowest_placement, offer_placement
 from solvers.offsets import pack
 from solvers.order.exact import ExactOrder
 from solvers.protocol import Availability
@@ -20,7 +24,6 @@ if TYPE_CHECKING:
 
     from planner.problem import OrderProblem, PlanningProblem
     from planner.scoreboard import Scoreboard
-    from solvers.contenders.fixed_order import FixedOrder
     from solvers.protocol import Deadline
 
 _ORDER_SHARE = 0.5
@@ -69,41 +72,14 @@ class Exact:
         seed: int,
     ) -> bool:
         """Offer the lowest arenas found for an order; return whether one fits."""
-        capacity, alignment = problem.capacity_bytes, problem.target.nearest.alignment_bytes
         placing = deadline.within(_PLACEMENT_SHARE * deadline.remaining_s())
-        tried: set[tuple[object, ...]] = set()
-        lowest: int | None = None
-        for choice in InPlaceChoice:
-            fixed = fix_order(problem, order, choice)
-            if fixed.in_place in tried:
-                continue
-            tried.add(fixed.in_place)
-            if lowest is not None and (placing.expired() or fixed.peak_bytes > lowest):
-                continue
-            placement = place_whole_lives(
-                fixed, pack, placing.within(placing.remaining_s() / (5 - len(tried)))
-            )
-            if placement is None or (capacity is not None and placement.height_bytes > capacity):
-                continue
-            if lowest is not None and placement.height_bytes >= lowest:
-                continue
-            lowest = placement.height_bytes
-            board.offer(
-                self.name,
-                assemble(
-                    problem,
-                    fixed.order,
-                    fixed.in_place,
-                    placement.episodes,
-                    contender=self.name,
-                    deadline=deadline,
-                    seed=seed,
-                    settings={"in_place_choice": choice.value},
-                ),
-            )
-            if lowest < fixed.peak_bytes + alignment or board.settled():
-                break
-        return lowest is not None
+        lowest = lowest_placement(
+            problem, [fix_order(problem, order, choice) for choice in InPlaceChoice], pack, placing
+        )
+        if lowest is None:
+            return False
+        offer_placement(problem, board, lowest, self.name, deadline=deadline, seed=seed)
+        return True
 
     def _offer_spills(
         self,
@@ -124,7 +100,8 @@ class Exact:
             for fixed in heuristic_orders(problem, ordering, deadline, seed)
             if fixed.order != proven.order
         ]
-        orders: list[FixedOrder] = [proven, *others, *forced_order(problem, ordering)]
+        forced = order_with_forced_overwrites(problem, ordering)
+        orders = [proven, *others, *([] if forced is None else [forced])]
         outcomes = offer_spilling_plans(
             problem,
             board,
@@ -147,7 +124,7 @@ def _bounds(problem: PlanningProblem, peak_bytes: int) -> Bounds:
     elsewhere. Each of them is read back, and written out before unless the farther memory had it
     anyway: graph inputs, and outputs whose store is compulsory.
     """
-    capacity = problem.capacity_bytes
+    capacity = problem.target.activation_capacity(problem.graph.constant_bytes)
     if capacity is None or peak_bytes <= capacity or not problem.target.operands_resident:
         return Bounds(peak_bytes=peak_bytes)
     absent = peak_bytes - capacity

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from planner.liveness import Lifetimes
-    from planner.plan import InPlace
+    from planner.plans import InPlace
     from planner.problem import (
         Episode,
         OffsetProblem,
@@ -107,9 +107,9 @@ def _uses(problem: PlanningProblem, order: Sequence[int], lifetimes: Lifetimes) 
             rows.append([])
             continue
         steps = set(position[users].tolist())
-        starters = graph.storage_starters.row(index)
-        if len(starters) > 1:
-            writes = position[starters]
+        writers = graph.storage_writers.row(index)
+        if len(writers) > 1:
+            writes = position[writers]
             steps.update(range(int(writes.min()), int(writes.max())))
         steps.add(int(lifetimes.start[index]))
         steps.add(int(lifetimes.end[index]) - 1)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from solvers.contenders.assemble import assemble
-from solvers.contenders.fixed_order import fix_order, greedy_pack, place_whole_lives
+from solvers.contenders.fixed_order import fix_order, greedy_pack
 from solvers.contenders.in_place import InPlaceChoice
-from solvers.contenders.orders import heuristic_orders, order_problem
-from solvers.contenders.spilling import forced_order, may_spill, offer_spilling_plans
+from solvers.contenders.orders import (
+    heuristic_orders,
+    order_problem,
+    order_with_forced_overwrites,
+)
+from solvers.contenders.spilling import may_spill, offer_spilling_plans
+from solvers.contenders.whole_lives import lowest_placement, offer_placement
 from solvers.protocol import Availability
 from solvers.replacement.belady import GreedyEviction
 
@@ -39,37 +43,26 @@ class Greedy:
         """Offer the lowest arena of the best orders, else a plan that spills."""
         ordering = order_problem(problem)
         orders = heuristic_orders(problem, ordering, deadline, seed)
-        fits = False
-        for fixed in orders[:_ORDERS_TRIED]:
-            for choice in (InPlaceChoice.YOUNGEST, InPlaceChoice.NONE):
-                candidate = fix_order(problem, fixed.order, choice)
-                placement = place_whole_lives(candidate, greedy_pack, deadline)
-                capacity = problem.capacity_bytes
-                if placement is None or (
-                    capacity is not None and placement.height_bytes > capacity
-                ):
-                    continue
-                fits = True
-                board.offer(
-                    self.name,
-                    assemble(
-                        problem,
-                        candidate.order,
-                        candidate.in_place,
-                        placement.episodes,
-                        contender=self.name,
-                        deadline=deadline,
-                        seed=seed,
-                    ),
-                )
-                if not candidate.in_place:
-                    break
-        if fits or not may_spill(problem):
+        lowest = lowest_placement(
+            problem,
+            [
+                fix_order(problem, fixed.order, choice)
+                for fixed in orders[:_ORDERS_TRIED]
+                for choice in (InPlaceChoice.YOUNGEST, InPlaceChoice.NONE)
+            ],
+            greedy_pack,
+            deadline,
+        )
+        if lowest is not None:
+            offer_placement(problem, board, lowest, self.name, deadline=deadline, seed=seed)
             return ""
+        if not may_spill(problem):
+            return ""
+        forced = order_with_forced_overwrites(problem, ordering)
         offer_spilling_plans(
             problem,
             board,
-            [*orders, *forced_order(problem, ordering)],
+            orders if forced is None else [*orders, forced],
             GreedyEviction(),
             contender=self.name,
             deadline=deadline,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planner.liveness import live_bytes
-from planner.plan import InPlace
+from planner.plans import InPlace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import networkx
 
-from planner.graph import RaggedArray
+from planner.footprint import forced_overwrites
 from planner.problem import OrderProblem
 from solvers.contenders.fixed_order import FixedOrder, fix_order
 from solvers.contenders.in_place import InPlaceChoice
@@ -42,62 +41,37 @@ def heuristic_orders(
     return sorted(found.values(), key=lambda fixed: fixed.peak_bytes)
 
 
-def with_forced_overwrites(problem: PlanningProblem, ordering: OrderProblem) -> OrderProblem | None:
-    """Add the precedences without which an operator cannot fit.
+def order_with_forced_overwrites(
+    problem: PlanningProblem, ordering: OrderProblem
+) -> FixedOrder | None:
+    """Return an order under which operators fit that need an overwrite to fit.
 
-    An operator whose separate operands exceed the memory fits only if it overwrites an operand,
-    so everybody else who uses that operand has to run before. Where there is a choice, the first
-    operand that keeps the precedences acyclic is taken.
+    Everybody else who uses the overwritten operand runs before. Of the orders with these
+    precedences it is the one that takes the lowest ready number first.
 
     Returns
     -------
-    OrderProblem or None
-        None where nothing has to be forced. Its operators keep their numbers; its default order
-        is not necessarily 0 .. n - 1 any more, see `default_order`.
+    FixedOrder or None
+        None where nothing has to be forced, or the precedences contradict each other.
     """
     graph, capacity = problem.graph, problem.capacity_bytes
     if capacity is None or not problem.in_place:
         return None
-    alignment = problem.target.nearest.alignment_bytes
-
-    def rounded(storage: int) -> int:
-        return -(-graph.storages[storage].size_bytes // alignment) * alignment
-
-    precedence: networkx.DiGraph[int] = networkx.DiGraph()
-    precedence.add_nodes_from(range(len(graph.operators)))
-    for operator in range(len(graph.operators)):
-        for before in graph.predecessors.row(operator).tolist():
-            precedence.add_edge(before, operator)
-    forced = False
-    for operator in range(len(graph.operators)):
-        operands = graph.operand_storages.row(operator).tolist()
-        if sum(rounded(storage) for storage in operands) <= capacity:
-            continue
-        for source in ordering.in_place.row(operator).tolist():
-            others = [u for u in graph.storage_users.row(source).tolist() if u != operator]
-            new = [
-                (other, operator) for other in others if not precedence.has_edge(other, operator)
-            ]
-            if any(networkx.has_path(precedence, operator, other) for other, _ in new):
-                continue
-            precedence.add_edges_from(new)
-            forced = forced or bool(new)
-            break
+    forced = forced_overwrites(
+        graph, capacity, alignment_bytes=problem.target.nearest.alignment_bytes
+    )
     if not forced:
         return None
-    return replace(
-        ordering,
-        predecessors=RaggedArray.from_rows(
-            [sorted(precedence.predecessors(o)) for o in range(len(graph.operators))]
-        ),
-    )
-
-
-def default_order(ordering: OrderProblem) -> list[int]:
-    """Return the topological order that takes the lowest ready number first."""
     precedence: networkx.DiGraph[int] = networkx.DiGraph()
     precedence.add_nodes_from(range(ordering.operators))
     for operator in range(ordering.operators):
         for before in ordering.predecessors.row(operator).tolist():
             precedence.add_edge(before, operator)
-    return list(networkx.lexicographical_topological_sort(precedence))
+    for operator, storage in forced.items():
+        for other in graph.storage_users.row(storage).tolist():
+            if other != operator:
+                precedence.add_edge(other, operator)
+    if not networkx.is_directed_acyclic_graph(precedence):
+        return None
+    order = list(networkx.lexicographical_topological_sort(precedence))
+    return fix_order(problem, order, InPlaceChoice.YOUNGEST)

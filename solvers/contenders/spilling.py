@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING
 
 from planner.problem import Status
 from solvers.contenders.assemble import assemble
-from solvers.contenders.fixed_order import fix_order
-from solvers.contenders.in_place import InPlaceChoice
-from solvers.contenders.orders import default_order, with_forced_overwrites
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from planner.problem import (
-        OrderProblem,
         Outcome,
         PlanningProblem,
         ReplacementProblem,
@@ -74,11 +70,3 @@ def offer_spilling_plans(
             ),
         )
     return outcomes
-
-
-def forced_order(problem: PlanningProblem, ordering: OrderProblem) -> list[FixedOrder]:
-    """Return the order under which every operator fits that can, where the usual ones fail."""
-    forced = with_forced_overwrites(problem, ordering)
-    if forced is None:
-        return []
-    return [fix_order(problem, default_order(forced), InPlaceChoice.YOUNGEST)]

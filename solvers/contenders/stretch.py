@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planner.cost import operator_cost
-from planner.plan import Placement, Plan, Transfer, TransferKind
+from planner.plans import Placement, Plan, Transfer, TransferKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -34,12 +34,14 @@ class _Arena:
 
     def insert(self, storage: int, offset: int, start: int) -> None:
         block = Block(offset, offset + self.demand.rounded[storage], storage)
-        self.blocks.insert(bisect_left(self.blocks, block), block)
+        insort(self.blocks, block)
         self.resident[storage] = (offset, start)
+        self.residents.enter(storage)
 
     def remove(self, storage: int) -> int:
         """Take a storage out; its address."""
         offset, start = self.resident.pop(storage)
+        self.residents.leave(storage)
         block = Block(offset, offset + self.demand.rounded[storage], storage)
         del self.blocks[bisect_left(self.blocks, block)]
         last_use = self.residents.last_use[storage]
@@ -48,6 +50,7 @@ class _Arena:
         return offset
 
     def evict(self, storage: int) -> None:
+        """Take a storage out that is read back later."""
         self.remove(storage)
         self.residents.copied[storage] = True
 
@@ -67,20 +70,21 @@ class _Arena:
 
     def clear(self, low: int, high: int) -> None:
         """Evict every block that touches the addresses [low, high)."""
-        for block in [b for b in self.blocks if b.start < high and b.end > low]:
+        first = bisect_right(self.blocks, low, key=lambda block: block.end)
+        last = bisect_left(self.blocks, high, key=lambda block: block.start)
+        for block in self.blocks[first:last]:
             self.evict(block.storage)
 
     def bring_in(self, step: int, owners: Sequence[int]) -> None:
         """Make all owners of a step resident, at the cost of others and at worst of moves."""
         missing = [s for s in owners if s not in self.resident]
         missing.sort(key=lambda s: (-self.demand.rounded[s], s))
-        pinned = set(owners)
         for storage in missing:
             size = self.demand.rounded[storage]
             offset = self.best_fit(size)
             if offset is None:
                 offset = choose_window(
-                    self.policy, self.residents, self.blocks, pinned, self.demand.capacity, size
+                    self.policy, self.residents, self.blocks, self.demand.capacity, step, size
                 )
                 if offset is None:
                     self.rearrange(step, owners, missing)
@@ -169,9 +173,9 @@ def simulate_arena(
         residents.pass_step(step, operands, demand.following[step])
         for output, source in demand.overwritten_at.get(step, ()):
             arena.insert(output, arena.remove(source), step)
-        for storage in operands:
-            if storage in arena.resident:
-                if residents.next_use[storage] == demand.steps:
+        for storage, after in zip(operands, demand.following[step], strict=True):
+            if storage in residents:
+                if after == demand.steps:
                     arena.remove(storage)
                 elif (storage, step) in dropped:
                     arena.evict(storage)

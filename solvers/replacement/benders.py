@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
 # Places at which selected moves happen are enumerated up to this number of combinations.
 MOVE_COMBINATIONS = 512
-PACKING_SHARE = 0.5
+# Selections that could not be placed, without a proof, before the search gives up.
+UNPROVEN_SELECTIONS = 10
+# One packing, and one search for conflicts, get at most these shares of the time left.
+PACKING_SHARE = 0.4
+CONFLICT_SHARE = 0.2
 
 
 class GapSelection:
@@ -76,11 +80,14 @@ class GapSelection:
         infeasible = demand.infeasible()
         if infeasible is not None:
             return infeasible
-        search = _Search(demand, self._pack or default_packer(), deadline, on_progress)
-        search.offer(incumbent)
+        pack = self._pack or default_packer()
+        evicted = plan_by_eviction(
+            demand, Policy.FURTHEST_NEXT_USE, deadline=deadline, pack=pack
+        ).solution
+        if incumbent is None or evicted.traffic_bytes < incumbent.traffic_bytes:
+            incumbent = evicted
+        search = _Search(demand, pack, deadline, on_progress, incumbent)
         search.run()
-        if search.best is None:
-            raise AssertionError("the eviction policy always finds a plan")
         return Outcome(
             Status.OPTIMAL if search.is_optimal() else Status.FEASIBLE,
             search.best,
@@ -98,34 +105,29 @@ class _Search:
         pack: Packer,
         deadline: Deadline,
         on_progress: Callable[[str], None] | None,
+        incumbent: ReplacementSolution,
     ) -> None:
         self._demand = demand
         self._pack = pack
         self._deadline = deadline
         self._on_progress = on_progress
-        self.best: ReplacementSolution | None = None
+        self.best = incumbent
         self.bound = 0
         self.statistics: dict[str, int | str] = {"iterations": 0, "cuts": 0}
 
     def is_optimal(self) -> bool:
-        return self.best is not None and self.best.traffic_bytes <= self.bound
+        return self.best.traffic_bytes <= self.bound
 
-    def offer(self, solution: ReplacementSolution | None) -> None:
+    def _offer(self, solution: ReplacementSolution) -> None:
         """Keep a legal plan if it is the best so far."""
-        if solution is None:
-            return
-        if self.best is None or solution.traffic_bytes < self.best.traffic_bytes:
+        if solution.traffic_bytes < self.best.traffic_bytes:
             self.best = solution
             if self._on_progress is not None:
                 self._on_progress(f"gap-selection: {solution.traffic_bytes:,} bytes of traffic")
 
     def run(self) -> None:
+        """Improve the plan and the bound until they meet or time is out."""
         demand = self._demand
-        self.offer(
-            plan_by_eviction(
-                demand, Policy.FURTHEST_NEXT_USE, deadline=self._deadline, pack=self._pack
-            ).solution
-        )
         gaps = find_gaps(demand)
         self.statistics["gaps"] = len(gaps)
         if self.is_optimal():
@@ -135,21 +137,21 @@ class _Search:
         except ImportError as error:
             self.statistics["stopped"] = f"ortools cannot be loaded: {error}"
             return
-        proven = True
-        while not self._deadline.expired():
+        unproven = 0
+        while not self._deadline.expired() and unproven < UNPROVEN_SELECTIONS:
             answer = model.solve(self._deadline)
             self.statistics["iterations"] = int(self.statistics["iterations"]) + 1
-            if proven:
+            if not unproven:
                 self.bound = max(self.bound, answer.bound)
             selection = answer.selection
-            if selection is None or self.best is None or self.is_optimal():
+            if selection is None or self.is_optimal():
                 return
             if selection.traffic_bytes >= self.best.traffic_bytes:
                 return
             cuts, exact = self._place(gaps, selection)
             if not cuts:
                 return
-            proven = proven and exact
+            unproven += not exact
             for cut in cuts:
                 model.add(cut)
             self.statistics["cuts"] = int(self.statistics["cuts"]) + len(cuts)
@@ -168,11 +170,12 @@ class _Search:
             limit = self._deadline.within(PACKING_SHARE * self._deadline.remaining_s())
             status, solution = place_stays(demand, split, self._pack, limit)
             if solution is not None:
-                self.offer(solution)
+                self._offer(solution)
                 return [], True
             exact = exact and status is Status.INFEASIBLE
-        self.offer(simulate_arena(demand, Policy.FURTHEST_NEXT_USE, self._deadline, dropped))
-        conflicts = find_conflicts(demand, fixed, self._pack, self._deadline)
+        self._offer(simulate_arena(demand, Policy.FURTHEST_NEXT_USE, self._deadline, dropped))
+        limit = self._deadline.within(CONFLICT_SHARE * self._deadline.remaining_s())
+        conflicts = find_conflicts(demand, fixed, self._pack, limit)
         if conflicts:
             return [_cut(gaps, conflict) for conflict in conflicts], True
         kept = tuple(i for i in range(len(gaps)) if i not in selection.dropped)

@@ -26,28 +26,27 @@ def evictions_by_capacity(
         None when the deadline came first.
     """
     residents = Residents(demand)
-    resident: dict[int, None] = {}
     used = 0
     evicted: set[tuple[int, int]] = set()
     for step, operands in enumerate(demand.operands):
         if step % 64 == 0 and deadline.expired():
             return None
-        missing = [s for s in demand.owners[step] if s not in resident]
+        missing = [s for s in demand.owners[step] if s not in residents]
         used += sum(demand.rounded[s] for s in missing)
         if used > demand.capacity:
-            candidates = [s for s in resident if residents.next_use[s] > step]
-            for storage in choose_victims(policy, residents, candidates, used - demand.capacity):
-                del resident[storage]
-                used -= demand.rounded[storage]
+            for storage in choose_victims(policy, residents, step, used - demand.capacity):
+                residents.leave(storage)
                 residents.copied[storage] = True
+                used -= demand.rounded[storage]
                 evicted.add((storage, residents.last_use[storage]))
-        resident.update(dict.fromkeys(missing))
-        for output, source in demand.overwritten_at.get(step, ()):
-            del resident[source]
-            resident[output] = None
+        for storage in missing:
+            residents.enter(storage)
         residents.pass_step(step, operands, demand.following[step])
-        for storage in operands:
-            if residents.next_use[storage] == demand.steps and storage in resident:
-                del resident[storage]
+        for output, source in demand.overwritten_at.get(step, ()):
+            residents.leave(source)
+            residents.enter(output)
+        for storage, after in zip(operands, demand.following[step], strict=True):
+            if after == demand.steps and storage in residents:
+                residents.leave(storage)
                 used -= demand.rounded[storage]
     return evicted

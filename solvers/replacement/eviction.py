@@ -7,7 +7,7 @@ A policy decides twice: which storages to evict for a number of bytes wherever t
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from enum import StrEnum
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from solvers.replacement.demand import Demand
 
@@ -31,48 +31,67 @@ class Policy(StrEnum):
 
 
 class Residents:
-    """What an online simulation knows of each storage.
+    """Who is resident in an online simulation, and what it knows of each storage.
 
     Attributes
     ----------
-    next_use : list of int
-        First use not yet passed, ``steps`` if none is left.
-    last_use : list of int
+    by_next_use : list of (next use step, -storage)
+        Of all residents, ascending; read from the end, equals come in storage order.
+    last_use : list of int, per storage
         Latest use passed, -1 if none.
-    copied : list of bool
+    copied : list of bool, per storage
         Whether a farther copy exists.
     """
 
     def __init__(self, demand: Demand) -> None:
         self.size = demand.size
         self.rounded = demand.rounded
-        self.next_use = [uses[0] if uses else demand.steps for uses in demand.uses]
         self.last_use = [-1] * len(demand.uses)
         self.copied = list(demand.has_copy)
+        self.by_next_use: list[tuple[int, int]] = []
+        self._next_use = [uses[0] if uses else demand.steps for uses in demand.uses]
+        self._present: set[int] = set()
+
+    def __contains__(self, storage: int) -> bool:
+        return storage in self._present
+
+    def enter(self, storage: int) -> None:
+        """Make a storage resident."""
+        self._present.add(storage)
+        insort(self.by_next_use, (self._next_use[storage], -storage))
+
+    def leave(self, storage: int) -> None:
+        """Make a storage absent."""
+        self._present.remove(storage)
+        del self.by_next_use[bisect_left(self.by_next_use, (self._next_use[storage], -storage))]
 
     def pass_step(self, step: int, operands: Sequence[int], following: Sequence[int]) -> None:
         """Note that a step has used its operands."""
         for storage, after in zip(operands, following, strict=True):
-            self.next_use[storage] = after
+            resident = storage in self._present
+            if resident:
+                self.leave(storage)
+            self._next_use[storage] = after
             self.last_use[storage] = step
+            if resident:
+                self.enter(storage)
 
     def leaving_costs(self, storage: int) -> int:
         """Bytes for a write, if there is no copy yet, and for the read at the next use."""
         return self.size[storage] * (1 if self.copied[storage] else 2)
 
 
-def choose_victims(
-    policy: Policy, residents: Residents, candidates: Sequence[int], deficit: int
-) -> list[int]:
-    """Choose candidates whose rounded bytes cover a deficit that all of them together cover."""
+def choose_victims(policy: Policy, residents: Residents, step: int, deficit: int) -> list[int]:
+    """Choose residents not used in this step with enough rounded bytes; there must be some."""
     if policy is Policy.LEAST_BYTES_NOW:
+        candidates = [-minus for after, minus in residents.by_next_use if after > step]
         victims = _smallest_cover(residents, candidates, deficit)
     else:
-        victims = sorted(candidates, key=lambda s: (-residents.next_use[s], s))
+        victims = (-minus for _, minus in reversed(residents.by_next_use))
     return _without_superfluous(residents, victims, deficit)
 
 
-def _without_superfluous(residents: Residents, victims: list[int], deficit: int) -> list[int]:
+def _without_superfluous(residents: Residents, victims: Iterable[int], deficit: int) -> list[int]:
     """Take victims in order until the deficit is covered, then spare those not needed."""
     chosen, covered = [], 0
     for storage in victims:
@@ -126,8 +145,8 @@ def choose_window(
     policy: Policy,
     residents: Residents,
     blocks: Sequence[Block],
-    pinned: set[int],
     capacity: int,
+    step: int,
     size: int,
 ) -> int | None:
     """Choose where to clear ``size`` bytes; the blocks they touch are to be evicted.
@@ -135,18 +154,19 @@ def choose_window(
     Parameters
     ----------
     blocks : sequence of Block
-        Sorted by address.
-    pinned : set of int
-        Storages that may not be evicted.
+        All residents, sorted by address.
+    step : int
+        Its operands may not be evicted.
 
     Returns
     -------
     int or None
-        Address of the window; None if pinned blocks leave no room anywhere.
+        Address of the window; None if those operands leave no room anywhere.
     """
     if policy is Policy.FURTHEST_NEXT_USE:
-        spans = _span_of_furthest(residents, blocks, pinned, capacity, size)
+        spans = _span_of_furthest(residents, blocks, capacity, step, size)
     else:
+        pinned = {-minus for after, minus in residents.by_next_use if after <= step}
         spans = _spans_between(blocks, pinned, capacity)
     best: tuple[int, int] | None = None
     for low, high, inside in spans:
@@ -174,28 +194,24 @@ def _spans_between(blocks: Sequence[Block], kept: set[int], capacity: int) -> li
 
 
 def _span_of_furthest(
-    residents: Residents, blocks: Sequence[Block], pinned: set[int], capacity: int, size: int
+    residents: Residents, blocks: Sequence[Block], capacity: int, step: int, size: int
 ) -> list[Span]:
     """Remove blocks, furthest next use first, until a span is long enough: that span.
 
     Every window that touches only later used blocks is then inside it, so the earliest next use
     among its victims is as late as possible.
     """
-    count = len(blocks)
-    before = list(range(-1, count - 1))
-    after = list(range(1, count + 1))
-    order = sorted(
-        (i for i in range(count) if blocks[i].storage not in pinned),
-        key=lambda i: (-residents.next_use[blocks[i].storage], blocks[i].storage),
-    )
-    for i in order:
-        below, above = before[i], after[i]
-        if below >= 0:
-            after[below] = above
-        if above < count:
-            before[above] = below
+    index = {block.storage: i for i, block in enumerate(blocks)}
+    before: dict[int, int] = {}
+    after: dict[int, int] = {}
+    for next_use, minus in reversed(residents.by_next_use):
+        if next_use <= step:
+            break
+        i = index[-minus]
+        below, above = before.get(i, i - 1), after.get(i, i + 1)
+        after[below], before[above] = above, below
         low = blocks[below].end if below >= 0 else 0
-        high = blocks[above].start if above < count else capacity
+        high = blocks[above].start if above < len(blocks) else capacity
         if high - low >= size:
             return [(low, high, list(blocks[below + 1 : above]))]
     return []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from planner.graph import Graph
-    from planner.plan import Metrics, Plan, Transfer
+    from planner.plans import Metrics, Plan, Transfer
     from planner.target import Link, Target
 
 COST_SOURCE = "roofline"

@@ -1,6 +1,6 @@
 """Is a plan legal? Written the plain way, and without any code of a solver.
 
-The rules are those of `planner.plan`. Indices, intervals, byte ranges and in-place pairs are
+The rules are those of `planner.plans`. Indices, intervals, byte ranges and in-place pairs are
 judged here; `planner.dataflow` replays the plan and judges whether the data is where it is used.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 from planner.dataflow import data_violations
 from planner.graph import StorageKind
 from planner.metrics import measure_bytes
-from planner.plan import PlannedOperator, TransferKind, planned_storages
+from planner.plans import PlannedOperator, TransferKind, planned_storages
 from planner.violation import Violation, ViolationKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from planner.graph import Graph
-    from planner.plan import InPlace, Placement, Plan, Transfer
+    from planner.plans import InPlace, Placement, Plan, Transfer
     from planner.target import Target
 
 __all__ = ["Violation", "ViolationKind", "check", "overlapping_pairs"]

@@ -1,0 +1,1 @@
+"""What a person sees of a plan: text, an HTML memory map, a trace for Perfetto."""

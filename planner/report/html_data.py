@@ -1,0 +1,109 @@
+"""What the report's script is given: the plan as columns, in JSON that no markup can leave."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from planner.graph import StorageKind
+from planner.report.names import operator_label, operator_type, printable
+from planner.report.occupancy import constant_bytes, in_place_inputs, occupancies
+
+if TYPE_CHECKING:
+    from planner.graph import Graph
+    from planner.plans import Plan, PlannedStorage
+    from planner.report.occupancy import Occupancy
+    from planner.simulator import Timeline
+
+# The order of KINDS in memory_map_data.js.
+_KINDS = (StorageKind.INPUT, StorageKind.ACTIVATION, StorageKind.WORKSPACE)
+_OUTPUT = len(_KINDS)
+_LISTED_VIEWS = 6
+
+
+def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str:
+    """Return the JSON for the page's data block, every ``<`` escaped.
+
+    Storages without a placement are left out, and indices are those of the columns, so that a
+    model with thousands of constants makes no larger page.
+    """
+    memories = occupancies(plan)
+    over = in_place_inputs(plan)
+    placed = sorted({p.storage for p in plan.placements})
+    column_of = {storage: column for column, storage in enumerate(placed)}
+    memory_of = {occupancy.memory.name: i for i, occupancy in enumerate(memories)}
+    # A transfer of what is nowhere placed is not drawn.
+    transfers = [
+        t
+        for t in plan.transfers
+        if t.storage in column_of and t.source in memory_of and t.destination in memory_of
+    ]
+    data: dict[str, Any] = {
+        "steps": len(plan.order),
+        "operators": {
+            "label": [operator_label(plan, o, graph) for o in plan.order],
+            "type": [operator_type(plan, o, graph) for o in plan.order],
+        },
+        "memories": [_memory(plan, occupancy, i == 0) for i, occupancy in enumerate(memories)],
+        "storages": {
+            "name": [printable(plan.storages[s].name) for s in placed],
+            "size": [plan.storages[s].size_bytes for s in placed],
+            "kind": [_kind(plan.storages[s]) for s in placed],
+            "others": [_others(plan.storages[s]) for s in placed],
+        },
+        "placements": {
+            "storage": [column_of[p.storage] for p in plan.placements],
+            "memory": [memory_of[p.memory] for p in plan.placements],
+            "offset": [p.offset for p in plan.placements],
+            "start": [p.start for p in plan.placements],
+            "end": [p.end for p in plan.placements],
+            "over": [over.get(i, -1) for i in range(len(plan.placements))],
+        },
+        "transfers": {
+            "storage": [column_of[t.storage] for t in transfers],
+            "from": [memory_of[t.source] for t in transfers],
+            "to": [memory_of[t.destination] for t in transfers],
+            "start": [t.start for t in transfers],
+            "end": [t.end for t in transfers],
+            "kind": [t.kind.value for t in transfers],
+        },
+        "time": None
+        if timeline is None
+        else {
+            "start": [round(step.start_s * 1e6, 6) for step in timeline.steps],
+            "end": [round(step.end_s * 1e6, 6) for step in timeline.steps],
+        },
+    }
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _memory(plan: Plan, occupancy: Occupancy, is_nearest: bool) -> dict[str, Any]:
+    memory = occupancy.memory
+    capacity, label = memory.capacity_bytes, "capacity"
+    if capacity is not None and plan.target.constant_memory == memory.name:
+        constants = constant_bytes(plan)
+        if constants:
+            capacity, label = capacity - constants, "capacity beside constants"
+    return {
+        "name": printable(memory.name),
+        "capacity": capacity,
+        "capacityLabel": label,
+        "bound": plan.metrics.peak_lower_bound_bytes if is_nearest else None,
+        "arena": occupancy.arena_bytes,
+        "live": occupancy.live_bytes.tolist(),
+    }
+
+
+def _kind(storage: PlannedStorage) -> int:
+    # A constant is never placed; a plan that places one anyway shows it as an input.
+    if storage.is_output:
+        return _OUTPUT
+    return _KINDS.index(storage.kind) if storage.kind in _KINDS else 0
+
+
+def _others(storage: PlannedStorage) -> str:
+    """Names of the tensors that share the storage, apart from the first."""
+    names = [printable(t.name) for t in storage.tensors if t.name != storage.name]
+    more = len(names) - _LISTED_VIEWS
+    return ", ".join(names[:_LISTED_VIEWS]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,212 @@
+"""The report's tables: static markup, complete without any script."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html import escape
+from typing import TYPE_CHECKING, NamedTuple
+
+from planner.report.names import markup, operator_label
+from planner.report.occupancy import live_at, longest_held, occupancies
+from planner.report.quantities import format_bytes, format_seconds, format_share, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from planner.graph import Graph
+    from planner.plans import Plan, PlannedStorage
+    from planner.result import ContenderReport
+
+_NAME_WIDTH = 72
+_LIVE_ROWS = 25
+_LONGEST_ROWS = 12
+_TRANSFER_ROWS = 500
+
+
+class _Cell(NamedTuple):
+    """Markup of one cell, already escaped, and its class."""
+
+    markup: str
+    style: str = ""
+
+
+def peak_section(plan: Plan, graph: Graph | None) -> str:
+    """Who is live at the peak, largest first, and for how long."""
+    near = occupancies(plan)[0]
+    step = near.peak_step
+    if step is None:
+        return ""
+    live = live_at(plan, near, step)
+    rows = []
+    for entry in live[:_LIVE_ROWS]:
+        placement = plan.placements[entry.placement]
+        storage = plan.storages[placement.storage]
+        shared = entry.counted_bytes < storage.size_bytes
+        rows.append(
+            (
+                _link(plan, entry.placement),
+                _number(f"{storage.size_bytes:,}"),
+                _number(
+                    "in place" if shared else format_share(storage.size_bytes, near.peak_bytes)
+                ),
+                _steps(placement.start, placement.end),
+                _number(f"{placement.end - placement.start:,}"),
+                _Cell(_kind(storage), "plain"),
+            )
+        )
+    rest = live[_LIVE_ROWS:]
+    if rest:
+        total = sum(entry.counted_bytes for entry in rest)
+        rows.append(
+            (
+                _Cell(f"{len(rest):,} more"),
+                _number(f"{total:,}"),
+                _number(format_share(total, near.peak_bytes)),
+                *[_Cell("")] * 3,
+            )
+        )
+    times = int((near.live_bytes == near.peak_bytes).sum())
+    again = f", and at {times - 1:,} other step{'s' if times > 2 else ''}" if times > 1 else ""
+    label = escape(operator_label(plan, plan.order[step], graph))
+    return (
+        "<section><h2>What makes the peak</h2>"
+        f"<p>{format_bytes(near.peak_bytes)} ({format_size(near.peak_bytes)}) are live at "
+        f'<a href="#step={step}">step {step:,}</a>, <code>{label}</code>{again}.</p>'
+        + _table(("Storage", "Bytes", "Share", "Steps", "Held", "Kind"), rows, right={1, 2, 4})
+        + "</section>"
+    )
+
+
+def longest_table(plan: Plan, graph: Graph | None) -> str:
+    """Who holds most bytes for longest, by bytes x steps."""
+    near = occupancies(plan)[0]
+    total = int(near.live_bytes.sum())
+    rows = []
+    for index in longest_held(plan, near, _LONGEST_ROWS):
+        placement = plan.placements[index]
+        storage = plan.storages[placement.storage]
+        steps = placement.end - placement.start
+        creator = min(placement.start, len(plan.order) - 1)
+        rows.append(
+            (
+                _link(plan, index),
+                _number(f"{storage.size_bytes:,}"),
+                _steps(placement.start, placement.end),
+                _number(f"{steps:,}"),
+                _number(format_share(storage.size_bytes * steps, total)),
+                _Cell(markup(operator_label(plan, plan.order[creator], graph), 40)),
+            )
+        )
+    if not rows:
+        return ""
+    return (
+        "<section><h2>Large storages that live long</h2>"
+        f"<p>By bytes times steps in {markup(near.memory.name)}; the share is of all "
+        "bytes times steps of the run.</p>"
+        + _table(("Storage", "Bytes", "Steps", "Held", "Share", "Begins at"), rows, right={1, 3, 4})
+        + "</section>"
+    )
+
+
+def contender_table(plan: Plan, contenders: Sequence[ContenderReport]) -> str:
+    """How every solver did."""
+    if not contenders:
+        return ""
+    in_seconds = plan.provenance.objective == "latency"
+    rows = [
+        (
+            _Cell(markup(contender.name), "name"),
+            _Cell(markup(contender.status), f"plain status {markup(contender.status)}"),
+            _number(_objective_value(contender.value, in_seconds)),
+            _number(_objective_value(contender.bound, in_seconds)),
+            _number("" if contender.status == "skipped" else f"{contender.wall_s:.2f}"),
+            _Cell(markup(contender.note)),
+        )
+        for contender in contenders
+    ]
+    unit = "s" if in_seconds else "bytes"
+    heads = ("Contender", "Status", f"Value, {unit}", f"Bound, {unit}", "Wall, s", "Note")
+    return (
+        f"<section><h2>Contenders</h2><p>Objective: {markup(plan.provenance.objective)}. The plan "
+        f"shown is from <code>{markup(plan.provenance.contender)}</code>.</p>"
+        + _table(heads, rows, right={2, 3, 4})
+        + "</section>"
+    )
+
+
+def transfer_table(plan: Plan) -> str:
+    """Every copy between memories, the first hundreds of them."""
+    if not plan.transfers:
+        return ""
+    number: Counter[str] = Counter()
+    moved: Counter[str] = Counter()
+    for transfer in plan.transfers:
+        number[transfer.kind.value] += 1
+        moved[transfer.kind.value] += plan.storages[transfer.storage].size_bytes
+    totals = ", ".join(
+        f"{number[kind]:,} {kind} of {format_size(moved[kind])}" for kind in sorted(number)
+    )
+    rows = []
+    for transfer in sorted(plan.transfers, key=lambda t: (t.start, t.end))[:_TRANSFER_ROWS]:
+        gap = transfer.start == transfer.end
+        storage = plan.storages[transfer.storage]
+        rows.append(
+            (
+                _Cell(f"before {transfer.start:,}", "plain")
+                if gap
+                else _steps(transfer.start, transfer.end),
+                _Cell(transfer.kind.value, f"plain {transfer.kind.value}"),
+                _Cell(markup(storage.name, _NAME_WIDTH), "name"),
+                _number(f"{storage.size_bytes:,}"),
+                _Cell(f"{markup(transfer.source)} to {markup(transfer.destination)}", "plain"),
+            )
+        )
+    left_out = len(plan.transfers) - len(rows)
+    more = f" The first {len(rows):,} are listed; all are in the plan file." if left_out else ""
+    return (
+        f"<section><h2>Transfers</h2><p>{escape(totals)}.{more}</p>"
+        '<div class="scroll" tabindex="0">'
+        + _table(("Steps", "Kind", "Storage", "Bytes", "From and to"), rows, right={3})
+        + "</div></section>"
+    )
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[_Cell]], right: set[int]) -> str:
+    head = "".join(
+        f'<th scope="col"{_class("number" if column in right else "")}>{escape(text)}</th>'
+        for column, text in enumerate(heads)
+    )
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{_class(cell.style)}>{cell.markup}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+
+
+def _class(style: str) -> str:
+    return f' class="{style}"' if style else ""
+
+
+def _link(plan: Plan, placement: int) -> _Cell:
+    """Name of a placement's storage; the link shows it in the map."""
+    name = plan.storages[plan.placements[placement].storage].name
+    shown = markup(name, _NAME_WIDTH)
+    return _Cell(f'<a href="#placement={placement}">{shown}</a>', "name")
+
+
+def _number(text: str) -> _Cell:
+    return _Cell(escape(text), "number")
+
+
+def _steps(start: int, end: int) -> _Cell:
+    return _Cell(f"[{start:,}, {end:,})", "plain")
+
+
+def _kind(storage: PlannedStorage) -> str:
+    return "output" if storage.is_output else storage.kind.value
+
+
+def _objective_value(value: float | None, in_seconds: bool) -> str:
+    if value is None:
+        return ""
+    return format_seconds(value) if in_seconds else f"{value:,.0f}"

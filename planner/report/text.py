@@ -1,0 +1,169 @@
+"""The default report of a plan: what an engineer reads in ten seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from planner.problem import Status
+from planner.report.names import operator_name, printable
+from planner.report.occupancy import (
+    arena_verdict,
+    constant_bytes,
+    live_at,
+    no_reuse_bytes,
+    occupancies,
+)
+from planner.report.quantities import (
+    format_bytes,
+    format_in,
+    format_size,
+    time_unit,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from planner.plans import Plan
+    from planner.result import ContenderReport, PlanResult
+
+_LABEL_WIDTH = 10
+_LINE_WIDTH = 110
+_NAME_WIDTH = 40
+_CULPRITS = 4
+
+
+def render_text(result: PlanResult) -> str:
+    """Return the default report, without the files written and without a final line break.
+
+    The plan must be legal: the report says that it is.
+    """
+    return "\n".join(
+        f"{label:<{_LABEL_WIDTH}}{text}".rstrip()
+        for label, text in (
+            _model(result.plan),
+            _target(result.plan),
+            *_arenas(result),
+            *_traffic_and_latency(result.plan),
+            *_peak(result),
+            *_solvers(result.contenders),
+            ("checked", "legal"),
+        )
+    )
+
+
+def _model(plan: Plan) -> tuple[str, str]:
+    tensors = sum(len(storage.tensors) for storage in plan.storages)
+    return "model", (
+        f"{printable(plan.model.name)}   {len(plan.order):,} operators  {tensors:,} tensors  "
+        f"constants {format_size(constant_bytes(plan))}"
+    )
+
+
+def _target(plan: Plan) -> tuple[str, str]:
+    memories = []
+    for memory in plan.target.memories:
+        size = memory.capacity_bytes
+        text = printable(memory.name) + (f" {format_size(size)}" if size is not None else "")
+        memories.append(text)
+    if len(memories) > 1:
+        memories[0] += " (nearest)"
+    return "target", f"{printable(plan.target.name)}   {', '.join(memories)}"
+
+
+def _arenas(result: PlanResult) -> Iterator[tuple[str, str]]:
+    plan = result.plan
+    metrics, near = plan.metrics, plan.target.nearest
+    arena = metrics.arena_bytes.get(near.name, 0)
+    peak, bound = metrics.peak_bytes.get(near.name, 0), metrics.peak_lower_bound_bytes
+    parts = [f"{printable(near.name)} {format_bytes(arena)}"]
+    if peak != arena:
+        parts.append(f"live peak {peak:,}")
+    if bound is not None:
+        parts.append(f"lower bound {bound:,} ({arena_verdict(plan)})")
+    greedy = next((c.arena_bytes for c in result.contenders if c.name == "greedy"), None)
+    if greedy is not None:
+        parts.append(f"greedy {greedy:,}")
+    parts.append(f"no reuse {no_reuse_bytes(plan):,}")
+    yield from _wrapped("arena", parts, "   ")
+    for memory in plan.target.memories[1:]:
+        if metrics.arena_bytes.get(memory.name, 0):
+            yield "", f"{printable(memory.name)} {format_bytes(metrics.arena_bytes[memory.name])}"
+
+
+def _traffic_and_latency(plan: Plan) -> Iterator[tuple[str, str]]:
+    latency = _latency(plan)
+    if len(plan.target.memories) == 1:
+        if latency:
+            yield "latency", latency.removeprefix("latency ")
+        return
+    traffic, bound = plan.metrics.traffic_bytes, plan.metrics.traffic_lower_bound_bytes
+    text = f"beyond compulsory {format_bytes(traffic)}"
+    if traffic == 0 or traffic == bound:
+        text += " (optimal)"
+    elif bound is not None:
+        text += f" (lower bound {bound:,})"
+    if latency and len(text) + len(latency) + 5 > _LINE_WIDTH - _LABEL_WIDTH:
+        yield "traffic", text
+        yield "latency", latency.removeprefix("latency ")
+    else:
+        yield "traffic", f"{text}     {latency}"
+
+
+def _latency(plan: Plan) -> str:
+    metrics = plan.metrics
+    if metrics.latency_s is None:
+        return ""
+    unit_s, unit = time_unit(metrics.latency_s)
+    details = ["simulated"]
+    if metrics.compute_s is not None and metrics.stall_s is not None:
+        details.append(
+            f"compute {format_in(metrics.compute_s, unit_s)}, "
+            f"stalled {format_in(metrics.stall_s, unit_s)}"
+        )
+    if metrics.latency_lower_bound_s is not None and plan.provenance.objective == "latency":
+        details.append(f"lower bound {format_in(metrics.latency_lower_bound_s, unit_s)}")
+    return f"latency {format_in(metrics.latency_s, unit_s)} {unit} ({'; '.join(details)})"
+
+
+def _peak(result: PlanResult) -> Iterator[tuple[str, str]]:
+    plan = result.plan
+    near = occupancies(plan)[0]
+    step = near.peak_step
+    if step is None:
+        return
+    live = [entry for entry in live_at(plan, near, step) if entry.counted_bytes]
+    shown = [
+        f"{printable(plan.storages[plan.placements[entry.placement].storage].name, _NAME_WIDTH)} "
+        f"{entry.counted_bytes:,}"
+        for entry in live[:_CULPRITS]
+    ]
+    if rest := live[_CULPRITS:]:
+        shown.append(f"{len(rest):,} more {sum(entry.counted_bytes for entry in rest):,}")
+    operator = printable(operator_name(plan, plan.order[step], result.graph), _NAME_WIDTH)
+    first, *others = shown or [""]
+    yield from _wrapped("peak at", [f"step {step:,}  {operator}: {first}", *others], "  ")
+
+
+def _solvers(contenders: Sequence[ContenderReport]) -> Iterator[tuple[str, str]]:
+    parts = []
+    for contender in contenders:
+        words = [contender.name]
+        if contender.status != "skipped":
+            words.append(f"{contender.wall_s:.2f} s")
+        if contender.status != Status.FEASIBLE:
+            words.append(contender.status)
+        parts.append(" ".join(words))
+    yield from _wrapped("solvers", parts, " · ")
+
+
+def _wrapped(label: str, parts: Sequence[str], separator: str) -> Iterator[tuple[str, str]]:
+    """Join the parts; break lines between them, never within."""
+    line = ""
+    for part in parts:
+        if line and len(line + separator + part) > _LINE_WIDTH - _LABEL_WIDTH:
+            yield label, line
+            label, line = "", part
+        else:
+            line = line + separator + part if line else part
+    if line:
+        yield label, line
