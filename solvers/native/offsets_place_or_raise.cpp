@@ -1,6 +1,7 @@
 #include "offsets_place_or_raise.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <tuple>
@@ -15,6 +16,9 @@ constexpr std::size_t kSavedReasonLimit = std::size_t{1} << 24;
 // A child works on its parent's list, skipping what is placed, until this fraction of it is placed.
 // So all lists of a branch together stay linear in the number of buffers.
 constexpr std::int32_t kPlacedFraction = 8;
+
+// Rounds of raising floating buffers one by one before they are raised in groups.
+constexpr int kSettlingRounds = 16;
 
 }  // namespace
 
@@ -465,7 +469,9 @@ bool PlaceOrRaise<Integer>::settle_floating(const Frame& frame) {
     const std::int32_t v = list_[k];
     if (!placed(v) && floating_[index(v)]) floating_list_.push_back(v);
   }
+  int rounds = 0;
   for (bool again = true; again;) {
+    if (++rounds > kSettlingRounds) return settle_jointly();
     again = false;
     for (std::int32_t v : floating_list_) {
       if (instance_.first_section[index(v)] >= touched_end_ ||
@@ -480,6 +486,79 @@ bool PlaceOrRaise<Integer>::settle_floating(const Frame& frame) {
     }
   }
   return true;
+}
+
+// Buffers that support each other in a circle would rise by their own sizes, round after round. So
+// compute the fixpoint as shortest paths from the buffers that do not float, and raise in groups: the
+// lowest buffer of a group rests on none of the group, so all are above what the others support.
+template <class Integer>
+bool PlaceOrRaise<Integer>::settle_jointly() {
+  settled_ = bound_;
+  for (std::int32_t v : floating_list_) settled_[index(v)] = highest_offset_[index(v)] + 1;
+  for (bool again = true; again;) {
+    again = false;
+    for (std::int32_t v : floating_list_) {
+      Integer lowest = settled_[index(v)];
+      for (std::size_t e = conflicts_.row[index(v)]; e < conflicts_.row[index(v) + 1]; ++e) {
+        const std::int32_t w = conflicts_.neighbour[e];
+        if (placed(w)) continue;
+        lowest = std::min(lowest, aligned(v, settled_[index(w)] + size_[index(w)]));
+      }
+      lowest = std::max(lowest, bound_[index(v)]);
+      again = again || lowest < settled_[index(v)];
+      settled_[index(v)] = lowest;
+    }
+  }
+  for (;;) {
+    Integer raised = std::numeric_limits<Integer>::max();
+    for (std::int32_t v : floating_list_) {
+      if (settled_[index(v)] > bound_[index(v)]) raised = std::min(raised, settled_[index(v)]);
+    }
+    if (raised == std::numeric_limits<Integer>::max()) return true;
+    auto in_group = [this, raised](std::int32_t v) {
+      return !placed(v) && floating_[index(v)] && bound_[index(v)] < raised &&
+             settled_[index(v)] >= raised;
+    };
+    std::fill(refutation_.begin(), refutation_.end(), 0);
+    for (std::int32_t v : floating_list_) {
+      if (in_group(v)) explain_group_member(v, raised, in_group);
+    }
+    group_.clear();
+    std::copy_if(floating_list_.begin(), floating_list_.end(), std::back_inserter(group_),
+                 in_group);
+    for (std::int32_t v : group_) {
+      save(v);
+      std::copy(refutation_.begin(), refutation_.begin() + static_cast<std::ptrdiff_t>(width_),
+                reason_of(v));
+      bound_[index(v)] = raised;
+      touch(v);
+      if (raised > highest_offset_[index(v)]) {
+        set_conflict({reason_of(v), width_});
+        return false;
+      }
+    }
+  }
+}
+
+// Adds to refutation_ why the buffer can rest neither on 0, nor on what is placed, nor below `raised`
+// on a buffer outside its group.
+template <class Integer>
+template <class InGroup>
+void PlaceOrRaise<Integer>::explain_group_member(std::int32_t buffer, Integer raised,
+                                                 InGroup in_group) {
+  const std::size_t v = index(buffer);
+  const Integer sufficient = aligned(buffer, raised) - alignment_[v] + 1;
+  Integer highest_top = 0;
+  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
+    const std::int32_t w = conflicts_.neighbour[e];
+    if (placed(w)) {
+      highest_top = std::max(highest_top, aligned(buffer, offset_[index(w)] + size_[index(w)]));
+      refutation_[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
+    } else if (size_[index(w)] < sufficient && !in_group(w)) {
+      add(refutation_.data(), why(w, sufficient - size_[index(w)]));
+    }
+  }
+  add(refutation_.data(), why(buffer, highest_top + 1));
 }
 
 // In each touched section the unplaced buffers have to fit between the lowest of their bounds and

@@ -114,6 +114,9 @@ class PlaceOrRaise final : public PlacementSearch {
   bool raise(std::int32_t buffer, const Word* refutation);
   bool propagate(const Frame& frame);
   bool settle_floating(const Frame& frame);
+  bool settle_jointly();
+  template <class InGroup>
+  void explain_group_member(std::int32_t buffer, Integer raised, InGroup in_group);
   bool sections_hold(const Frame& frame);
 
   Integer aligned(std::int32_t buffer, Integer value) const {
@@ -160,7 +163,8 @@ class PlaceOrRaise final : public PlacementSearch {
 
   // Work space.
   std::vector<Word> conflict_, refutation_;
-  std::vector<std::int32_t> floating_list_;
+  std::vector<std::int32_t> floating_list_, group_;
+  std::vector<Integer> settled_;
   std::vector<Integer> floor_;
   std::int32_t touched_first_ = 0, touched_end_ = 0;  // sections whose bounds may have changed
 };

@@ -79,9 +79,9 @@ ScheduledSearch::Try ScheduledSearch::next_lowering(std::int64_t floor) {
   const auto n = static_cast<std::int64_t>(instance_.buffers());
   const std::int64_t lowest = std::max(floor, lower_bound_);
   const std::int64_t highest = std::max(lowest, highest_height_up_to(packing_.height - 1));
-  if (nodes_ > 4 * nodes_at_last_proof_ + 1024 * n) {
+  if (nodes_ > 2 * nodes_at_last_proof_ + 1024 * n) {
     nodes_at_last_proof_ = nodes_;
-    return {highest, proof_tries_++ % kAll, nodes_ / 4};
+    return {highest, proof_tries_++ % kAll, nodes_ / 2};
   }
   const int round = lowering_tries_ / kAll;
   const int configuration = lowering_tries_ % kAll;
