@@ -45,20 +45,23 @@ PlaceOrRaise<Integer>::PlaceOrRaise(const Instance& instance, const Units& units
 
 template <class Integer>
 void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
-  // No canonical placement is higher than all sizes and alignments together. The topmost buffer may
-  // go without its padding, so each buffer has a capacity of its own.
-  section_capacity_.assign(sections_, 0);
-  highest_offset_.resize(buffers_);
+  // No canonical placement is higher than all sizes and alignments together.
   std::int64_t largest = 0;
   for (std::size_t v = 0; v < buffers_; ++v) largest += size_[v] + alignment_[v];
+  capacity_ = static_cast<Integer>(std::min(capacity / unit_, largest));
+  highest_offset_.resize(buffers_);
+  overhanging_.clear();
+  may_overhang_.assign(buffers_, 0);
+  overhangs_.assign(sections_, 0);
   for (std::size_t v = 0; v < buffers_; ++v) {
-    // At most one size below zero: a buffer taller than the capacity.
     const std::int64_t room = capacity - instance_.size[v];
-    const std::int64_t highest = room >= 0 ? std::min(room / unit_, largest) : -1;
-    highest_offset_[v] = static_cast<Integer>(highest);
-    const auto own_capacity = static_cast<Integer>(std::min(highest + size_[v], largest));
+    highest_offset_[v] = static_cast<Integer>(room >= 0 ? std::min(room / unit_, largest) : -1);
+    // Without its padding the topmost buffer may fit where its padded size does not.
+    if (highest_offset_[v] + size_[v] <= capacity_ || capacity_ == largest) continue;
+    may_overhang_[v] = 1;
+    overhanging_.push_back(static_cast<std::int32_t>(v));
     for (std::int32_t s = instance_.first_section[v]; s < instance_.end_section[v]; ++s) {
-      section_capacity_[index(s)] = std::max(section_capacity_[index(s)], own_capacity);
+      ++overhangs_[index(s)];
     }
   }
 
@@ -96,7 +99,7 @@ Answer PlaceOrRaise<Integer>::run(std::int64_t capacity, Configuration configura
     if (highest_offset_[v] < 0) return Answer::kImpossible;
   }
   for (std::size_t s = 0; s < sections_; ++s) {
-    if (total_[s] > section_capacity_[s]) return Answer::kImpossible;
+    if (total_[s] > capacity_ + (overhangs_[s] > 0 ? 1 : 0)) return Answer::kImpossible;
   }
 
   Frame root{};
@@ -308,6 +311,7 @@ bool PlaceOrRaise<Integer>::place(Frame& frame) {
   for (std::int32_t s = instance_.first_section[index(v)]; s < instance_.end_section[index(v)];
        ++s) {
     total_[index(s)] -= size_[index(v)];
+    overhangs_[index(s)] -= may_overhang_[index(v)];
   }
   return propagate(frame);
 }
@@ -318,6 +322,7 @@ void PlaceOrRaise<Integer>::unplace(Frame& frame) {
   width_ = index(frame.level) / 64 + 1;
   for (std::int32_t s = instance_.first_section[v]; s < instance_.end_section[v]; ++s) {
     total_[index(s)] += size_[v];
+    overhangs_[index(s)] += may_overhang_[v];
     if (frame.crossings_removed && s + 1 < instance_.end_section[v]) ++crossings_[index(s)];
   }
   undo(frame.changes_at_placement);
@@ -582,9 +587,16 @@ bool PlaceOrRaise<Integer>::sections_hold(const Frame& frame) {
   }
   for (std::int32_t s = touched_first_; s < touched_end_; ++s) {
     if (total_[index(s)] == 0) continue;
-    const Integer highest_floor = section_capacity_[index(s)] - total_[index(s)];
+    const Integer highest_floor =
+        capacity_ + (overhangs_[index(s)] > 0 ? 1 : 0) - total_[index(s)];
     if (floor_[index(s)] <= highest_floor) continue;
     set_conflict({nullptr, 0});
+    for (std::int32_t v : overhanging_) {
+      if (placed(v) && instance_.first_section[index(v)] <= s &&
+          s < instance_.end_section[index(v)] && overhangs_[index(s)] == 0) {
+        conflict_[index(level_[index(v)]) / 64] |= Word{1} << (level_[index(v)] % 64);
+      }
+    }
     for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
       const std::int32_t v = list_[k];
       if (!placed(v) && instance_.first_section[index(v)] <= s &&

@@ -143,8 +143,10 @@ class PlaceOrRaise final : public PlacementSearch {
   // One run.
   Configuration configuration_{};
   std::int64_t node_limit_ = 0, nodes_ = 0;
-  std::vector<Integer> highest_offset_;    // that a buffer may have
-  std::vector<Integer> section_capacity_;  // the largest capacity of a buffer in it
+  Integer capacity_ = 0;                // for all but the buffers that may overhang it by one unit
+  std::vector<Integer> highest_offset_;  // that a buffer may have
+  std::vector<std::int32_t> overhanging_;
+  std::vector<std::int32_t> may_overhang_;  // 0 or 1 for each buffer
   std::vector<std::int64_t> solution_;
 
   // Where the search is.
@@ -155,6 +157,7 @@ class PlaceOrRaise final : public PlacementSearch {
   std::vector<char> floating_;
   std::vector<std::int32_t> level_, rank_;
   std::vector<Integer> total_;           // unplaced size in each section
+  std::vector<std::int32_t> overhangs_;  // unplaced buffers in each section that may overhang
   std::vector<std::int32_t> crossings_;  // unplaced buffers in both section s and s + 1
   std::vector<Change> changes_;
   std::vector<std::int32_t> last_change_;
