@@ -1,0 +1,672 @@
+#include "offsets_place_or_raise.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <numeric>
+#include <tuple>
+#include <utility>
+
+namespace planner::offsets {
+namespace {
+
+// Words of saved reasons (128 MiB) after which a run gives up.
+constexpr std::size_t kSavedReasonLimit = std::size_t{1} << 24;
+
+// A child works on its parent's list, skipping what is placed, until this fraction of it is placed.
+// So all lists of a branch together stay linear in the number of buffers.
+constexpr std::int32_t kPlacedFraction = 8;
+
+// Rounds of raising floating buffers one by one before they are raised in groups.
+constexpr int kSettlingRounds = 16;
+
+}  // namespace
+
+template <class Integer>
+PlaceOrRaise<Integer>::PlaceOrRaise(const Instance& instance, const Units& units)
+    : instance_(instance),
+      conflicts_(conflict_graph(instance)),
+      unit_(units.unit),
+      buffers_(instance.buffers()),
+      sections_(static_cast<std::size_t>(instance.sections)),
+      words_((buffers_ + 63) / 64) {
+  for (std::size_t v = 0; v < buffers_; ++v) {
+    size_.push_back(static_cast<Integer>(units.size[v]));
+    alignment_.push_back(static_cast<Integer>(units.alignment[v]));
+  }
+  for (std::int64_t bytes : instance.section_bytes) {
+    section_total_.push_back(static_cast<Integer>(bytes / unit_));
+  }
+  solution_.resize(buffers_);
+  conflict_.resize(words_);
+  refutation_.resize(words_);
+  floor_.resize(sections_);
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
+  // No canonical placement is higher than all sizes and alignments together.
+  std::int64_t largest = 0;
+  for (std::size_t v = 0; v < buffers_; ++v) largest += size_[v] + alignment_[v];
+  capacity_ = static_cast<Integer>(std::min(capacity / unit_, largest));
+  highest_offset_.resize(buffers_);
+  overhanging_.clear();
+  may_overhang_.assign(buffers_, 0);
+  overhangs_.assign(sections_, 0);
+  for (std::size_t v = 0; v < buffers_; ++v) {
+    const std::int64_t room = capacity - instance_.size[v];
+    highest_offset_[v] = static_cast<Integer>(room >= 0 ? std::min(room / unit_, largest) : -1);
+    // Without its padding the topmost buffer may fit where its padded size does not.
+    if (highest_offset_[v] + size_[v] <= capacity_ || capacity_ == largest) continue;
+    may_overhang_[v] = 1;
+    overhanging_.push_back(static_cast<std::int32_t>(v));
+    for (std::int32_t s = instance_.first_section[v]; s < instance_.end_section[v]; ++s) {
+      ++overhangs_[index(s)];
+    }
+  }
+
+  frames_.clear();
+  list_.resize(buffers_);
+  std::iota(list_.begin(), list_.end(), 0);
+  saved_ranks_.clear();
+  offset_.assign(buffers_, -1);
+  bound_.assign(buffers_, 0);
+  floating_.assign(buffers_, 0);
+  level_.assign(buffers_, 0);
+  rank_.assign(buffers_, 0);
+  total_ = section_total_;
+  crossings_.assign(sections_, 0);
+  for (std::size_t v = 0; v < buffers_; ++v) {
+    for (std::int32_t s = instance_.first_section[v]; s + 1 < instance_.end_section[v]; ++s) {
+      ++crossings_[index(s)];
+    }
+  }
+  changes_.clear();
+  last_change_.assign(buffers_, -1);
+  reasons_.assign(buffers_ * words_, 0);
+  saved_reasons_.clear();
+  width_ = 1;
+  nodes_ = 0;
+}
+
+template <class Integer>
+Answer PlaceOrRaise<Integer>::run(std::int64_t capacity, Configuration configuration,
+                                  std::int64_t node_limit, Control& control) {
+  configuration_ = configuration;
+  node_limit_ = node_limit;
+  reset(capacity);
+  for (std::size_t v = 0; v < buffers_; ++v) {
+    if (highest_offset_[v] < 0) return Answer::kImpossible;
+  }
+  for (std::size_t s = 0; s < sections_; ++s) {
+    if (total_[s] > capacity_ + (overhangs_[s] > 0 ? 1 : 0)) return Answer::kImpossible;
+  }
+
+  Frame root{};
+  root.end_section = instance_.sections;
+  root.list_end = buffers_;
+  root.list_restore = 0;
+  push_parts(root, 0);
+  Signal signal = Signal::kEnter;
+  while (!frames_.empty()) {
+    signal = frames_.back().splits ? resume_parts(signal) : resume_node(signal, control);
+  }
+  switch (signal) {
+    case Signal::kPlaced:
+      return Answer::kPlaced;
+    case Signal::kImpossible:
+      return Answer::kImpossible;
+    default:
+      return Answer::kStopped;
+  }
+}
+
+// --- Frames. Each resume function takes what the frame above it came to (kEnter if there was
+// none yet), and returns kEnter after pushing another, or its own result after popping itself.
+
+template <class Integer>
+typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_parts(Signal signal) {
+  Frame& frame = frames_.back();
+  if (signal != Signal::kEnter) close_part(frame);
+  if (signal == Signal::kEnter || signal == Signal::kPlaced) {
+    if (open_part(frame)) return Signal::kEnter;
+    signal = Signal::kPlaced;
+  }
+  list_.resize(frame.list_restore);
+  frames_.pop_back();
+  return signal;
+}
+
+// Lists the parent's unplaced buffers by start, so that each part is a range of the list.
+template <class Integer>
+void PlaceOrRaise<Integer>::push_parts(const Frame& parent, std::int32_t level) {
+  Frame frame{};
+  frame.splits = true;
+  frame.level = level;
+  frame.first_section = parent.first_section;
+  frame.end_section = parent.end_section;
+  frame.list_restore = list_.size();
+  frame.list_begin = list_.size();
+  for (std::size_t k = parent.list_begin; k < parent.list_end; ++k) {
+    if (!placed(list_[k])) list_.push_back(list_[k]);
+  }
+  frame.list_end = list_.size();
+  frame.part_end = frame.list_begin;
+  std::sort(list_.begin() + static_cast<std::ptrdiff_t>(frame.list_begin), list_.end(),
+            [this](std::int32_t u, std::int32_t v) {
+              const std::int32_t first_u = instance_.first_section[index(u)];
+              const std::int32_t first_v = instance_.first_section[index(v)];
+              return first_u != first_v ? first_u < first_v : u < v;
+            });
+  frames_.push_back(frame);
+}
+
+template <class Integer>
+bool PlaceOrRaise<Integer>::open_part(Frame& frame) {
+  frame.part_begin = frame.part_end;
+  if (frame.part_begin == frame.list_end) return false;
+  std::size_t k = frame.part_begin;
+  const std::int32_t first_section = instance_.first_section[index(list_[k])];
+  std::int32_t end_section = first_section;
+  for (; k < frame.list_end && (k == frame.part_begin ||
+                                instance_.first_section[index(list_[k])] < end_section);
+       ++k) {
+    end_section = std::max(end_section, instance_.end_section[index(list_[k])]);
+  }
+  frame.part_end = k;
+  frame.saved_ranks = saved_ranks_.size();
+  for (k = frame.part_begin; k < frame.part_end; ++k) {
+    saved_ranks_.push_back(rank_[index(list_[k])]);
+  }
+  rank_part(frame.part_begin, frame.part_end);
+  push_node(frame.level, first_section, end_section, frame.part_begin, frame.part_end,
+            static_cast<std::int32_t>(frame.part_end - frame.part_begin), list_.size());
+  return true;
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::close_part(const Frame& frame) {
+  for (std::size_t k = frame.part_begin; k < frame.part_end; ++k) {
+    rank_[index(list_[k])] = saved_ranks_[frame.saved_ranks + (k - frame.part_begin)];
+  }
+  saved_ranks_.resize(frame.saved_ranks);
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::push_node(std::int32_t level, std::int32_t first_section,
+                                      std::int32_t end_section, std::size_t list_begin,
+                                      std::size_t list_end, std::int32_t unplaced,
+                                      std::size_t list_restore) {
+  Frame frame{};
+  frame.splits = false;
+  frame.level = level;
+  frame.first_section = first_section;
+  frame.end_section = end_section;
+  frame.list_begin = list_begin;
+  frame.list_end = list_end;
+  frame.list_restore = list_restore;
+  frame.unplaced = unplaced;
+  frame.changes_at_entry = changes_.size();
+  frames_.push_back(frame);
+}
+
+template <class Integer>
+typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_node(Signal signal,
+                                                                          Control& control) {
+  if (signal == Signal::kEnter) {
+    Frame& frame = frames_.back();
+    if (frame.unplaced == 0) return leave_node(Signal::kPlaced);
+    ++nodes_;
+    if (nodes_ > node_limit_ || saved_reasons_.size() > kSavedReasonLimit || control.stop()) {
+      return leave_node(Signal::kStopped);
+    }
+  } else {
+    Frame& frame = frames_.back();
+    unplace(frame);
+    if (signal != Signal::kImpossible || !refute(frame)) return leave_node(signal);
+  }
+  // Place the lowest buffer; as long as that fails at once, raise it and take the next.
+  for (;;) {
+    Frame& frame = frames_.back();
+    if (place(frame)) return descend();
+    unplace(frame);
+    if (control.stop()) return leave_node(Signal::kStopped);
+    if (!refute(frame)) return leave_node(Signal::kImpossible);
+  }
+}
+
+template <class Integer>
+typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::leave_node(Signal signal) {
+  const Frame& frame = frames_.back();
+  undo(frame.changes_at_entry);
+  list_.resize(frame.list_restore);
+  frames_.pop_back();
+  return signal;
+}
+
+template <class Integer>
+typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::descend() {
+  Frame& frame = frames_.back();
+  const std::int32_t level = frame.level + 1;
+  if (remove_crossings(frame)) {
+    const Frame parent = frame;
+    push_parts(parent, level);
+    return Signal::kEnter;
+  }
+  const std::int32_t unplaced = frame.unplaced - 1;
+  const std::size_t restore = list_.size();
+  std::size_t begin = frame.list_begin;
+  std::size_t end = frame.list_end;
+  const auto listed = static_cast<std::int32_t>(end - begin);
+  if (listed - unplaced >= listed / kPlacedFraction) {
+    for (std::size_t k = begin; k < end; ++k) {
+      if (!placed(list_[k])) list_.push_back(list_[k]);
+    }
+    begin = restore;
+    end = list_.size();
+  }
+  push_node(level, frame.first_section, frame.end_section, begin, end, unplaced, restore);
+  return Signal::kEnter;
+}
+
+// --- Branches.
+
+// Places the lowest buffer at its bound; false if that fails at once, explained by conflict_.
+template <class Integer>
+bool PlaceOrRaise<Integer>::place(Frame& frame) {
+  const std::int32_t v = lowest_buffer(frame);
+  const Integer offset = bound_[index(v)];
+  const Integer top = offset + size_[index(v)];
+  frame.buffer = v;
+  frame.changes_at_placement = changes_.size();
+  frame.crossings_removed = false;
+  width_ = index(frame.level) / 64 + 1;
+  offset_[index(v)] = offset;
+  solution_[index(v)] = static_cast<std::int64_t>(offset) * unit_;
+  level_[index(v)] = frame.level;
+  touched_first_ = instance_.first_section[index(v)];
+  touched_end_ = instance_.end_section[index(v)];
+  for (std::size_t e = conflicts_.row[index(v)]; e < conflicts_.row[index(v) + 1]; ++e) {
+    const std::int32_t w = conflicts_.neighbour[e];
+    if (placed(w)) continue;
+    const Integer rest = aligned(w, top);
+    if (bound_[index(w)] > rest || (bound_[index(w)] == rest && !floating_[index(w)])) continue;
+    save(w);
+    if (bound_[index(w)] < rest) {
+      // w is above v because it does not fit below: its bound leaves no room there.
+      const Reason no_room = why(w, offset + 1 - size_[index(w)]);
+      Word* reason = reason_of(w);
+      if (no_room.width == 0) {
+        std::fill(reason, reason + width_, 0);
+      } else if (no_room.words != reason) {
+        std::copy(no_room.words, no_room.words + no_room.width, reason);
+        std::fill(reason + no_room.width, reason + width_, 0);
+      }
+      reason[width_ - 1] |= Word{1} << (frame.level % 64);
+    }
+    bound_[index(w)] = rest;
+    floating_[index(w)] = 0;
+    touch(w);
+  }
+  for (std::int32_t s = instance_.first_section[index(v)]; s < instance_.end_section[index(v)];
+       ++s) {
+    total_[index(s)] -= size_[index(v)];
+    overhangs_[index(s)] -= may_overhang_[index(v)];
+  }
+  return propagate(frame);
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::unplace(Frame& frame) {
+  const std::size_t v = index(frame.buffer);
+  width_ = index(frame.level) / 64 + 1;
+  for (std::int32_t s = instance_.first_section[v]; s < instance_.end_section[v]; ++s) {
+    total_[index(s)] += size_[v];
+    overhangs_[index(s)] += may_overhang_[v];
+    if (frame.crossings_removed && s + 1 < instance_.end_section[v]) ++crossings_[index(s)];
+  }
+  undo(frame.changes_at_placement);
+  offset_[v] = -1;
+}
+
+// True if an independent part comes off.
+template <class Integer>
+bool PlaceOrRaise<Integer>::remove_crossings(Frame& frame) {
+  const std::size_t v = index(frame.buffer);
+  bool apart = false;
+  for (std::int32_t s = instance_.first_section[v]; s + 1 < instance_.end_section[v]; ++s) {
+    if (--crossings_[index(s)] == 0) apart = true;
+  }
+  frame.crossings_removed = true;
+  return apart;
+}
+
+// After placing the frame's buffer turned out impossible because of conflict_: the other branch.
+// False if the whole node is impossible, then conflict_ says why.
+template <class Integer>
+bool PlaceOrRaise<Integer>::refute(Frame& frame) {
+  Word& word = conflict_[width_ - 1];
+  const Word bit = Word{1} << (frame.level % 64);
+  if ((word & bit) == 0) return false;  // the placement is not to blame, nor is raising a way out
+  word &= ~bit;
+  refutation_ = conflict_;
+  touched_first_ = instance_.sections;
+  touched_end_ = 0;
+  raise(frame.buffer, refutation_.data());
+  return propagate(frame);
+}
+
+template <class Integer>
+std::int32_t PlaceOrRaise<Integer>::lowest_buffer(const Frame& frame) const {
+  std::int32_t best = -1;
+  Integer best_bound = std::numeric_limits<Integer>::max();
+  Integer best_total = 0;
+  for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
+    const std::int32_t v = list_[k];
+    if (placed(v) || floating_[index(v)] || bound_[index(v)] > best_bound) continue;
+    const Integer total = configuration_.fullest_section_first ? fullest_section(v) : 0;
+    if (bound_[index(v)] < best_bound || total > best_total ||
+        (total == best_total && rank_[index(v)] < rank_[index(best)])) {
+      best = v;
+      best_bound = bound_[index(v)];
+      best_total = total;
+    }
+  }
+  return best;
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::rank_part(std::size_t begin, std::size_t end) {
+  struct Keyed {
+    double first, second, third;
+    std::int32_t buffer;
+  };
+  std::vector<Keyed> keyed;
+  keyed.reserve(end - begin);
+  for (std::size_t k = begin; k < end; ++k) {
+    const std::int32_t v = list_[k];
+    const double span = instance_.span(index(v));
+    const auto size = static_cast<double>(size_[index(v)]);
+    const double area = span * size;
+    const auto total = static_cast<double>(fullest_section(v));
+    switch (configuration_.priority) {
+      case Priority::kTotalSpanArea:
+        keyed.push_back({total, span, area, v});
+        break;
+      case Priority::kTotalAreaSpan:
+        keyed.push_back({total, area, span, v});
+        break;
+      case Priority::kTotalSizeSpan:
+        keyed.push_back({total, size, span, v});
+        break;
+      case Priority::kSpanAreaTotal:
+        keyed.push_back({span, area, total, v});
+        break;
+      case Priority::kAreaSpanTotal:
+        keyed.push_back({area, span, total, v});
+        break;
+      case Priority::kSizeSpanTotal:
+        keyed.push_back({size, span, total, v});
+        break;
+    }
+  }
+  std::sort(keyed.begin(), keyed.end(), [](const Keyed& x, const Keyed& y) {
+    return std::tie(y.first, y.second, y.third, x.buffer) <
+           std::tie(x.first, x.second, x.third, y.buffer);
+  });
+  for (std::size_t k = 0; k < keyed.size(); ++k) {
+    rank_[index(keyed[k].buffer)] = static_cast<std::int32_t>(k);
+  }
+}
+
+template <class Integer>
+Integer PlaceOrRaise<Integer>::fullest_section(std::int32_t buffer) const {
+  return *std::max_element(total_.begin() + instance_.first_section[index(buffer)],
+                           total_.begin() + instance_.end_section[index(buffer)]);
+}
+
+// --- Bounds.
+
+// The buffer may not stay at its bound: its next support is the top of an unplaced neighbour. With
+// a refutation it is raised at any rate, else only if the supports have risen. True if it moved.
+template <class Integer>
+bool PlaceOrRaise<Integer>::raise(std::int32_t buffer, const Word* refutation) {
+  const std::size_t v = index(buffer);
+  Integer raised = highest_offset_[v] + 1;  // above that, all is lost alike
+  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
+    const std::int32_t w = conflicts_.neighbour[e];
+    if (placed(w)) continue;
+    raised = std::min(raised, aligned(buffer, bound_[index(w)] + size_[index(w)]));
+  }
+  if (raised <= bound_[v] && refutation == nullptr) return false;
+  save(buffer);
+  Word* reason = reason_of(buffer);
+  if (refutation != nullptr) add(reason, {refutation, width_});
+  // A top from here on cannot be too low to count.
+  const Integer sufficient = aligned(buffer, raised) - alignment_[v] + 1;
+  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
+    const std::int32_t w = conflicts_.neighbour[e];
+    if (size_[index(w)] >= sufficient) continue;
+    if (placed(w)) {
+      reason[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
+    } else {
+      add(reason, why(w, sufficient - size_[index(w)]));
+    }
+  }
+  bound_[v] = raised;
+  floating_[v] = 1;
+  touch(buffer);
+  return true;
+}
+
+// Draws all conclusions in the touched sections; false if something does not fit.
+template <class Integer>
+bool PlaceOrRaise<Integer>::propagate(const Frame& frame) {
+  return settle_floating(frame) && sections_hold(frame);
+}
+
+// Raises floating buffers to a fixpoint. There the lowest buffer never floats, because every
+// floating one is above another.
+template <class Integer>
+bool PlaceOrRaise<Integer>::settle_floating(const Frame& frame) {
+  floating_list_.clear();
+  for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
+    const std::int32_t v = list_[k];
+    if (!placed(v) && floating_[index(v)]) floating_list_.push_back(v);
+  }
+  int rounds = 0;
+  for (bool again = true; again;) {
+    if (++rounds > kSettlingRounds) return settle_jointly();
+    again = false;
+    for (std::int32_t v : floating_list_) {
+      if (instance_.first_section[index(v)] >= touched_end_ ||
+          instance_.end_section[index(v)] <= touched_first_ || !raise(v, nullptr)) {
+        continue;
+      }
+      again = true;
+      if (bound_[index(v)] > highest_offset_[index(v)]) {
+        set_conflict({reason_of(v), width_});
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+// Buffers that support each other in a circle would rise by their own sizes, round after round. So
+// compute the fixpoint as shortest paths from the buffers that do not float, and raise in groups: the
+// lowest buffer of a group rests on none of the group, so all are above what the others support.
+template <class Integer>
+bool PlaceOrRaise<Integer>::settle_jointly() {
+  settled_ = bound_;
+  for (std::int32_t v : floating_list_) settled_[index(v)] = highest_offset_[index(v)] + 1;
+  for (bool again = true; again;) {
+    again = false;
+    for (std::int32_t v : floating_list_) {
+      Integer lowest = settled_[index(v)];
+      for (std::size_t e = conflicts_.row[index(v)]; e < conflicts_.row[index(v) + 1]; ++e) {
+        const std::int32_t w = conflicts_.neighbour[e];
+        if (placed(w)) continue;
+        lowest = std::min(lowest, aligned(v, settled_[index(w)] + size_[index(w)]));
+      }
+      lowest = std::max(lowest, bound_[index(v)]);
+      again = again || lowest < settled_[index(v)];
+      settled_[index(v)] = lowest;
+    }
+  }
+  for (;;) {
+    Integer raised = std::numeric_limits<Integer>::max();
+    for (std::int32_t v : floating_list_) {
+      if (settled_[index(v)] > bound_[index(v)]) raised = std::min(raised, settled_[index(v)]);
+    }
+    if (raised == std::numeric_limits<Integer>::max()) return true;
+    auto in_group = [this, raised](std::int32_t v) {
+      return !placed(v) && floating_[index(v)] && bound_[index(v)] < raised &&
+             settled_[index(v)] >= raised;
+    };
+    std::fill(refutation_.begin(), refutation_.end(), 0);
+    for (std::int32_t v : floating_list_) {
+      if (in_group(v)) explain_group_member(v, raised, in_group);
+    }
+    group_.clear();
+    std::copy_if(floating_list_.begin(), floating_list_.end(), std::back_inserter(group_),
+                 in_group);
+    for (std::int32_t v : group_) {
+      save(v);
+      std::copy(refutation_.begin(), refutation_.begin() + static_cast<std::ptrdiff_t>(width_),
+                reason_of(v));
+      bound_[index(v)] = raised;
+      touch(v);
+      if (raised > highest_offset_[index(v)]) {
+        set_conflict({reason_of(v), width_});
+        return false;
+      }
+    }
+  }
+}
+
+// Adds to refutation_ why the buffer can rest neither on 0, nor on what is placed, nor below `raised`
+// on a buffer outside its group.
+template <class Integer>
+template <class InGroup>
+void PlaceOrRaise<Integer>::explain_group_member(std::int32_t buffer, Integer raised,
+                                                 InGroup in_group) {
+  const std::size_t v = index(buffer);
+  const Integer sufficient = aligned(buffer, raised) - alignment_[v] + 1;
+  Integer highest_top = 0;
+  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
+    const std::int32_t w = conflicts_.neighbour[e];
+    if (placed(w)) {
+      highest_top = std::max(highest_top, aligned(buffer, offset_[index(w)] + size_[index(w)]));
+      refutation_[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
+    } else if (size_[index(w)] < sufficient && !in_group(w)) {
+      add(refutation_.data(), why(w, sufficient - size_[index(w)]));
+    }
+  }
+  add(refutation_.data(), why(buffer, highest_top + 1));
+}
+
+// In each touched section the unplaced buffers have to fit between the lowest of their bounds and
+// the capacity.
+template <class Integer>
+bool PlaceOrRaise<Integer>::sections_hold(const Frame& frame) {
+  std::fill(floor_.begin() + touched_first_, floor_.begin() + std::max(touched_first_, touched_end_),
+            std::numeric_limits<Integer>::max());
+  for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
+    const std::int32_t v = list_[k];
+    if (placed(v)) continue;
+    if (bound_[index(v)] > highest_offset_[index(v)]) {
+      set_conflict(why(v, highest_offset_[index(v)] + 1));
+      return false;
+    }
+    const std::int32_t first = std::max(instance_.first_section[index(v)], touched_first_);
+    const std::int32_t end = std::min(instance_.end_section[index(v)], touched_end_);
+    for (std::int32_t s = first; s < end; ++s) {
+      floor_[index(s)] = std::min(floor_[index(s)], bound_[index(v)]);
+    }
+  }
+  for (std::int32_t s = touched_first_; s < touched_end_; ++s) {
+    if (total_[index(s)] == 0) continue;
+    const Integer highest_floor =
+        capacity_ + (overhangs_[index(s)] > 0 ? 1 : 0) - total_[index(s)];
+    if (floor_[index(s)] <= highest_floor) continue;
+    set_conflict({nullptr, 0});
+    for (std::int32_t v : overhanging_) {
+      if (placed(v) && instance_.first_section[index(v)] <= s &&
+          s < instance_.end_section[index(v)] && overhangs_[index(s)] == 0) {
+        conflict_[index(level_[index(v)]) / 64] |= Word{1} << (level_[index(v)] % 64);
+      }
+    }
+    for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
+      const std::int32_t v = list_[k];
+      if (!placed(v) && instance_.first_section[index(v)] <= s &&
+          s < instance_.end_section[index(v)]) {
+        add(conflict_.data(), why(v, highest_floor + 1));
+      }
+    }
+    return false;
+  }
+  return true;
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::touch(std::int32_t buffer) {
+  touched_first_ = std::min(touched_first_, instance_.first_section[index(buffer)]);
+  touched_end_ = std::max(touched_end_, instance_.end_section[index(buffer)]);
+}
+
+// --- Reasons.
+
+template <class Integer>
+void PlaceOrRaise<Integer>::save(std::int32_t buffer) {
+  const std::size_t begin = saved_reasons_.size();
+  changes_.push_back({buffer, last_change_[index(buffer)], bound_[index(buffer)],
+                      floating_[index(buffer)] != 0, begin, width_});
+  last_change_[index(buffer)] = static_cast<std::int32_t>(changes_.size() - 1);
+  const Word* reason = reason_of(buffer);
+  saved_reasons_.insert(saved_reasons_.end(), reason, reason + width_);
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::undo(std::size_t changes) {
+  while (changes_.size() > changes) {
+    const Change& change = changes_.back();
+    bound_[index(change.buffer)] = change.bound;
+    floating_[index(change.buffer)] = change.floating;
+    last_change_[index(change.buffer)] = change.previous;
+    std::copy(saved_reasons_.begin() + static_cast<std::ptrdiff_t>(change.reason_begin),
+              saved_reasons_.end(), reason_of(change.buffer));
+    saved_reasons_.resize(change.reason_begin);
+    changes_.pop_back();
+  }
+}
+
+// The oldest recorded reason why the buffer is at `bound` or above.
+template <class Integer>
+typename PlaceOrRaise<Integer>::Reason PlaceOrRaise<Integer>::why(std::int32_t buffer,
+                                                                 Integer bound) const {
+  if (bound <= 0) return {nullptr, 0};
+  Reason reason{&reasons_[index(buffer) * words_], width_};
+  for (std::int32_t k = last_change_[index(buffer)]; k >= 0; k = changes_[index(k)].previous) {
+    const Change& change = changes_[index(k)];
+    if (change.bound < bound) break;
+    reason = {&saved_reasons_[change.reason_begin], change.reason_width};
+  }
+  return reason;
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::set_conflict(Reason reason) {
+  std::fill(conflict_.begin(), conflict_.end(), 0);
+  add(conflict_.data(), reason);
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::add(Word* into, Reason reason) {
+  for (std::size_t k = 0; k < reason.width; ++k) into[k] |= reason.words[k];
+}
+
+template class PlaceOrRaise<std::int32_t>;
+template class PlaceOrRaise<std::int64_t>;
+
+}  // namespace planner::offsets

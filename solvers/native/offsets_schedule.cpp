@@ -1,0 +1,135 @@
+#include "offsets_schedule.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <limits>
+#include <utility>
+
+namespace planner::offsets {
+namespace {
+
+struct Named {
+  Configuration configuration;
+  const char* name;
+};
+
+constexpr std::array<Named, 8> kConfigurations{{
+    {{Priority::kTotalSpanArea, false}, "search by total, span, area"},
+    {{Priority::kTotalAreaSpan, false}, "search by total, area, span"},
+    {{Priority::kSpanAreaTotal, false}, "search by span, area, total"},
+    {{Priority::kTotalSpanArea, true}, "search by fullest section, then total, span, area"},
+    {{Priority::kAreaSpanTotal, true}, "search by fullest section, then area, span, total"},
+    {{Priority::kAreaSpanTotal, false}, "search by area, span, total"},
+    {{Priority::kTotalSizeSpan, true}, "search by fullest section, then total, size, span"},
+    {{Priority::kSizeSpanTotal, false}, "search by size, span, total"},
+}};
+constexpr int kAll = static_cast<int>(kConfigurations.size());
+
+// The first three complement each other: no one of them solves all of MiniMalloc's instances.
+constexpr int kLeading = 3;
+
+// Fitting begins with the leading ones alone, for so many rounds.
+constexpr int kLeadingRounds = 4;
+
+// range * (i-th element of the van der Corput sequence 0, 1/2, 1/4, 3/4, 1/8, ...), rounded down.
+std::int64_t van_der_corput_share(std::int64_t range, int i) {
+  std::int64_t numerator = 0;
+  std::int64_t denominator = 1;
+  for (; i > 0; i /= 2) {
+    numerator = 2 * numerator + i % 2;
+    denominator *= 2;
+  }
+  return range / denominator * numerator + range % denominator * numerator / denominator;
+}
+
+}  // namespace
+
+ScheduledSearch::ScheduledSearch(const Instance& instance, GreedyResult start)
+    : instance_(instance),
+      packing_(std::move(start.packing)),
+      lower_bound_(instance.lower_bound),
+      order_(std::move(start.order)),
+      unit_(offset_unit(instance)) {}
+
+// Heights of canonical placements are a multiple of the unit plus the size of a buffer.
+std::int64_t ScheduledSearch::highest_height_up_to(std::int64_t capacity) const {
+  std::int64_t highest = 0;
+  for (std::int64_t size : instance_.size) {
+    if (size <= capacity) highest = std::max(highest, capacity - (capacity - size) % unit_);
+  }
+  return highest;
+}
+
+std::int64_t ScheduledSearch::lowest_height_above(std::int64_t capacity) const {
+  std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
+  for (std::int64_t size : instance_.size) {
+    const std::int64_t height =
+        size > capacity ? size : capacity - (capacity - size) % unit_ + unit_;
+    lowest = std::min(lowest, height);
+  }
+  return lowest;
+}
+
+// The bound first: tight capacities prune best. Then capacities spread over the open range, all
+// configurations at each, with slowly growing limits, because which capacity is tried matters
+// more than the time spent on one. Now and then a long run just below the height, so that the
+// proofs of small instances are not starved.
+ScheduledSearch::Try ScheduledSearch::next_lowering(std::int64_t floor) {
+  const auto n = static_cast<std::int64_t>(instance_.buffers());
+  const std::int64_t lowest = std::max(floor, lower_bound_);
+  const std::int64_t highest = std::max(lowest, highest_height_up_to(packing_.height - 1));
+  if (nodes_ > 2 * nodes_at_last_proof_ + 1024 * n) {
+    nodes_at_last_proof_ = nodes_;
+    return {highest, proof_tries_++ % kAll, nodes_ / 2};
+  }
+  const int round = lowering_tries_ / kAll;
+  const int configuration = lowering_tries_ % kAll;
+  ++lowering_tries_;
+  const std::int64_t spread = lowest + van_der_corput_share(highest - lowest, round);
+  return {std::max(lowest, highest_height_up_to(spread)), configuration, n * (2 + round)};
+}
+
+bool ScheduledSearch::try_lower(std::int64_t floor, Control& control) {
+  if (lowering_tries_ == 0) {
+    // Nothing is proven by that except what canonical placements can reach.
+    lower_bound_ = std::max(lower_bound_, lowest_height_above(lower_bound_ - 1));
+    if (packing_.height <= std::max(floor, lower_bound_)) return true;
+  }
+  return run(next_lowering(floor), control);
+}
+
+bool ScheduledSearch::try_fit(std::int64_t capacity, Control& control) {
+  const auto n = static_cast<std::int64_t>(instance_.buffers());
+  int round = fitting_tries_ / kLeading;
+  int configuration = fitting_tries_ % kLeading;
+  if (round >= kLeadingRounds) {
+    const int later = fitting_tries_ - kLeading * kLeadingRounds;
+    round = kLeadingRounds + later / kAll;
+    configuration = later % kAll;
+  }
+  ++fitting_tries_;
+  return run({capacity, configuration, 2 * n << std::min(round, 40)}, control);
+}
+
+bool ScheduledSearch::run(const Try& next, Control& control) {
+  if (!search_ && !too_large_) {
+    search_ = make_placement_search(instance_);
+    too_large_ = search_ == nullptr;
+  }
+  if (too_large_) return false;
+  const Named& named = kConfigurations[static_cast<std::size_t>(next.configuration)];
+  const Answer answer =
+      search_->run(next.capacity, named.configuration, next.node_limit, control);
+  nodes_ += search_->nodes();
+  ++searches_;
+  if (answer == Answer::kPlaced) {
+    packing_ = {search_->offsets(), packing_height(instance_, search_->offsets())};
+    order_ = named.name;
+  } else if (answer == Answer::kImpossible) {
+    lower_bound_ = std::max(lower_bound_, lowest_height_above(next.capacity));
+  }
+  return true;
+}
+
+}  // namespace planner::offsets

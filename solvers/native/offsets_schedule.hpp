@@ -1,0 +1,61 @@
+// At which capacities, with which configurations and node limits a component is searched.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control.hpp"
+#include "offsets_greedy.hpp"
+#include "offsets_instance.hpp"
+#include "offsets_search.hpp"
+
+namespace planner::offsets {
+
+// The best packing of one component and the best bound on it, improved step by step.
+class ScheduledSearch {
+ public:
+  // Refers to the instance, whose packing is the start.
+  ScheduledSearch(const Instance& instance, GreedyResult start);
+
+  const Packing& packing() const { return packing_; }
+  std::int64_t lower_bound() const { return lower_bound_; }
+  const std::string& order() const { return order_; }  // what gave the packing
+  std::int64_t nodes() const { return nodes_; }
+  int searches() const { return searches_; }
+
+  // One run of the search at a capacity from `floor` (or the bound, if that is higher) to just
+  // below the height. False if the instance is too large to be searched.
+  bool try_lower(std::int64_t floor, Control& control);
+
+  // One run at the capacity. Raises the bound above it if it proves that nothing fits.
+  bool try_fit(std::int64_t capacity, Control& control);
+
+ private:
+  struct Try {
+    std::int64_t capacity;
+    int configuration;
+    std::int64_t node_limit;
+  };
+
+  Try next_lowering(std::int64_t floor);
+  bool run(const Try& next, Control& control);
+  std::int64_t highest_height_up_to(std::int64_t capacity) const;
+  std::int64_t lowest_height_above(std::int64_t capacity) const;
+
+  const Instance& instance_;
+  Packing packing_;
+  std::int64_t lower_bound_;
+  std::string order_;
+  std::int64_t unit_;
+  std::unique_ptr<PlacementSearch> search_;  // made at the first run
+  bool too_large_ = false;
+  std::int64_t nodes_ = 0;
+  int searches_ = 0;
+  int lowering_tries_ = 0, fitting_tries_ = 0;
+  int proof_tries_ = 0;
+  std::int64_t nodes_at_last_proof_ = 0;
+};
+
+}  // namespace planner::offsets

@@ -1,0 +1,59 @@
+// Depth-first search for a placement within a capacity, or for the proof that there is none.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "control.hpp"
+#include "offsets_instance.hpp"
+
+namespace planner::offsets {
+
+// What decides between buffers of equal lowest offset: three keys, each descending. "Total" is the
+// largest number of bytes still unplaced in a section of the buffer.
+enum class Priority {
+  kTotalSpanArea,
+  kTotalAreaSpan,
+  kTotalSizeSpan,
+  kSpanAreaTotal,
+  kAreaSpanTotal,
+  kSizeSpanTotal,
+};
+
+struct Configuration {
+  Priority priority;
+  bool fullest_section_first;  // before the priority: the buffer whose fullest section is fuller
+};
+
+enum class Answer {
+  kPlaced,
+  kImpossible,  // proven: the search was exhausted
+  kStopped,     // by the node limit, the control or the memory limit
+};
+
+class PlacementSearch {
+ public:
+  virtual ~PlacementSearch() = default;
+
+  // Offsets are in offsets() when the answer is kPlaced. The same arguments give the same answer,
+  // unless the control interferes.
+  virtual Answer run(std::int64_t capacity, Configuration configuration, std::int64_t node_limit,
+                     Control& control) = 0;
+
+  virtual const std::vector<std::int64_t>& offsets() const = 0;
+  virtual std::int64_t nodes() const = 0;  // of the last run
+
+ protected:
+  PlacementSearch() = default;
+  PlacementSearch(const PlacementSearch&) = default;
+  PlacementSearch& operator=(const PlacementSearch&) = default;
+};
+
+// Refers to the instance. Null if the instance is too large for the memory that the search needs.
+std::unique_ptr<PlacementSearch> make_placement_search(const Instance& instance);
+
+// The unit of offsets: canonical placements, see PlaceOrRaise, use only multiples of it.
+std::int64_t offset_unit(const Instance& instance);
+
+}  // namespace planner::offsets
