@@ -98,10 +98,19 @@ void Downset::uncount(std::int32_t v) {
   }
 }
 
-// In a chain every operator but the first misses exactly one predecessor: its forerunner.
+// If v lies on the chain of x then so do all its missing predecessors: any of them leads to x.
 void Downset::invalidate_chain_through(std::int32_t v) {
-  for (std::int32_t step = 0; step <= kChainLimit && missing_[index(v)] == 1; ++step)
-    v = static_cast<std::int32_t>(missing_sum_[index(v)]);
+  for (std::int32_t step = 0; step < kChainLimit && missing_[index(v)] != 0; ++step) {
+    if (missing_[index(v)] > kChainLimit) return;
+    if (missing_[index(v)] == 1) {
+      v = static_cast<std::int32_t>(missing_sum_[index(v)]);
+      continue;
+    }
+    const Span predecessors = model_.predecessors[v];
+    const std::int32_t* p = predecessors.end() - 1;
+    while (contains(*p)) --p;
+    v = *p;
+  }
   if (missing_[index(v)] == 0) chain_rise_[index(v)] = kUnknown;
 }
 
@@ -128,7 +137,7 @@ void Downset::run(std::int32_t v) {
   for (const std::int32_t q : model_.successors[v]) {
     if (missing_[index(q)] == 0)
       add_ready(q);
-    else if (missing_[index(q)] == 1)
+    else
       invalidate_chain_through(q);
   }
   invalidate_chains_sharing_with(v);
@@ -138,7 +147,7 @@ void Downset::unrun(std::int32_t v) {
   for (const std::int32_t q : model_.successors[v]) {
     if (missing_[index(q)] == 0)
       remove_ready(q);
-    else if (missing_[index(q)] == 1)
+    else
       invalidate_chain_through(q);
   }
   // Before the counters change: the same storages are shared by the same chains as after run(v).
@@ -150,7 +159,7 @@ void Downset::unrun(std::int32_t v) {
   live_ -= growth(v);
 }
 
-void Downset::move_to(const std::uint64_t* bits) {
+void Downset::move_to(const Bits& bits) {
   // Leaving goes from the last operator to the first and joining the other way, as indices are
   // topological: every step is between downsets.
   for (std::size_t word = bits_.size(); word-- > 0;) {

@@ -37,7 +37,7 @@ class Downset {
 
   void run(std::int32_t v);    // v is ready
   void unrun(std::int32_t v);  // v is in the downset and no successor of it is
-  void move_to(const std::uint64_t* bits);
+  void move_to(const Bits& bits);
 
   // Runs every safe chain, and appends its operators to `trail`, until there is none.
   //
