@@ -56,7 +56,10 @@ class Deadline:
 class Solver(Protocol[ProblemT, Solution]):
     """One way to solve one class of problem."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Stands in plans and reports."""
+        ...
 
     def available(self) -> Availability:
         """Cheap; never raises; says what is missing."""

@@ -91,7 +91,7 @@ std::optional<Order> beam_order(const OrderModel& model, std::int64_t level, std
         best = id;
         continue;
       }
-      downset.move_to(state.bits.data());
+      downset.move_to(state.bits);
       children = downset.ready();
       std::sort(children.begin(), children.end());
       if (children.size() > kMaxChildren) {

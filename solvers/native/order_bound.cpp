@@ -197,7 +197,7 @@ BoundResult cut_bound(const OrderModel& model, std::vector<std::int64_t> estimat
     if (value < 0) break;
     bound = std::max(bound, value);
     // The cut is a downset in which other operators may run, too.
-    downset.move_to(cuts.downset().data());
+    downset.move_to(cuts.downset());
     for (const std::int32_t x : downset.ready())
       estimates[index(x)] = std::min(estimates[index(x)], downset.transient(x));
   }

@@ -23,7 +23,8 @@ Downset::Downset(const OrderModel& model)
       missing_sum_(index(model.operators), 0),
       remaining_(model.size.size()),
       started_(model.size.size()),
-      chain_rise_(index(model.operators), kUnknown) {
+      rise_(index(model.operators), kNoChain),
+      is_outdated_(index(model.operators), 0) {
   for (std::size_t word = 0; word < bits_.size(); ++word) hash_ ^= hash_of_word(word, 0);
   for (std::int32_t s = 0; s < model.storages(); ++s) {
     remaining_[index(s)] = model.users[s].size() + model.kept[index(s)];
@@ -35,6 +36,12 @@ Downset::Downset(const OrderModel& model)
       missing_sum_[index(v)] += static_cast<std::uint32_t>(p);
     if (missing_[index(v)] == 0) add_ready(v);
   }
+  std::size_t leaves = 1;
+  while (leaves < index(model.operators)) leaves *= 2;
+  winner_.assign(2 * leaves, -1);
+  for (std::int32_t v = 0; v < model.operators; ++v) winner_[leaves + index(v)] = v;
+  for (std::size_t node = leaves - 1; node > 0; --node)
+    winner_[node] = better_of(winner_[2 * node], winner_[2 * node + 1]);
 }
 
 std::int64_t Downset::charge(std::int32_t v) const {
@@ -61,7 +68,7 @@ std::int64_t Downset::freed(std::int32_t v) const {
 void Downset::add_ready(std::int32_t v) {
   position_[index(v)] = static_cast<std::int32_t>(ready_.size());
   ready_.push_back(v);
-  chain_rise_[index(v)] = kUnknown;
+  invalidate_chain(v);
 }
 
 void Downset::remove_ready(std::int32_t v) {
@@ -70,6 +77,7 @@ void Downset::remove_ready(std::int32_t v) {
   position_[index(last)] = position_[index(v)];
   ready_.pop_back();
   position_[index(v)] = -1;
+  invalidate_chain(v);
 }
 
 void Downset::flip(std::int32_t v) {
@@ -98,11 +106,26 @@ void Downset::uncount(std::int32_t v) {
   }
 }
 
-// In a chain every operator but the first misses exactly one predecessor: its forerunner.
+void Downset::invalidate_chain(std::int32_t x) {
+  if (is_outdated_[index(x)]) return;
+  is_outdated_[index(x)] = 1;
+  outdated_.push_back(x);
+}
+
+// If v lies on the chain of x then so do all its missing predecessors: any of them leads to x.
 void Downset::invalidate_chain_through(std::int32_t v) {
-  for (std::int32_t step = 0; step <= kChainLimit && missing_[index(v)] == 1; ++step)
-    v = static_cast<std::int32_t>(missing_sum_[index(v)]);
-  if (missing_[index(v)] == 0) chain_rise_[index(v)] = kUnknown;
+  for (std::int32_t step = 0; step < kChainLimit && missing_[index(v)] != 0; ++step) {
+    if (missing_[index(v)] > kChainLimit) return;
+    if (missing_[index(v)] == 1) {
+      v = static_cast<std::int32_t>(missing_sum_[index(v)]);
+      continue;
+    }
+    const Span predecessors = model_.predecessors[v];
+    const std::int32_t* p = predecessors.end() - 1;
+    while (contains(*p)) --p;
+    v = *p;
+  }
+  if (missing_[index(v)] == 0) invalidate_chain(v);
 }
 
 void Downset::invalidate_chains_sharing_with(std::int32_t v) {
@@ -128,7 +151,7 @@ void Downset::run(std::int32_t v) {
   for (const std::int32_t q : model_.successors[v]) {
     if (missing_[index(q)] == 0)
       add_ready(q);
-    else if (missing_[index(q)] == 1)
+    else
       invalidate_chain_through(q);
   }
   invalidate_chains_sharing_with(v);
@@ -138,7 +161,7 @@ void Downset::unrun(std::int32_t v) {
   for (const std::int32_t q : model_.successors[v]) {
     if (missing_[index(q)] == 0)
       remove_ready(q);
-    else if (missing_[index(q)] == 1)
+    else
       invalidate_chain_through(q);
   }
   // Before the counters change: the same storages are shared by the same chains as after run(v).
@@ -150,7 +173,7 @@ void Downset::unrun(std::int32_t v) {
   live_ -= growth(v);
 }
 
-void Downset::move_to(const std::uint64_t* bits) {
+void Downset::move_to(const Bits& bits) {
   // Leaving goes from the last operator to the first and joining the other way, as indices are
   // topological: every step is between downsets.
   for (std::size_t word = bits_.size(); word-- > 0;) {
@@ -171,25 +194,25 @@ void Downset::move_to(const std::uint64_t* bits) {
   }
 }
 
-// The rise of the chain that starts with x, and in `chain` its operators; kNoChain if it does not
+// The rise of the chain that starts with x, whose operators go to chain_; kNoChain if it does not
 // come down again. Leaves the downset as it was.
-std::int64_t Downset::follow_chain(std::int32_t x, std::vector<std::int32_t>& chain) {
-  chain.clear();
+std::int64_t Downset::follow_chain(std::int32_t x) {
+  chain_.clear();
   std::int64_t net = 0;
-  std::int64_t rise = std::numeric_limits<std::int64_t>::min();
+  std::int64_t rise = 0;
   bool comes_down = false;
   for (std::int32_t y = x; y >= 0;) {
     const std::int64_t charged = charge(y);
     rise = std::max(rise, net + charged - gain(y));
     net += charged - freed(y);
-    chain.push_back(y);
+    chain_.push_back(y);
     count(y);
     if (net <= 0) {
       comes_down = true;
       break;
     }
     std::int32_t next = -1;
-    if (static_cast<std::int32_t>(chain.size()) < kChainLimit) {
+    if (static_cast<std::int32_t>(chain_.size()) < kChainLimit) {
       for (const std::int32_t q : model_.successors[y]) {
         if (missing_[index(q)] != 0) continue;
         if (next >= 0) {
@@ -201,20 +224,39 @@ std::int64_t Downset::follow_chain(std::int32_t x, std::vector<std::int32_t>& ch
     }
     y = next;
   }
-  for (std::size_t i = chain.size(); i-- > 0;) uncount(chain[i]);
-  return comes_down ? std::max<std::int64_t>(rise, 0) : kNoChain;
+  for (std::size_t i = chain_.size(); i-- > 0;) uncount(chain_[i]);
+  return comes_down ? rise : kNoChain;
+}
+
+std::int32_t Downset::better_of(std::int32_t a, std::int32_t b) const {
+  return b < 0 || rise_[index(a)] <= rise_[index(b)] ? a : b;
+}
+
+void Downset::play_matches_of(std::int32_t v) {
+  for (std::size_t node = (winner_.size() / 2 + index(v)) / 2; node > 0; node /= 2) {
+    const std::int32_t winner = better_of(winner_[2 * node], winner_[2 * node + 1]);
+    if (winner == winner_[node] && winner != v) return;
+    winner_[node] = winner;
+  }
+}
+
+void Downset::refresh_chains() {
+  for (const std::int32_t x : outdated_) {
+    is_outdated_[index(x)] = 0;
+    const std::int64_t rise = is_ready(x) ? follow_chain(x) : kNoChain;
+    if (rise == rise_[index(x)]) continue;
+    rise_[index(x)] = rise;
+    play_matches_of(x);
+  }
+  outdated_.clear();
 }
 
 void Downset::close(std::int64_t level, std::vector<std::int32_t>& trail) {
   for (;;) {
-    std::int32_t first = model_.operators;
-    for (const std::int32_t x : ready_) {
-      std::int64_t& rise = chain_rise_[index(x)];
-      if (rise == kUnknown) rise = follow_chain(x, chain_);
-      if (rise <= level - live_) first = std::min(first, x);
-    }
-    if (first == model_.operators) return;
-    follow_chain(first, chain_);
+    refresh_chains();
+    const std::int32_t x = winner_[1];
+    if (x < 0 || rise_[index(x)] > level - live_) return;
+    follow_chain(x);
     for (const std::int32_t y : chain_) {
       run(y);
       trail.push_back(y);

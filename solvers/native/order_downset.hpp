@@ -37,9 +37,10 @@ class Downset {
 
   void run(std::int32_t v);    // v is ready
   void unrun(std::int32_t v);  // v is in the downset and no successor of it is
-  void move_to(const std::uint64_t* bits);
+  void move_to(const Bits& bits);
 
-  // Runs every safe chain, and appends its operators to `trail`, until there is none.
+  // Runs every safe chain, the one that rises least first, and appends its operators to `trail`,
+  // until there is none.
   //
   // A chain x1, ..., xk (x1 ready, each next operator ready only through the one before) is safe
   // at a level if its transients stay within the level and k is the first step after which no
@@ -60,15 +61,17 @@ class Downset {
   void flip(std::int32_t v);
   void count(std::int32_t v);
   void uncount(std::int32_t v);
+  void invalidate_chain(std::int32_t x);
   void invalidate_chain_through(std::int32_t v);
   void invalidate_chains_sharing_with(std::int32_t v);
-  std::int64_t follow_chain(std::int32_t x, std::vector<std::int32_t>& chain);
+  std::int64_t follow_chain(std::int32_t x);
+  void refresh_chains();
+  void play_matches_of(std::int32_t v);
+  std::int32_t better_of(std::int32_t a, std::int32_t b) const;
 
   // Longer chains are not looked for.
   static constexpr std::int32_t kChainLimit = 128;
   static constexpr std::int64_t kNoChain = std::numeric_limits<std::int64_t>::max();
-  static constexpr std::int64_t kUnknown = -1;
-
   const OrderModel& model_;
   Bits bits_;
   std::uint64_t hash_ = 0;
@@ -80,10 +83,15 @@ class Downset {
   std::vector<std::uint32_t> missing_sum_;  // sum of their indices: names the last one missing
   std::vector<std::int32_t> remaining_;     // users outside; one more if kept
   std::vector<std::int32_t> started_;       // starters inside; one more if there are none
-  // Of a ready operator: how far the bytes rise above live() along its chain; does not depend on
-  // the level. kNoChain, or kUnknown until somebody asks.
-  std::vector<std::int64_t> chain_rise_;
-  std::vector<std::int32_t> chain_;
+  // Of a ready operator: how far the bytes rise above live() along its chain. Does not depend on
+  // the level. kNoChain if the operator is not ready or has no chain.
+  std::vector<std::int64_t> rise_;
+  std::vector<std::int32_t> outdated_;  // operators whose rise_ may be wrong
+  std::vector<char> is_outdated_;
+  // A tournament: leaf v is operator v, a node holds the operator of the smaller rise below it,
+  // the smaller index among equals, or -1 beyond the last operator. Node 1 is the root.
+  std::vector<std::int32_t> winner_;
+  std::vector<std::int32_t> chain_;  // what follow_chain found
 };
 
 }  // namespace planner::order

@@ -136,6 +136,49 @@ Order list_order(const OrderModel& model, ListRule rule, std::uint64_t seed) {
   return order;
 }
 
+Order demand_order(const OrderModel& model) {
+  std::vector<std::int64_t> leaves(index(model.operators), 0);  // bytes started
+  std::vector<std::int64_t> need(index(model.operators), 0);    // of the tree above it, as if alone
+  Rows by_urgency;
+  std::vector<std::int32_t> row;
+  for (std::int32_t v = 0; v < model.operators; ++v) {
+    for (const std::int32_t s : model.starts[v]) leaves[index(v)] += model.size[index(s)];
+    row.assign(model.predecessors[v].begin(), model.predecessors[v].end());
+    std::stable_sort(row.begin(), row.end(), [&](std::int32_t a, std::int32_t b) {
+      return need[index(a)] - leaves[index(a)] > need[index(b)] - leaves[index(b)];
+    });
+    std::int64_t held = 0;
+    for (const std::int32_t p : row) {
+      need[index(v)] = std::max(need[index(v)], held + need[index(p)]);
+      held += leaves[index(p)];
+    }
+    need[index(v)] = std::max(need[index(v)], held + leaves[index(v)]);
+    by_urgency.add_row(row);
+  }
+  Order order;
+  order.reserve(index(model.operators));
+  std::vector<std::int32_t> next(index(model.operators), -1);  // predecessor to look at; -1: unseen
+  std::vector<std::int32_t> stack;
+  for (std::int32_t sink = 0; sink < model.operators; ++sink) {
+    if (!model.successors[sink].empty()) continue;
+    stack.assign(1, sink);
+    while (!stack.empty()) {
+      const std::int32_t v = stack.back();
+      std::int32_t& i = next[index(v)];
+      if (i < 0) i = 0;
+      const Span predecessors = by_urgency[v];
+      while (i < predecessors.size() && next[index(predecessors.first[i])] >= 0) ++i;
+      if (i < predecessors.size()) {
+        stack.push_back(predecessors.first[i++]);
+      } else {
+        order.push_back(v);
+        stack.pop_back();
+      }
+    }
+  }
+  return order;
+}
+
 std::vector<std::int64_t> transients(const OrderModel& model, const Order& order) {
   std::vector<std::int64_t> result(index(model.operators));
   std::vector<std::int32_t> remaining(model.size.size());

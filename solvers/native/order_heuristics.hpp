@@ -21,6 +21,11 @@ enum class ListRule {
 // Deterministic; the seed matters to kNoisy only. O((operators + edges) log operators).
 Order list_order(const OrderModel& model, ListRule rule, std::uint64_t seed);
 
+// Depth first against the edges: before an operator its predecessors, each with all it needs, in
+// the order that is best if nothing is shared and the graph is a tree: largest need less what it
+// leaves behind first (Liu, 1986). Good where many operators are ready from the start.
+Order demand_order(const OrderModel& model);
+
 // The transient of each operator when it runs in this (topological) order, by operator.
 std::vector<std::int64_t> transients(const OrderModel& model, const Order& order);
 

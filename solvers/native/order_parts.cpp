@@ -35,7 +35,8 @@ std::vector<Part> split(const OrderModel& model) {
 }
 
 PartModels::PartModels(const OrderModel& model)
-    : model_(model), live_before_(index(model.operators) + 1, 0), storage_index_(model.size.size(), -1) {
+    : model_(model), live_before_(index(model.operators) + 1, 0), storage_index_(model.size.size(), -1),
+      number_(index(model.operators)) {
   std::vector<std::int64_t>& change = live_before_;
   change[0] = model.base;
   for (std::int32_t s = 0; s < model.storages(); ++s) {
@@ -47,16 +48,19 @@ PartModels::PartModels(const OrderModel& model)
   for (std::size_t i = 1; i < live_before_.size(); ++i) live_before_[i] += live_before_[i - 1];
 }
 
-OrderModel PartModels::of(Part part) {
+OrderModel PartModels::of(Part part, const std::vector<std::int32_t>& numbering) {
+  for (std::size_t i = 0; i < numbering.size(); ++i)
+    number_[index(numbering[i])] = static_cast<std::int32_t>(i);
   ModelBuilder builder(part.size());
   std::int64_t base = live_before_[index(part.first)];
   std::vector<std::int32_t> touched, starters, users, predecessors, options;
   const auto inside = [&](Span row, std::vector<std::int32_t>& out) {
     out.clear();
     for (const std::int32_t v : row)
-      if (v >= part.first && v < part.last) out.push_back(v - part.first);
+      if (v >= part.first && v < part.last) out.push_back(number_[index(v)]);
+    std::sort(out.begin(), out.end());
   };
-  for (std::int32_t v = part.first; v < part.last; ++v)
+  for (const std::int32_t v : numbering)
     for (const std::int32_t s : model_.uses[v]) {
       std::int32_t& mapped = storage_index_[index(s)];
       if (mapped != -1) continue;
@@ -73,7 +77,7 @@ OrderModel PartModels::of(Part part) {
       touched.push_back(s);
     }
   builder.add_base(base);
-  for (std::int32_t v = part.first; v < part.last; ++v) {
+  for (const std::int32_t v : numbering) {
     inside(model_.predecessors[v], predecessors);
     options.clear();
     for (const std::int32_t s : model_.in_place[v]) options.push_back(storage_index_[index(s)]);

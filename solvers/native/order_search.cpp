@@ -1,24 +1,55 @@
 #include "order_search.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <tuple>
+#include <utility>
 
 namespace planner::order {
 
-BitsStore::BitsStore(std::size_t words)
-    : words_(words), per_block_(std::max<std::size_t>(1, (std::size_t{1} << 15) / std::max<std::size_t>(1, words))) {}
+namespace {
 
-const std::uint64_t* BitsStore::operator[](std::uint32_t id) const {
-  return blocks_[id / per_block_].get() + (id % per_block_) * words_;
+constexpr std::uint64_t kFull = ~std::uint64_t{0};
+
+std::pair<std::uint32_t, std::uint32_t> mixed_words(const Bits& bits) {
+  std::size_t first = 0;
+  std::size_t last = bits.size();
+  while (first < last && bits[first] == kFull) ++first;
+  while (last > first && bits[last - 1] == 0) --last;
+  return {static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(last)};
 }
 
+}  // namespace
+
 void BitsStore::append(const Bits& bits) {
-  if (count_ % per_block_ == 0)
-    blocks_.push_back(std::make_unique<std::uint64_t[]>(per_block_ * words_));
-  std::copy(bits.begin(), bits.end(), blocks_.back().get() + (count_ % per_block_) * words_);
-  ++count_;
+  const auto [first, last] = mixed_words(bits);
+  const std::size_t length = last - first;
+  if (blocks_.empty() || length > free_words_) {
+    free_words_ = std::max(kBlockWords, length);
+    blocks_.push_back(std::make_unique<std::uint64_t[]>(free_words_));
+    block_end_ = blocks_.back().get() + free_words_;
+    bytes_ += static_cast<std::int64_t>(8 * free_words_);
+  }
+  std::uint64_t* words = block_end_ - free_words_;
+  std::copy(bits.begin() + first, bits.begin() + last, words);
+  free_words_ -= length;
+  windows_.push_back({words, first, last});
+  bytes_ += static_cast<std::int64_t>(sizeof(Window));
+}
+
+bool BitsStore::equal(std::uint32_t id, const Bits& bits) const {
+  const Window& window = windows_[id];
+  return std::equal(window.words, window.words + (window.last - window.first),
+                    bits.begin() + window.first) &&
+         std::pair(window.first, window.last) == mixed_words(bits);
+}
+
+void BitsStore::read(std::uint32_t id, Bits& bits) const {
+  const Window& window = windows_[id];
+  std::fill(bits.begin(), bits.begin() + window.first, kFull);
+  std::copy(window.words, window.words + (window.last - window.first),
+            bits.begin() + window.first);
+  std::fill(bits.begin() + window.last, bits.end(), 0);
 }
 
 bool OrderSearch::Entry::operator<(const Entry& other) const {
@@ -32,17 +63,20 @@ OrderSearch::OrderSearch(const OrderModel& model, std::int64_t level, std::int64
       start_level_(level),
       upper_(upper),
       dominance_(dominance),
+      memory_bytes_(memory_bytes),
       downset_(model),
-      bits_(downset_.bits().size()),
+      target_(downset_.bits()),
       table_(1024, Slot{0, kEmpty}) {
-  // Vectors that double may hold twice what they need, and three times while they grow.
-  const auto bytes_per_state = static_cast<std::int64_t>(
-      8 * downset_.bits().size() + sizeof(State) + 3 * sizeof(Entry) + 6 * sizeof(Slot));
-  state_limit_ = std::min<std::int64_t>(memory_bytes / bytes_per_state,
-                                        std::numeric_limits<std::int32_t>::max() - 1);
   if (level >= upper) return;
   if (dominance) downset_.close(level, trail_);
   visit(level, -1, -1);
+}
+
+bool OrderSearch::full() const {
+  // Vectors that double may hold twice what they need, and three times while they grow.
+  constexpr std::int64_t kBytesPerState = sizeof(State) + 3 * sizeof(Entry) + 6 * sizeof(Slot);
+  return states() * kBytesPerState + bits_.bytes() >= memory_bytes_ ||
+         states() >= std::numeric_limits<std::int32_t>::max();
 }
 
 // Takes in the downset where the search stands, reached from `parent`, unless it was reached at
@@ -52,11 +86,9 @@ void OrderSearch::visit(std::int64_t level, std::int32_t chosen, std::int32_t pa
   const auto tag = static_cast<std::uint32_t>(hash >> 32);
   const std::size_t mask = table_.size() - 1;
   std::size_t i = static_cast<std::size_t>(hash) & mask;
-  const std::size_t bytes = 8 * downset_.bits().size();
   for (; table_[i].id != kEmpty; i = (i + 1) & mask) {
     const Slot& slot = table_[i];
-    if (slot.tag != tag || std::memcmp(bits_[slot.id], downset_.bits().data(), bytes) != 0)
-      continue;
+    if (slot.tag != tag || !bits_.equal(slot.id, downset_.bits())) continue;
     State& known = states_[slot.id];
     if (known.level <= level) return;
     // Reached higher before, and so not expanded yet: its entry in the queue is outdated now.
@@ -92,9 +124,9 @@ void OrderSearch::grow_table() {
   for (const Slot& slot : old) {
     if (slot.id == kEmpty) continue;
     std::uint64_t hash = 0;
-    const std::uint64_t* bits = bits_[slot.id];
-    for (std::size_t word = 0; word < downset_.bits().size(); ++word)
-      hash ^= hash_of_word(word, bits[word]);
+    bits_.read(slot.id, target_);
+    for (std::size_t word = 0; word < target_.size(); ++word)
+      hash ^= hash_of_word(word, target_[word]);
     std::size_t i = static_cast<std::size_t>(hash) & mask;
     while (table_[i].id != kEmpty) i = (i + 1) & mask;
     table_[i] = slot;
@@ -113,7 +145,8 @@ void OrderSearch::drop_outdated() {
 // Visits all children with a level below upper_. False if stopped half way.
 bool OrderSearch::expand(std::uint32_t id, Control& control) {
   const std::int64_t level = states_[id].level;
-  downset_.move_to(bits_[id]);
+  bits_.read(id, target_);
+  downset_.move_to(target_);
   children_ = downset_.ready();
   std::sort(children_.begin(), children_.end());
   for (const std::int32_t v : children_) {

@@ -13,17 +13,28 @@
 
 namespace planner::order {
 
-// Bitsets of equal length, numbered in the order in which they came.
+// Bitsets of equal length, numbered in the order in which they came. Operators are numbered
+// topologically, so downsets are full up to some word and empty from another: only the words
+// between are stored.
 class BitsStore {
  public:
-  explicit BitsStore(std::size_t words);
-  const std::uint64_t* operator[](std::uint32_t id) const;
   void append(const Bits& bits);
+  bool equal(std::uint32_t id, const Bits& bits) const;
+  void read(std::uint32_t id, Bits& bits) const;  // `bits` has its length already
+  std::int64_t bytes() const { return bytes_; }
 
  private:
-  std::size_t words_, per_block_;
-  std::size_t count_ = 0;
+  struct Window {
+    const std::uint64_t* words;
+    std::uint32_t first, last;  // half-open
+  };
+  static constexpr std::size_t kBlockWords = std::size_t{1} << 15;
+
+  std::deque<Window> windows_;
   std::vector<std::unique_ptr<std::uint64_t[]>> blocks_;
+  std::uint64_t* block_end_ = nullptr;  // of the last block
+  std::size_t free_words_ = 0;          // before its end
+  std::int64_t bytes_ = 0;
 };
 
 // A state is a downset with the level of a way to it: the largest transient so far, and at least
@@ -80,14 +91,15 @@ class OrderSearch {
   bool expand(std::uint32_t id, Control& control);
   void drop_outdated();
   void grow_table();
-  bool full() const { return states() >= state_limit_; }
+  bool full() const;
 
   const OrderModel& model_;
   const std::int64_t start_level_;
   std::int64_t upper_;
   const bool dominance_;
-  std::int64_t state_limit_;
+  const std::int64_t memory_bytes_;
   Downset downset_;
+  Bits target_;
   BitsStore bits_;
   std::deque<State> states_;
   std::vector<Slot> table_;  // open addressing, at most half full

@@ -5,10 +5,9 @@
 #include <optional>
 #include <utility>
 
-#include "order_beam.hpp"
 #include "order_bound.hpp"
+#include "order_part_search.hpp"
 #include "order_parts.hpp"
-#include "order_search.hpp"
 
 namespace planner::order {
 
@@ -16,15 +15,9 @@ namespace {
 
 std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
-// Budgets are counted in work, not in time, so that a run without a deadline can be repeated.
-constexpr std::int64_t kCutWork = 400'000'000;       // arcs looked at, per solve
-constexpr std::int64_t kFirstExpansions = 20'000;    // of the search, before the first beam
-constexpr std::int64_t kNoisyWork = 2'000'000;       // operators placed by noisy list orders
-constexpr int kMaxNoisyOrders = 24;
-constexpr std::int64_t kBeamWork[] = {400'000, 4'000'000};  // states the beams may look at
-constexpr std::int32_t kMaxBeamWidth = 256;
-// Of the time that is left, how much the exact search may take before the last beam.
-constexpr double kSearchShare = 0.75;
+// Arcs looked at by all cuts together. Counted in work, not in time, so that a run without a
+// deadline can be repeated.
+constexpr std::int64_t kCutWork = 150'000'000;
 
 // CPU seconds of this thread, where the system tells them.
 double cpu_seconds() {
@@ -53,7 +46,7 @@ class Stopwatch {
 // A part that leaves a choice: its operators in the best order so far.
 struct Task {
   Part part;
-  Order order;  // whole model's indices
+  Order order;  // in the whole model's numbers
   std::int64_t peak;
   std::int64_t bound;
   std::vector<std::int64_t> estimates;  // smallest transient seen, by operator of the part
@@ -90,6 +83,7 @@ class Solve {
     orders.push_back(result_.order);
     for (const ListRule rule : {ListRule::kLeastLive, ListRule::kDepthFirst})
       if (!control_.stop_now()) orders.push_back(list_order(model_, rule, 0));
+    if (!control_.stop_now()) orders.push_back(demand_order(model_));
 
     const std::vector<Part> parts =
         options_.decompose ? split(model_) : std::vector<Part>{{0, model_.operators}};
@@ -138,8 +132,11 @@ class Solve {
     std::int64_t bound = floor_;
     for (Task& task : tasks_) {
       if (task.peak <= bound || work < 0 || control_.stop_now()) break;
-      const OrderModel part_model = models_.of(task.part);
-      const BoundResult found = cut_bound(part_model, task.estimates, bound, work, control_);
+      std::vector<std::int64_t> estimates;
+      for (const std::int32_t v : task.order)
+        estimates.push_back(task.estimates[index(v - task.part.first)]);
+      const BoundResult found = cut_bound(models_.of(task.part, task.order), std::move(estimates),
+                                          bound, work, control_);
       result_.cuts += found.cuts;
       bound = task.bound = found.bound;
     }
@@ -159,58 +156,20 @@ class Solve {
   }
 
   void search_task(Task& task, std::int64_t level) {
-    ++result_.searched;
-    const OrderModel model = models_.of(task.part);
-    try_noisy_orders(task, model, level);
-    OrderSearch search(model, level, task.peak, options_.dominance, options_.memory_bytes);
-    auto progress = search.run(kFirstExpansions, control_);
-    accept(task, model, search.order());
-    if (progress == OrderSearch::Progress::kLimit) {
-      try_beam(task, model, level, kBeamWork[0]);
-      search.lower_upper(task.peak);
-      const double left_s = options_.time_limit_s - control_.elapsed_s();
-      Control share(kSearchShare * left_s, cancel_);
-      progress = search.run(std::numeric_limits<std::int64_t>::max(), share);
-      accept(task, model, search.order());
-      if (progress != OrderSearch::Progress::kSolved)
-        try_beam(task, model, level, kBeamWork[1]);
-    }
+    const OrderModel model = models_.of(task.part, task.order);
+    const PartSearchOptions options{options_.seed, options_.dominance, options_.memory_bytes,
+                                    options_.time_limit_s - control_.elapsed_s()};
+    const PartSearchResult found = search_part(model, level, options, cancel_);
+    Order order;
+    for (const std::int32_t i : found.order) order.push_back(task.order[index(i)]);
+    task.order = std::move(order);
+    task.peak = found.peak;
     // A bound at the starting level says nothing new: that level may come from another part.
-    if (search.bound() > level) task.bound = std::max(task.bound, search.bound());
-    result_.states += search.states();
-    result_.expanded += search.expanded();
-  }
-
-  void try_noisy_orders(Task& task, const OrderModel& model, std::int64_t level) {
-    const std::int64_t count =
-        std::min<std::int64_t>(kMaxNoisyOrders, kNoisyWork / model.operators);
-    for (std::int64_t i = 0; i < count && task.peak > level && !control_.stop_now(); ++i)
-      accept(task, model,
-             list_order(model, ListRule::kNoisy, options_.seed + static_cast<std::uint64_t>(i)));
-  }
-
-  // As wide as the work allows, by the number of children a state has in the best order.
-  void try_beam(Task& task, const OrderModel& model, std::int64_t level, std::int64_t work) {
-    Downset downset(model);
-    std::int64_t children = 0;
-    for (const std::int32_t v : task.order) {
-      children += static_cast<std::int64_t>(downset.ready().size());
-      downset.run(v - task.part.first);
-    }
-    const auto width =
-        static_cast<std::int32_t>(std::min<std::int64_t>(kMaxBeamWidth, work / children));
-    if (width == 0 || control_.stop_now()) return;
-    ++result_.beams;
-    accept(task, model,
-           beam_order(model, level, task.peak, options_.dominance, width, control_));
-  }
-
-  void accept(Task& task, const OrderModel& model, std::optional<Order> order) {
-    if (!order) return;
-    const std::int64_t peak = peak_of(model, *order);
-    if (peak >= task.peak) return;
-    task.peak = peak;
-    for (std::size_t i = 0; i < order->size(); ++i) task.order[i] = (*order)[i] + task.part.first;
+    if (found.bound > level) task.bound = std::max(task.bound, found.bound);
+    ++result_.searched;
+    result_.states += found.states;
+    result_.expanded += found.expanded;
+    result_.beams += found.beams;
   }
 
   const OrderModel& model_;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class ExactOrder:
     decompose: bool = True
     memory_bytes: int = DEFAULT_MEMORY_BYTES
 
-    name: ClassVar[str] = "exact-order"
+    name = "exact-order"
 
     def available(self) -> Availability:
         """Always."""

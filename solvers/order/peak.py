@@ -14,7 +14,8 @@ def peak_of(problem: OrderProblem, order: Iterable[int]) -> int:
     """Return the largest number of bytes live at once when the operators run in this order.
 
     Follows the definition in `planner.problem.OrderProblem` storage by storage and shares nothing
-    with the kernels. Storages that are kept are never overwritten in place. O(operators x storages).
+    with the kernels. Storages that are kept are never overwritten in place. Takes time in
+    proportion to operators times storages.
 
     Parameters
     ----------
@@ -31,15 +32,15 @@ def peak_of(problem: OrderProblem, order: Iterable[int]) -> int:
     users = [set(problem.users.row(s).tolist()) for s in range(len(size))]
     ran: set[int] = set()
 
-    def is_live(storage: int, *, running: int | None = None) -> bool:
-        begun = ran if running is None else ran | {running}
-        started = not starters[storage] or bool(starters[storage] & begun)
-        return started and (bool(problem.kept[storage]) or not users[storage] <= ran)
+    def live_bytes(begun: set[int]) -> int:
+        return sum(
+            size[s]
+            for s in range(len(size))
+            if (not starters[s] or not starters[s].isdisjoint(begun))
+            and (problem.kept[s] or not users[s] <= ran)
+        )
 
-    def live_bytes(running: int | None = None) -> int:
-        return sum(b for s, b in enumerate(size) if is_live(s, running=running))
-
-    peak = live_bytes()
+    peak = live_bytes(ran)
     for v in order:
         if not 0 <= v < problem.operators or v in ran:
             raise ValueError(f"operator {v} is unknown or runs twice")
@@ -50,7 +51,7 @@ def peak_of(problem: OrderProblem, order: Iterable[int]) -> int:
             for s in problem.in_place.row(v).tolist()
             if users[s] - ran <= {v} and not problem.kept[s]
         ]
-        peak = max(peak, live_bytes(running=v) - max(gains, default=0))
+        peak = max(peak, live_bytes(ran | {v}) - max(gains, default=0))
         ran.add(v)
     if len(ran) != problem.operators:
         raise ValueError(f"{len(ran):,} of {problem.operators:,} operators run")
