@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from planner.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from planner.api import load, plan
     from planner.checker import Violation, check
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from planner.simulator import Timeline, simulate
     from planner.target import Target
     from planner.target_file import read_target
-
-__version__ = "0.1.0"
 
 _HOME = {
     "BadFileError": "planner.errors",
@@ -65,6 +65,7 @@ __all__ = [
     "Timeline",
     "UsageError",
     "Violation",
+    "__version__",
     "check",
     "load",
     "plan",

@@ -1,6 +1,6 @@
 """Replays a plan and follows the data: which placement holds the current content of what.
 
-A part of the checker (`planner.check`), which vouches for indices, memories and intervals first.
+A part of `planner.checker`, which vouches for indices, memories and intervals first.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.graph import StorageKind
-from planner.violation import Violation, ViolationKind
+from planner.violation import Violation, ViolationKind, operator_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -149,8 +149,7 @@ class _Replay:
         return self.graph.storages[storage].name
 
     def step_name(self, step: int) -> str:
-        node = self.graph.operators[self.order[step]]
-        return f"step {step} ({node.name or node.type})"
+        return f"step {step} ({operator_name(self.graph, self.order[step])})"
 
     def is_current(self, placement: int | None) -> bool:
         if placement is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from planner.errors import DoesNotFitError, UsageError
@@ -88,6 +88,7 @@ def race(
     """
     from solvers.protocol import Deadline
 
+    started = time.monotonic()
     names = _chosen(contenders)
     require_fit(problem)
     board = Scoreboard(problem, on_progress)
@@ -113,7 +114,10 @@ def race(
         if interrupted:
             raise KeyboardInterrupt
         raise _no_plan(problem, board, reports, time_limit_s)
-    return RaceResult(best, _status(best, problem.objective), reports, interrupted)
+    status = _status(best, problem.objective)
+    wall_s = time.monotonic() - started
+    provenance = replace(best.provenance, status=status.value, wall_s=wall_s)
+    return RaceResult(replace(best, provenance=provenance), status, reports, interrupted)
 
 
 def _chosen(contenders: Sequence[str] | None) -> list[str]:

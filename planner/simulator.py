@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from planner.plans import Metrics, Plan, Transfer
     from planner.target import Link, Target
 
-COST_SOURCE = "roofline"
-
 
 class Interval(NamedTuple):
     """Seconds since the plan began."""
@@ -61,7 +59,7 @@ class Timeline:
     latency_s: float
     link_bytes: Mapping[tuple[str, str], int]
     peak_bytes: Mapping[str, int]
-    cost_source: str = COST_SOURCE
+    cost_source: str = "roofline"
 
 
 def measure(graph: Graph, plan: Plan) -> Metrics:

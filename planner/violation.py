@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from planner.graph import Graph
 
 
 class ViolationKind(StrEnum):
@@ -69,3 +73,9 @@ class Violation:
     message: str
     step: int | None = None
     storages: tuple[int, ...] = ()
+
+
+def operator_name(graph: Graph, operator: int) -> str:
+    """Return the operator's name, or its index and type where it has none."""
+    node = graph.operators[operator]
+    return node.name or f"operator {operator}, {node.type}"

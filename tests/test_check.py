@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.checker import ViolationKind, check, overlapping_pairs
+from planner.checker import ViolationKind, check
 from planner.graph import (
     Graph,
     InPlaceOption,
@@ -19,6 +19,7 @@ from planner.graph import (
     Tensor,
 )
 from planner.metrics import measure_bytes
+from planner.placement_rules import overlapping_pairs
 from planner.plans import (
     InPlace,
     Metrics,

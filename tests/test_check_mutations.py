@@ -573,6 +573,21 @@ def claim_other_compulsory_bytes(case: Case, rng: random.Random):
     return _with_metrics(case, compulsory_bytes=compulsory), {K.METRICS}
 
 
+def claim_a_shorter_time(case: Case, rng: random.Random):
+    if not case.plan.metrics.latency_s:
+        return None
+    field = rng.choice(("latency_s", "compute_s", "stall_s"))
+    shorter = getattr(case.plan.metrics, field) - case.plan.metrics.latency_s * 1e-6
+    return _with_metrics(case, **{field: shorter}), {K.METRICS}
+
+
+def claim_times_without_rates(case: Case, rng: random.Random):
+    if case.target.compute is not None:
+        return None
+    changed = {"latency_s": 1.0, "compute_s": 1.0, "stall_s": 0.0, "cost_source": "roofline"}
+    return _with_metrics(case, **changed), {K.METRICS}
+
+
 def claim_too_high_a_bound(case: Case, rng: random.Random):
     metrics = case.plan.metrics
     bounds: list[dict[str, float]] = [
@@ -640,6 +655,8 @@ DAMAGES: tuple[Damage, ...] = (
     claim_an_arena_elsewhere,
     claim_other_traffic,
     claim_other_compulsory_bytes,
+    claim_a_shorter_time,
+    claim_times_without_rates,
     claim_too_high_a_bound,
 )
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import onnx
 import pytest
-from frontends import zoo
 from onnx import TensorProto, helper
+
+from frontends import zoo
 from planner.cli.main import main, with_default_verb
 
 MODELS = Path(__file__).parent.parent / "examples" / "models"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from planner.errors import DoesNotFitError
 from planner.footprint import largest_footprint, require_fit
 from planner.graph import (

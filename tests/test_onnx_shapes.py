@@ -111,7 +111,7 @@ def test_a_binding_that_binds_nothing_is_an_error(dims, words):
     assert str(caught.value).startswith("--dim ")
 
 
-def test_a_symbol_of_an_intermediate_can_be_bound():
+def test_a_symbol_of_an_intermediate_can_be_bound(without_runtime):
     made = model(
         "(float[2, 3] x) => (float[3, nz] y) <int64[2, nz] i> { i = NonZero(x) y = my.Op(i) }",
         ', "my" : 1',
@@ -290,6 +290,7 @@ def test_unknown_sizes_are_refused_with_the_first_and_a_remedy(without_runtime):
     assert "--shape i=2xA:int64" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_symbolic_inference_is_the_last_resort():
     pytest.importorskip("onnxruntime")
     pytest.importorskip("sympy")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
 from planner.errors import DoesNotFitError, InvalidPlanError, UsageError
 from planner.footprint import largest_footprint
 from planner.graph import Graph, StorageKind

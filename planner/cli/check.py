@@ -10,6 +10,9 @@ from planner.errors import InvalidPlanError
 if TYPE_CHECKING:
     import argparse
 
+    from planner.graph import Graph
+    from planner.plans import Plan
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``plan check``."""
@@ -23,16 +26,11 @@ def run(options: argparse.Namespace) -> int:
     import planner
 
     plan = planner.read_plan(options.plan)
-    graph = planner.load(
-        options.model,
-        dims=dict(plan.model.dims),
-        shapes=dict(plan.model.shapes),
-        zero_copy=plan.model.zero_copy,
-    )
+    graph = load_planned_model(options.model, plan)
     violations = planner.check(graph, plan.target, plan)
     if options.json:
         verdict = {
-            "format": "planner.checker",
+            "format": "planner.check",
             "version": 1,
             "plan": options.plan,
             "model": options.model,
@@ -49,3 +47,15 @@ def run(options: argparse.Namespace) -> int:
         for violation in violations:
             print(violation.message)
     return InvalidPlanError.exit_code if violations else 0
+
+
+def load_planned_model(path: str, plan: Plan) -> Graph:
+    """Lower a model the way the plan's own model was lowered."""
+    import planner
+
+    return planner.load(
+        path,
+        dims=dict(plan.model.dims),
+        shapes=dict(plan.model.shapes),
+        zero_copy=plan.model.zero_copy,
+    )

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``plan explain``."""
     parser.add_argument("plan", metavar="PLAN.json")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL.onnx",
+        help="tells who reads what, which no plan file does",
+    )
     subject = parser.add_mutually_exclusive_group()
     subject.add_argument("--step", type=int, metavar="N", help="what is live at step N, and where")
     subject.add_argument("--tensor", metavar="NAME", help="where a tensor lives, and when")
@@ -18,8 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the explanation."""
+    from planner.cli.check import load_planned_model
     from planner.plan_file import read_plan
     from planner.report.explain import render_explanation
 
-    print(render_explanation(read_plan(options.plan), step=options.step, tensor=options.tensor))
+    plan = read_plan(options.plan)
+    graph = load_planned_model(options.model, plan) if options.model else None
+    print(render_explanation(plan, graph, step=options.step, tensor=options.tensor))
     return 0

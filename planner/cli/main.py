@@ -8,8 +8,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from planner import __version__
 from planner.errors import PlannerError
+from planner.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         "lowered, 6 bad file, 130 interrupted",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"plan {__version__}")
+    parser.add_argument("--version", action="version", version=f"plan {VERSION}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, purpose in VERBS.items():
         module = import_module(f"planner.cli.{verb}")

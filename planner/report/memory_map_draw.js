@@ -179,14 +179,14 @@ function drawHatch(ctx, x, y, w, h) {
 function drawName(ctx, index, { x, y, w, h }, sharedBefore, sharedAfter) {
   const left = Math.max(x + sharedBefore, GUTTER) + 5;
   const room = Math.min(x + w - sharedAfter, width - MARGIN) - 4 - left;
-  if (room < 22 || h < 13) return;
+  if (room < 7 || h < 13) return;
   ctx.font = `11px ${colours.mono}`;
   // The canvas font is monospaced; measuring every name would cost more than drawing it.
   const letters = Math.floor(room / 6.7);
   const name = placementName(index);
   // Names of one model differ at their ends: block3.conv2.
   const text = name.length > letters ? `…${name.slice(1 - letters)}` : name;
-  if (text.length < Math.min(2, name.length)) return;
+  if (letters < Math.min(name.length, 6)) return;
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
   ctx.fillStyle = colours["on-box"];

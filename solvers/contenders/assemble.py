@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner import __version__
 from planner.errors import DoesNotFitError
 from planner.graph import StorageKind
 from planner.metrics import measure_bytes
@@ -25,6 +24,7 @@ from planner.plans import (
 )
 from planner.problem import Objective, OffsetProblem, Status
 from planner.simulator import simulate
+from planner.version import VERSION
 from solvers.contenders.fixed_order import greedy_pack
 from solvers.contenders.stretch import stretch_transfers
 
@@ -104,7 +104,7 @@ def assemble(
             status=Status.FEASIBLE.value,
             objective=problem.objective.value,
             seed=seed,
-            planner_version=__version__,
+            planner_version=VERSION,
             settings={"in_place": problem.in_place, **(settings or {})},
         ),
         operators=tuple(PlannedOperator(o.name, o.type) for o in graph.operators),

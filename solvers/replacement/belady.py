@@ -12,7 +12,7 @@ from solvers.replacement.capacity import evictions_by_capacity
 from solvers.replacement.demand import Demand
 from solvers.replacement.episodes import stays_between
 from solvers.replacement.eviction import Policy
-from solvers.replacement.packing import default_packer, place_stays
+from solvers.replacement.packing import SLACK_FRACTIONS, default_packer, place_stays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # The packer gets at most this share of the time left: the arena needs some as well.
 PACKING_SHARE = 0.5
+# Limits on one packing, of the first plan and of those with slack: these solvers are fast ones.
+PLAN_LIMIT_S = 1.0
+SLACK_LIMIT_S = 0.2
 
 
 class Evicted(NamedTuple):
@@ -38,23 +41,47 @@ def plan_by_eviction(
     """Find a legal plan by one policy; the demand must not be infeasible.
 
     Lifetimes are known in advance, so the policy first decides by capacity alone, and all
-    addresses are assigned afterwards (method ``planned``). If those do not fit, the arena repairs
-    the plan (``repaired``). A simulation of the arena alone competes (``online``).
+    addresses are assigned afterwards (method ``planned``). If those do not fit, it decides again
+    for a smaller capacity (``planned with slack``), and the arena repairs the first plan
+    (``repaired``). A simulation of the arena alone competes (``online``).
     """
     found: list[Evicted] = []
     evictions = evictions_by_capacity(demand, policy, deadline)
     if evictions is not None:
-        stays = stays_between(demand, evictions)
         limit = deadline.within(PACKING_SHARE * deadline.remaining_s())
-        _, solution = place_stays(demand, stays, pack, limit)
+        solution = _placed(demand, evictions, pack, limit.within(PLAN_LIMIT_S))
+        if solution is not None and not evictions:
+            return Evicted(solution, "planned")
         if solution is not None:
             found.append(Evicted(solution, "planned"))
-            if not evictions:
-                return found[0]
         else:
-            found.append(Evicted(simulate_arena(demand, policy, deadline, evictions), "repaired"))
+            solution = _placed_with_slack(demand, policy, pack, limit)
+            if solution is not None:
+                found.append(Evicted(solution, "planned with slack"))
+            repaired = simulate_arena(demand, policy, deadline, evictions)
+            found.append(Evicted(repaired, "repaired"))
     found.append(Evicted(simulate_arena(demand, policy, deadline), "online"))
     return min(found, key=lambda evicted: evicted.solution.traffic_bytes)
+
+
+def _placed(
+    demand: Demand, evictions: set[tuple[int, int]], pack: Packer, deadline: Deadline
+) -> ReplacementSolution | None:
+    return place_stays(demand, stays_between(demand, evictions), pack, deadline)[1]
+
+
+def _placed_with_slack(
+    demand: Demand, policy: Policy, pack: Packer, deadline: Deadline
+) -> ReplacementSolution | None:
+    """Plan for less and less of the capacity until the packer finds addresses in all of it."""
+    for fraction in SLACK_FRACTIONS:
+        evictions = evictions_by_capacity(demand, policy, deadline, fraction)
+        if evictions is None:
+            return None
+        solution = _placed(demand, evictions, pack, deadline.within(SLACK_LIMIT_S))
+        if solution is not None:
+            return solution
+    return None
 
 
 class _EvictionSolver:
@@ -78,7 +105,7 @@ class _EvictionSolver:
         incumbent: ReplacementSolution | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> Outcome[ReplacementSolution]:
-        """Solve within about a second; ``infeasible`` names the step that does not fit."""
+        """Solve within seconds; the statistics of ``infeasible`` name the step that does not fit."""
         started = time.process_time()
         demand = Demand.of(problem)
         infeasible = demand.infeasible()

@@ -27,7 +27,7 @@ from solvers.replacement.demand import Demand
 from solvers.replacement.episodes import Stay, episodes_to_buffers, stays_between
 from solvers.replacement.eviction import Policy
 from solvers.replacement.gaps import Cut, GapModel, find_gaps
-from solvers.replacement.packing import default_packer, place_stays
+from solvers.replacement.packing import SLACK_FRACTIONS, default_packer, place_stays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,9 +41,11 @@ if TYPE_CHECKING:
 MOVE_COMBINATIONS = 512
 # Selections that could not be placed, without a proof, before the search gives up.
 UNPROVEN_SELECTIONS = 10
-# One packing, and one search for conflicts, get at most these shares of the time left.
+# One packing, one search for conflicts and one attempt with slack get at most these shares of
+# the time left.
 PACKING_SHARE = 0.4
 CONFLICT_SHARE = 0.2
+SLACK_SHARE = 0.1
 
 
 class GapSelection:
@@ -151,6 +153,8 @@ class _Search:
             cuts, exact = self._place(gaps, selection)
             if not cuts:
                 return
+            if not exact and not unproven:
+                self._place_with_slack(gaps)
             unproven += not exact
             for cut in cuts:
                 model.add(cut)
@@ -181,6 +185,23 @@ class _Search:
         kept = tuple(i for i in range(len(gaps)) if i not in selection.dropped)
         moves = {stay.storage: selection.moves.get(stay.storage, 0) for stay in stays}
         return [Cut(kept, moves)], exact
+
+    def _place_with_slack(self, gaps: Sequence[Gap]) -> None:
+        """Select for less and less of the capacity until the packer finds addresses in all of it."""
+        for fraction in SLACK_FRACTIONS:
+            if self._deadline.expired():
+                return
+            limit = self._deadline.within(SLACK_SHARE * self._deadline.remaining_s())
+            selection = GapModel(self._demand, gaps, fraction).solve(limit).selection
+            if selection is None or selection.traffic_bytes >= self.best.traffic_bytes:
+                return
+            dropped = {(gaps[i].storage, gaps[i].before) for i in selection.dropped}
+            stays = stays_between(self._demand, dropped)
+            limit = self._deadline.within(SLACK_SHARE * self._deadline.remaining_s())
+            solution = place_stays(self._demand, stays, self._pack, limit)[1]
+            if solution is not None:
+                self._offer(solution)
+                return
 
     def _splits(self, stays: Sequence[Stay], moves: dict[int, int]) -> Iterable[list[Stay]]:
         """All ways of moving storages so many times each.

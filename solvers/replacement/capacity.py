@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def evictions_by_capacity(
-    demand: Demand, policy: Policy, deadline: Deadline
+    demand: Demand, policy: Policy, deadline: Deadline, fraction: float = 1.0
 ) -> set[tuple[int, int]] | None:
     """Run the order and evict when the capacity does not suffice.
 
@@ -20,12 +20,18 @@ def evictions_by_capacity(
     The furthest next use rule is L. A. Belady, "A study of replacement algorithms for a
     virtual-storage computer" (1966); it is optimal for equal sizes and equal costs only.
 
+    Parameters
+    ----------
+    fraction : float
+        Of the capacity, beyond which storages are evicted; the rest is slack for the packer.
+
     Returns
     -------
     set of (storage, last use step before it leaves), or None
         None when the deadline came first.
     """
     residents = Residents(demand)
+    limits = demand.limits(fraction)
     used = 0
     evicted: set[tuple[int, int]] = set()
     for step, operands in enumerate(demand.operands):
@@ -33,8 +39,8 @@ def evictions_by_capacity(
             return None
         missing = [s for s in demand.owners[step] if s not in residents]
         used += sum(demand.rounded[s] for s in missing)
-        if used > demand.capacity:
-            for storage in choose_victims(policy, residents, step, used - demand.capacity):
+        if used > limits[step]:
+            for storage in choose_victims(policy, residents, step, used - limits[step]):
                 residents.leave(storage)
                 residents.copied[storage] = True
                 used -= demand.rounded[storage]

@@ -106,6 +106,11 @@ class Demand:
             overwritten_at=overwritten_at,
         )
 
+    def limits(self, fraction: float) -> list[int]:
+        """Bytes to use at each step: a fraction of the capacity, or what the step itself needs."""
+        reduced = int(fraction * self.capacity)
+        return [max(bytes_, reduced) for bytes_ in self.footprint]
+
     def infeasible(self) -> Outcome[ReplacementSolution] | None:
         """Return the proof that a step's operands alone exceed the capacity, None if none does.
 

@@ -93,14 +93,14 @@ def find_gaps(demand: Demand) -> list[Gap]:
     ]
 
 
-def deficits(demand: Demand, gaps: Sequence[Gap]) -> np.ndarray:
-    """Rounded bytes per step that exceed the capacity if every gap is kept (int64 [steps])."""
+def deficits(demand: Demand, gaps: Sequence[Gap], fraction: float = 1.0) -> np.ndarray:
+    """Rounded bytes per step that exceed the limits if every gap is kept (int64 [steps])."""
     change = np.zeros(demand.steps + 1, dtype=np.int64)
     for gap in gaps:
         change[gap.before + 1] += demand.rounded[gap.storage]
         change[gap.after] -= demand.rounded[gap.storage]
     live = np.cumsum(change[:-1]) + np.array(demand.footprint, dtype=np.int64)
-    return live - demand.capacity
+    return live - np.array(demand.limits(fraction), dtype=np.int64)
 
 
 def selection_traffic(
@@ -119,9 +119,12 @@ def selection_traffic(
 
 
 class GapModel:
-    """The MIP: binaries for dropped gaps, one row per overfull step, cuts added over time."""
+    """The MIP: binaries for dropped gaps, one row per overfull step, cuts added over time.
 
-    def __init__(self, demand: Demand, gaps: Sequence[Gap]) -> None:
+    With a fraction below 1 it leaves slack for the packer, and its bound means nothing.
+    """
+
+    def __init__(self, demand: Demand, gaps: Sequence[Gap], fraction: float = 1.0) -> None:
         from ortools.math_opt.python import mathopt
 
         self._mathopt = mathopt
@@ -138,7 +141,7 @@ class GapModel:
         self._objective = []
         for gap, variable in zip(gaps, self._dropped, strict=True):
             self._pays_for(gap.storage, variable)
-        self._deficit = deficits(demand, gaps)
+        self._deficit = deficits(demand, gaps, fraction)
         self._add_capacity_rows()
         self._model.minimize(mathopt.fast_sum(self._objective))
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from solvers.replacement.demand import Demand
     from solvers.replacement.episodes import Stay
 
+# Fractions of the capacity for which to plan when addresses for all of it cannot be found.
+SLACK_FRACTIONS = (0.98, 0.95, 0.92, 0.88, 0.84, 0.8, 0.7)
+
 Packer: TypeAlias = Callable[[OffsetProblem, Deadline], Outcome[OffsetSolution]]
 
 
