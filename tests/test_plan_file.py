@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.checker import check
 from planner.errors import BadFileError
 from planner.graph import ModelReference, StorageKind
 from planner.plan_file import plan_digest, plan_from_json, plan_to_json, read_plan, write_plan
@@ -407,3 +408,32 @@ def test_every_truncation_of_a_plan_is_a_bad_file():
 def test_missing_file_is_a_bad_file(tmp_path):
     with pytest.raises(BadFileError, match=r"absent.json: No such file"):
         read_plan(tmp_path / "absent.json")
+
+
+def _leaves(value: Any, way: tuple = ()) -> list[tuple]:
+    if isinstance(value, dict):
+        return [leaf for key, item in value.items() for leaf in _leaves(item, (*way, key))]
+    if isinstance(value, list):
+        return [leaf for i, item in enumerate(value) for leaf in _leaves(item, (*way, i))]
+    return [way]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(0, 3),
+    st.randoms(use_true_random=False),
+    st.sampled_from([-1, 0, 1, 2, 7, 10**6, (1 << 53) - 1, -(10**9), None, "", "dram", 0.5, []]),
+)
+def test_damaged_plans_are_bad_files_or_checked_without_a_crash(seed, rng, value):
+    graph, target = random_graph(seed), read_target(("npu-1m", "tpuv4i", "mcu-256k", "host")[seed])
+    document = json.loads(plan_to_json(naive_plan(graph, target, seed)))
+    *way, last = rng.choice(_leaves(document))
+    place = document
+    for key in way:
+        place = place[key]
+    place[last] = value
+    try:
+        plan = plan_from_json(json.dumps(document))
+    except BadFileError:
+        return
+    assert all(violation.message for violation in check(graph, plan.target, plan))
