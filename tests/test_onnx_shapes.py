@@ -416,6 +416,19 @@ def test_absurd_sizes_are_refused(shape):
         load_onnx(model(f"(float[{shape}] x) => (y) {{ y = Relu(x) }}"))
 
 
+def test_sizes_absurd_only_together_are_refused():
+    with pytest.raises(LoweringError, match="together: more than 2\\^62"):
+        load_onnx(model("(int8[2000000000, 2000000000] x) => (y) { h = Relu(x) y = Relu(h) }"))
+
+
+def test_operation_counts_stay_within_64_bits():
+    made = model("(float[1000000000] x) => (y) { k = Relu(x) y = my.Op(k) }", ', "my" : 1')
+    made.graph.node[1].CopyFrom(helper.make_node("Einsum", ["k", "k"], ["y"], equation="a,b->"))
+    made.graph.node.append(helper.make_node("Einsum", ["k"] * 3, ["z"], equation="a,b,c->"))
+    graph = load_onnx(made, shapes={"z": ":float32"})
+    assert [operator.macs for operator in graph.operators[1:]] == [10**18, 1 << 62]
+
+
 def test_malformed_initializers_are_refused():
     for dims, element, words in [
         ([-2], 1, "negative dimension"),

@@ -93,6 +93,7 @@ class _Frontend:
         self.model = model
         self.dims = dims
         self.shapes = shapes
+        self.inputs: dict[str, ValueInfoProto] = {}
         self.notes: list[str] = []
         self.warnings: list[str] = []
 
@@ -122,7 +123,6 @@ class _Frontend:
             scope.add_initializer(tensor)
         for sparse in graph.sparse_initializer:
             scope.add_sparse_initializer(sparse)
-        self.inputs: dict[str, ValueInfoProto] = {}
         defaults: list[str] = []
         for value in graph.input:
             if value.name in scope.initializers:

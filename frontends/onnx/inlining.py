@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str, str]
 
-MAX_NODES = 2_000_000
+MAX_NODES = 500_000
 """A model that unfolds into more nodes than this is refused before it fills the memory."""
 
 
@@ -203,8 +203,9 @@ def _rename_captured(
     rename: Mapping[str, str],
     attributes: Mapping[str, AttributeProto] | None,
 ) -> None:
-    own = graph_values(graph)
-    rename = {old: new for old, new in rename.items() if old not in own}
+    shadowed = graph_values(graph) & rename.keys()
+    if shadowed:
+        rename = {old: new for old, new in rename.items() if old not in shadowed}
     for node in graph.node:
         node.input[:] = [rename.get(name, name) for name in node.input]
         if attributes is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from frontends.onnx import operators as table
 from frontends.onnx.constants import is_deterministic
 from frontends.onnx.control_flow import iterations
-from frontends.onnx.dtypes import STRING, TensorType
+from frontends.onnx.dtypes import MAX_BYTES, STRING, TensorType
 from frontends.onnx.in_place import in_place_options, overwritable_operands
 from frontends.onnx.storages import Step, Value, share
 from planner.errors import LoweringError
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from frontends.onnx.blocks import Block
     from frontends.onnx.nodes import Node
     from frontends.onnx.storages import Sharing
+
+MAX_OPERATIONS = 1 << 62
+"""Counts are cut off here, so that they and their use in 64-bit arithmetic stay defined."""
 
 _UINT8 = 2
 
@@ -133,6 +136,11 @@ class _Lowering:
                 self._value(name, StorageKind.CONSTANT, "a graph output")
         sharing = share(self.steps, self.values, self.scope, zero_copy)
         tensors, storages = self._tables(sharing)
+        total = sum(storage.size_bytes for storage in storages)
+        if total > MAX_BYTES:
+            raise LoweringError(
+                f"the tensors of {self.block.where} take {total:,} bytes together: more than 2^62."
+            )
         captured = {
             tensors[self.index[name]].storage
             for step in self.steps
@@ -283,8 +291,8 @@ class _Lowering:
             tuple(inputs),
             tuple(outputs),
             in_place,
-            macs,
-            vector_ops,
+            min(macs, MAX_OPERATIONS),
+            min(vector_ops, MAX_OPERATIONS),
             recomputable=is_deterministic(node, self.scope),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from planner.result import Bounds
@@ -114,7 +115,22 @@ class Exact:
         )
         if not outcomes:
             return "does not fit without spills; no order lets every operator fit"
-        return f"spills optimised on {len(outcomes)} orders"
+        bound = outcomes[0].lower_bound
+        if bound is not None and not proven.in_place and _is_only_order(problem, proven.order):
+            board.raise_bounds(Bounds(traffic_bytes=bound))
+            return "spills optimised on the only order"
+        return f"spills optimised on {len(outcomes)} of the orders tried"
+
+
+def _is_only_order(problem: PlanningProblem, order: Sequence[int]) -> bool:
+    """Whether what is optimal for this order is optimal: each operator depends on the one before.
+
+    Storages written piece by piece are held longer than legal plans have to, so none may exist.
+    """
+    graph = problem.graph
+    if any(len(graph.storage_writers.row(s)) > 1 for s in range(len(graph.storages))):
+        return False
+    return all(before in graph.predecessors.row(after) for before, after in pairwise(order))
 
 
 def _bounds(problem: PlanningProblem, peak_bytes: int) -> Bounds:

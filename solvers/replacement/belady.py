@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 # The packer gets at most this share of the time left: the arena needs some as well.
 PACKING_SHARE = 0.5
-# Limits on one packing, of the first plan and of those with slack: these solvers are fast ones.
-PLAN_LIMIT_S = 1.0
-SLACK_LIMIT_S = 0.2
+# Limits on one packing, of the first plan and of those with slack, up to so many steps and in
+# proportion beyond: these solvers are fast ones.
+PLAN_LIMIT_S = 0.4
+SLACK_LIMIT_S = 0.1
+LIMIT_STEPS = 5000
 
 
 class Evicted(NamedTuple):
@@ -49,13 +51,14 @@ def plan_by_eviction(
     evictions = evictions_by_capacity(demand, policy, deadline)
     if evictions is not None:
         limit = deadline.within(PACKING_SHARE * deadline.remaining_s())
-        solution = _placed(demand, evictions, pack, limit.within(PLAN_LIMIT_S))
+        scale = max(1.0, demand.steps / LIMIT_STEPS)
+        solution = _placed(demand, evictions, pack, limit.within(scale * PLAN_LIMIT_S))
         if solution is not None and not evictions:
             return Evicted(solution, "planned")
         if solution is not None:
             found.append(Evicted(solution, "planned"))
         else:
-            solution = _placed_with_slack(demand, policy, pack, limit)
+            solution = _placed_with_slack(demand, policy, pack, limit, scale * SLACK_LIMIT_S)
             if solution is not None:
                 found.append(Evicted(solution, "planned with slack"))
             repaired = simulate_arena(demand, policy, deadline, evictions)
@@ -71,14 +74,14 @@ def _placed(
 
 
 def _placed_with_slack(
-    demand: Demand, policy: Policy, pack: Packer, deadline: Deadline
+    demand: Demand, policy: Policy, pack: Packer, deadline: Deadline, limit_s: float
 ) -> ReplacementSolution | None:
     """Plan for less and less of the capacity until the packer finds addresses in all of it."""
     for fraction in SLACK_FRACTIONS:
         evictions = evictions_by_capacity(demand, policy, deadline, fraction)
         if evictions is None:
             return None
-        solution = _placed(demand, evictions, pack, deadline.within(SLACK_LIMIT_S))
+        solution = _placed(demand, evictions, pack, deadline.within(limit_s))
         if solution is not None:
             return solution
     return None
@@ -105,7 +108,7 @@ class _EvictionSolver:
         incumbent: ReplacementSolution | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> Outcome[ReplacementSolution]:
-        """Solve within seconds; the statistics of ``infeasible`` name the step that does not fit."""
+        """Solve within seconds; the statistics of ``infeasible`` name the step that is too big."""
         started = time.process_time()
         demand = Demand.of(problem)
         infeasible = demand.infeasible()

@@ -151,7 +151,7 @@ class _Search:
             if selection.traffic_bytes >= self.best.traffic_bytes:
                 return
             cuts, exact = self._place(gaps, selection)
-            if not cuts:
+            if not cuts or self._deadline.expired():
                 return
             if not exact and not unproven:
                 self._place_with_slack(gaps)
@@ -187,7 +187,7 @@ class _Search:
         return [Cut(kept, moves)], exact
 
     def _place_with_slack(self, gaps: Sequence[Gap]) -> None:
-        """Select for less and less of the capacity until the packer finds addresses in all of it."""
+        """Select for less and less of the capacity until the packer finds addresses."""
         for fraction in SLACK_FRACTIONS:
             if self._deadline.expired():
                 return
