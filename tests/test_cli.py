@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -39,7 +40,7 @@ def save(path: Path, nodes: list[onnx.NodeProto], **more: object) -> str:
 
 def chain(path: Path, count: int = 4, shape: tuple[int | str, ...] = (4, 4)) -> str:
     names = ["x", *(f"t{i}" for i in range(count - 1)), "y"]
-    nodes = [helper.make_node("Sigmoid", [a], [b]) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [helper.make_node("Sigmoid", [a], [b]) for a, b in itertools.pairwise(names)]
     return save(path, nodes, inputs=[value("x", list(shape))], outputs=[value("y", list(shape))])
 
 
@@ -280,6 +281,22 @@ def test_interrupted_runs_print_the_best_plan_and_exit_130(tmp_path: Path) -> No
     assert process.returncode == 130, error
     assert "checked   legal" in out and "interrupted" in error
     assert (tmp_path / "resnet8.plan.json").exists()
+
+
+def test_what_a_library_prints_while_solving_does_not_reach_stdout() -> None:
+    script = (
+        "import os, solvers.contenders.exact as exact\n"
+        "def noisy(self, problem, board, *, deadline, seed):\n"
+        "    os.write(1, b'chatter')\n"
+        "    return ''\n"
+        "exact.Exact.run = noisy\n"
+        "from planner.cli.main import main\n"
+        f"raise SystemExit(main([{RESNET8!r}, '--json', '-q']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert json.loads(done.stdout)["status"] and "chatter" in done.stderr
 
 
 def test_help_and_import_stay_light() -> None:

@@ -277,7 +277,7 @@ def test_the_file_is_believed_where_nobody_else_knows(without_runtime):
 
 def test_a_complete_file_needs_no_inference(monkeypatch):
     made = model("(float[2] x) => (float[2] y) <float[2] h> { h = Relu(x) y = Relu(h) }")
-    monkeypatch.setattr("frontends.onnx.frontend.infer_graph", None)
+    monkeypatch.setattr("frontends.onnx.inference.NodeInference.infer", None)
     assert len(load_onnx(made).operators) == 2
 
 

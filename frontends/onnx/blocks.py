@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from frontends.onnx.constants import evaluate, is_foldable, is_shape_query
 from frontends.onnx.control_flow import add_body_inputs, add_result_types
+from frontends.onnx.inference import NodeInference
 from frontends.onnx.inlining import branch_nodes
 from frontends.onnx.nodes import captured_names, read_node
 from frontends.onnx.order import sorted_nodes
 from frontends.onnx.scope import Scope
-from frontends.onnx.shapes import add_declared, infer_node
+from frontends.onnx.shapes import add_declared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,10 +88,15 @@ class Walk:
         Symbols may occur in the declarations of bodies as well.
     names : Names
         For values of branches that are taken into the graph around them.
+    infer_all : bool
+        Infer known types too, so that contradictions come to light.
+    inference : NodeInference
     """
 
     bindings: Bindings
     names: Names
+    infer_all: bool
+    inference: NodeInference = field(default_factory=NodeInference)
 
     def resolve(self, block: Block, nodes: Sequence[Node]) -> None:
         """Fill in the block's nodes, bodies and folded set, and what its scope can learn."""
@@ -109,8 +115,8 @@ class Walk:
                     self._body(node, attribute, graph, scope) for attribute, graph in node.bodies
                 ]
                 add_result_types(node, block.bodies[index], scope)
-            if any(name not in scope.types for name in node.results):
-                infer_node(node, scope)
+            if self.infer_all or any(name not in scope.types for name in node.results):
+                self.inference.infer(node, scope)
             # A node that writes a graph output runs whatever it depends on: somebody must.
             if not outputs.isdisjoint(node.outputs):
                 self._note_content(node, scope)

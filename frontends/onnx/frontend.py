@@ -11,19 +11,17 @@ from frontends.onnx.blocks import Block, Walk
 from frontends.onnx.dims import bind_dims, did_you_mean, parse_shapes
 from frontends.onnx.dtypes import element_name
 from frontends.onnx.external import check_external_data
+from frontends.onnx.inference import inference_message
 from frontends.onnx.inlining import Names, inline_functions
 from frontends.onnx.load import load_model
-from frontends.onnx.lower import lower
+from frontends.onnx.lower import lower, no_number_message
 from frontends.onnx.nodes import check_structure
 from frontends.onnx.order import sorted_nodes
 from frontends.onnx.scope import Scope
 from frontends.onnx.shapes import (
-    ONNX_INFERENCE,
     add_declared,
     bare_model,
-    infer_graph,
     infer_symbolically,
-    strict_message,
 )
 from planner.errors import LoweringError, UsageError
 from planner.graph import Graph, ModelReference, StorageKind
@@ -162,25 +160,25 @@ class _Frontend:
         """Run the shape cascade until nothing is unknown, cheapest source first."""
         scope = block.scope
         taken = {name for node in nodes for name in node.results}
-        walk = Walk(bindings, Names({*taken, *scope.initializers, *self.inputs}))
-        if self.shapes or not taken <= scope.types.keys():
-            infer_graph(self._bare(block, nodes), ONNX_INFERENCE, scope)
+        names = Names({*taken, *scope.initializers, *self.inputs})
+        # A file that knows every type needs no inference, and gets none.
+        walk = Walk(bindings, names, bool(self.shapes) or not taken <= scope.types.keys())
         walk.resolve(block, nodes)
-        unknown = _unsized(block)
+        unknown = block.unknown_values()
+        for name, node in unknown:
+            if name in scope.kinds:
+                role = f"a result of {node.label}"
+                raise LoweringError(no_number_message(name, role, scope.kinds[name]))
         if unknown:
-            infer_symbolically(self._bare(block, block.nodes, declare=True), scope)
+            bare = bare_model(self.model, block.nodes, self.inputs, block.outputs, scope)
+            infer_symbolically(bare, scope)
             if any(name in scope.types for name, _ in unknown):
                 nodes, block.nodes = block.nodes, []
                 block.bodies, block.folded, block.shape_queries = {}, set(), 0
                 walk.resolve(block, nodes)
-                unknown = _unsized(block)
+                unknown = block.unknown_values()
         if unknown:
             self._refuse(block, bindings, unknown)
-
-    def _bare(self, block: Block, nodes: Sequence[Node], declare: bool = False) -> ModelProto:
-        return bare_model(
-            self.model, nodes, self.inputs, block.outputs, block.scope, declare=declare
-        )
 
     def _refuse(
         self, block: Block, bindings: Bindings, unknown: Sequence[tuple[str, Node]]
@@ -192,7 +190,7 @@ class _Frontend:
             remedy = f"Bind with --dim {open_symbols[0]}=N"
         else:
             remedy = f"Bind with --shape {name}={shape}, numbers in place of letters"
-        message = strict_message(self._bare(block, block.nodes, declare=True))
+        message = inference_message(node, block.scope)
         raise LoweringError(
             f"{len(unknown):,} of {total:,} tensors have no static size: "
             f"{_some([name for name, _ in unknown])}. The first is a result of {node.label}, known "
@@ -239,12 +237,6 @@ class _Frontend:
         if lowered.unknown_operators:
             kinds = [f"{kind} ({count:,})" for kind, count in lowered.unknown_operators.items()]
             self.notes.append(f"No cost entry, counted by their results: {_some(kinds)}.")
-
-
-def _unsized(block: Block) -> list[tuple[str, Node]]:
-    """Tensors without a static size; what is no tensor at all is refused by name later."""
-    kinds = block.scope.kinds
-    return [(name, node) for name, node in block.unknown_values() if name not in kinds]
 
 
 def _sketch(scope: Scope, name: str, bindings: Bindings) -> tuple[str, list[str]]:

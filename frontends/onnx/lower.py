@@ -109,6 +109,14 @@ def lower(block: Block, *, zero_copy: bool = False, lenient: bool = False) -> Lo
     return _Lowering(block, lenient).run(zero_copy)
 
 
+def no_number_message(name: str, role: str, kind: str) -> str:
+    """Why a value that is no tensor of numbers is refused."""
+    return (
+        f'"{name}", {role}, is a{"n" if kind[0] in "aeiou" else ""} {kind}: it has no static size. '
+        "Only tensors of numbers can be planned; cut the model before it."
+    )
+
+
 class _Lowering:
     """The tables that grow while nodes are read, in one order for all."""
 
@@ -178,16 +186,11 @@ class _Lowering:
         return self.index[value.name]
 
     def _why_unsized(self, name: str, type_: TensorType | None, role: str) -> str:
-        what = "a string tensor" if type_ is not None else None
-        kind = self.scope.kinds.get(name)
-        if kind is not None:
-            what = f"a{'n' if kind[0] in 'aeiou' else ''} {kind}"
-        if what is None:
-            return f'"{name}", {role}, has no static size.'
-        return (
-            f'"{name}", {role}, is {what}: it has no static size. '
-            "Only tensors of numbers can be planned; cut the model before it."
-        )
+        if type_ is not None:
+            return no_number_message(name, role, "string tensor")
+        if name in self.scope.kinds:
+            return no_number_message(name, role, self.scope.kinds[name])
+        return f'"{name}", {role}, has no static size.'
 
     def _string_bytes(self, name: str) -> int:
         tensor = self.scope.initializers.get(name)

@@ -150,10 +150,32 @@ def _dequantize(node: Node, operands: Operands) -> Sequence[TensorType | None]:
     return () if data is None or scale is None else (TensorType(data.shape, scale.element),)
 
 
+def _comparison(node: Node, operands: Operands) -> Sequence[TensorType | None]:
+    return [type_ and TensorType(type_.shape, BOOL) for type_ in _broadcast((0, 1))(node, operands)]
+
+
+def _first_version(node: Node, operands: Operands) -> Sequence[TensorType | None]:
+    """The first versions of many operators came without inference, and never grew an operand."""
+    return (operands[0],) if 0 < node.version < 6 else ()
+
+
 _RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(
+        (
+            *("Abs", "Add", "Ceil", "Clip", "Div", "Elu", "Exp", "Floor", "HardSigmoid"),
+            *("InstanceNormalization", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mul", "Neg"),
+            *("PRelu", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sqrt", "Sub", "Sum", "Tanh"),
+        ),
+        _first_version,
+    ),
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
     "GRU": _recurrent,
+    "GlobalLpPool": _global_pool,
+    "GreaterOrEqual": _comparison,
+    "GroupNormalization": _like_first,
+    "LessOrEqual": _comparison,
+    "MeanVarianceNormalization": _like_first,
     "LSTM": _recurrent,
     "LayerNormalization": _layer_normalization,
     "RNN": _recurrent,

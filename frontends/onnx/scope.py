@@ -98,7 +98,7 @@ class Scope:
                 return
         known = self.hints.get(name)
         if name not in self.types and not (known and known.tensor_type.HasField("shape")):
-            self.hints[name] = proto
+            self.hints[name] = _without_negative_dims(proto)
 
     def add_initializer(self, tensor: TensorProto) -> None:
         """A constant of the file.
@@ -184,6 +184,16 @@ def stored_type(tensor: TensorProto) -> TensorType:
 def scalar(element: int = INT64) -> TensorType:
     """Type of a scalar."""
     return TensorType((), element)
+
+
+def _without_negative_dims(proto: TypeProto) -> TypeProto:
+    """Negative dims are open ones; ONNX's inference aborts the process on some of them."""
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    for dim in copy.tensor_type.shape.dim:
+        if dim.dim_value < 0:
+            dim.Clear()
+    return copy
 
 
 def _content(tensor: TensorProto | None) -> NDArray[np.generic] | None:

@@ -83,8 +83,9 @@ def run(options: argparse.Namespace) -> int:
     import planner
     from planner.cli.main import EXIT_INTERRUPTED
     from planner.cli.progress import ProgressLine
+    from planner.cli.reserved_stdout import reserved_stdout
 
-    with ProgressLine(options) as progress:
+    with ProgressLine(options) as progress, reserved_stdout():
         result = planner.plan(
             options.model,
             target=options.target,
