@@ -13,8 +13,8 @@ namespace planner::offsets {
 namespace {
 
 // All orders after the first may cost this much (Occupancy::work), about two CPU seconds; reached
-// only by instances of several ten thousand buffers. Counted, not timed, so that the result does not
-// depend on the machine.
+// only by instances of several ten thousand buffers. Counted, not timed, so that the result does
+// not depend on the machine.
 constexpr std::uint64_t kWorkLimit = 60'000'000;
 
 enum class Fit { kFirst, kBest };

@@ -25,8 +25,8 @@ std::int64_t packing_height(const Instance& instance, const std::vector<std::int
 
 // Packs one component; stops at the first packing not higher than `good_enough` or the instance's
 // bound. `hint` is empty or has an offset for each buffer; the order they imply is tried first, and
-// gives a packing that is nowhere above the hint if the hint is legal. A sweep with a free list comes
-// before all that and takes no notice of the control, so that there always is a packing.
+// gives a packing that is nowhere above the hint if the hint is legal. A sweep with a free list
+// comes before all that and takes no notice of the control, so that there always is a packing.
 GreedyResult pack_greedily(const Instance& instance, const std::vector<std::int64_t>& hint,
                            std::int64_t good_enough, Control& control);
 
