@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.problem import OffsetProblem, OffsetSolution, Status
-from solvers.offsets import ExactOffsets, GreedyOffsets, lower_bound
+from solvers.offsets import ExactOffsets, GreedyOffsets, lower_bound, pack
 from solvers.protocol import Deadline
 
 GREEDY = GreedyOffsets()
@@ -138,9 +138,11 @@ def test_a_packing_above_the_capacity_is_unknown_and_its_height_reported():
 
 
 def test_an_incumbent_is_never_made_worse():
-    problem = problem_of([(0, 3, 4), (2, 5, 4), (4, 7, 4), (6, 9, 4), (0, 9, 1)])
-    incumbent = OffsetSolution(np.array([0, 4, 0, 4, 8]), 9)
-    outcome = GREEDY.solve(problem, deadline=Deadline(1), incumbent=incumbent)
+    problem = generated(300, seed=1)
+    incumbent = pack(problem, Deadline(60)).solution
+    assert incumbent.height < GREEDY.solve(problem, deadline=Deadline(60)).solution.height
+    outcome = GREEDY.solve(problem, deadline=Deadline(60), incumbent=incumbent)
+    assert offences(problem, outcome.solution) == []
     assert outcome.solution.height <= incumbent.height
     assert outcome.statistics["order"] == "incumbent"
 
@@ -150,6 +152,17 @@ def test_an_illegal_incumbent_does_not_lead_to_an_illegal_packing():
     incumbent = OffsetSolution(np.array([0, 0]), 4)
     outcome = GREEDY.solve(problem, deadline=Deadline(1), incumbent=incumbent)
     assert offences(problem, outcome.solution) == []
+
+
+@pytest.mark.parametrize("alignments", [[1], [64], [1, 2, 4, 64], [5, 7]], ids=str)
+def test_the_packing_at_hand_when_stopped_is_legal_for_every_alignment(alignments):
+    random = np.random.default_rng(len(alignments))
+    for seed in range(20):
+        problem = generated(60, seed)
+        alignment = random.choice(alignments, 60)
+        problem = OffsetProblem(problem.lower, problem.upper, problem.size, alignment)
+        outcome = GREEDY.solve(problem, deadline=Deadline(0))
+        assert offences(problem, outcome.solution) == []
 
 
 @pytest.mark.parametrize("stop", ["expired", "cancelled"])

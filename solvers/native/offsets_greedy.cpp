@@ -7,13 +7,14 @@
 #include <numeric>
 
 #include "offsets_occupancy.hpp"
+#include "offsets_sweep.hpp"
 
 namespace planner::offsets {
 namespace {
 
 // All orders after the first may cost this much (Occupancy::work), about two CPU seconds; reached
-// only by instances of several ten thousand buffers. Counted, not timed, so that the result does not
-// depend on the machine.
+// only by instances of several ten thousand buffers. Counted, not timed, so that the result does
+// not depend on the machine.
 constexpr std::uint64_t kWorkLimit = 60'000'000;
 
 enum class Fit { kFirst, kBest };
@@ -48,40 +49,28 @@ class Decoder {
   explicit Decoder(const Instance& instance)
       : instance_(instance), occupancy_(instance.sections), offsets_(instance.buffers()) {}
 
-  // Returns the height, or a value not below `limit` as soon as that is reached. When stopped,
-  // stacks the rest on top if `must_complete`; else returns the largest integer, also when the
-  // work allowed is used up.
-  std::int64_t run(const Order& order, Fit fit, std::int64_t limit, bool must_complete,
+  // Returns the height, or something not below `limit` as soon as that is certain, when stopped, or
+  // when the work allowed is used up.
+  std::int64_t run(const Order& order, Fit fit, std::int64_t limit, std::uint64_t work_limit,
                    Control& control) {
     occupancy_.clear();
     std::int64_t height = 0;
-    bool stacking = false;
     for (std::int32_t buffer : order) {
+      if (control.stop() || occupancy_.work() > work_limit) return limit;
       const auto v = static_cast<std::size_t>(buffer);
-      const bool stopped = control.stop();
-      if (!must_complete && (stopped || exhausted())) {
-        return std::numeric_limits<std::int64_t>::max();
-      }
-      stacking = stacking || stopped;
-      std::int64_t offset = 0;
       const std::int64_t size = instance_.padded_size[v];
-      if (stacking) {
-        offset = round_up(height, instance_.alignment[v]);
-      } else {
-        occupancy_.select(instance_.first_section[v], instance_.end_section[v]);
-        offset = fit == Fit::kFirst ? occupancy_.first_fit(size, instance_.alignment[v])
-                                    : occupancy_.best_fit(size, instance_.alignment[v]);
-        occupancy_.occupy(offset, size);
-      }
-      offsets_[v] = offset;
-      height = std::max(height, offset + instance_.size[v]);
+      occupancy_.select(instance_.first_section[v], instance_.end_section[v]);
+      offsets_[v] = fit == Fit::kFirst ? occupancy_.first_fit(size, instance_.alignment[v])
+                                       : occupancy_.best_fit(size, instance_.alignment[v]);
+      occupancy_.occupy(offsets_[v], size);
+      height = std::max(height, offsets_[v] + instance_.size[v]);
       if (height >= limit) return height;
     }
     return height;
   }
 
   const std::vector<std::int64_t>& offsets() const { return offsets_; }
-  bool exhausted() const { return occupancy_.work() > kWorkLimit; }
+  std::uint64_t work() const { return occupancy_.work(); }
 
  private:
   const Instance& instance_;
@@ -115,28 +104,32 @@ class Portfolio {
         decoder_(instance),
         good_enough_(std::max(good_enough, instance.lower_bound)),
         control_(control) {
-    best_.packing.height = std::numeric_limits<std::int64_t>::max();
+    best_.packing.offsets = pack_by_sweep(instance);
+    best_.packing.height = packing_height(instance, best_.packing.offsets);
+    best_.order = "start, free list";
   }
 
   GreedyResult run(const std::vector<std::int64_t>& hint) {
-    if (!hint.empty() && try_order(ascending(hint), Fit::kFirst, "incumbent")) return best_;
-    run_portfolio();
+    if (!finished() && !hint.empty()) try_order(ascending(hint), Fit::kFirst, "incumbent");
+    if (!finished()) run_portfolio();
     return best_;
   }
 
  private:
+  bool finished() const { return best_.packing.height <= good_enough_; }
+
   // True when there is no point in going on.
   bool try_order(const Order& order, Fit fit, const std::string& name) {
-    const bool first = best_.orders_run == 0;
+    const std::uint64_t work_limit =
+        orders_run_ == 0 ? std::numeric_limits<std::uint64_t>::max() : kWorkLimit;
     const std::int64_t height =
-        decoder_.run(order, fit, best_.packing.height, first, control_);
-    ++best_.orders_run;
+        decoder_.run(order, fit, best_.packing.height, work_limit, control_);
+    ++orders_run_;
     if (height < best_.packing.height) {
       best_.packing = {decoder_.offsets(), height};
       best_.order = name;
     }
-    return best_.packing.height <= good_enough_ || decoder_.exhausted() ||
-           control_.stop_now();
+    return finished() || decoder_.work() > kWorkLimit || control_.stop_now();
   }
 
   static Order ascending(const std::vector<std::int64_t>& hint) {
@@ -194,6 +187,7 @@ class Portfolio {
   std::int64_t good_enough_;
   Control& control_;
   GreedyResult best_;
+  int orders_run_ = 0;
 };
 
 }  // namespace

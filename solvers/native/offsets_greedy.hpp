@@ -17,8 +17,7 @@ struct Packing {
 
 struct GreedyResult {
   Packing packing;
-  std::string order;   // the order and fit that gave the packing
-  int orders_run = 0;  // complete or given up because they could not improve
+  std::string order;  // the order and fit that gave the packing
 };
 
 // Highest used address of a packing.
@@ -26,8 +25,8 @@ std::int64_t packing_height(const Instance& instance, const std::vector<std::int
 
 // Packs one component; stops at the first packing not higher than `good_enough` or the instance's
 // bound. `hint` is empty or has an offset for each buffer; the order they imply is tried first, and
-// gives a packing that is nowhere above the hint if the hint is legal.
-// When stopped during the first order, buffers not yet placed are stacked on top.
+// gives a packing that is nowhere above the hint if the hint is legal. A sweep with a free list
+// comes before all that and takes no notice of the control, so that there always is a packing.
 GreedyResult pack_greedily(const Instance& instance, const std::vector<std::int64_t>& hint,
                            std::int64_t good_enough, Control& control);
 

@@ -36,7 +36,9 @@ void number_sections(Instance& instance) {
     piece[k] = pieces;
   }
   std::vector<char> something_starts(static_cast<std::size_t>(pieces) + 1, 0);
-  for (std::size_t v = 0; v < n; ++v) something_starts[static_cast<std::size_t>(piece[start[v]])] = 1;
+  for (std::size_t v = 0; v < n; ++v) {
+    something_starts[static_cast<std::size_t>(piece[start[v]])] = 1;
+  }
   std::vector<std::int32_t> section(static_cast<std::size_t>(pieces) + 1);
   for (std::size_t p = 0; p < section.size(); ++p) {
     section[p] = instance.sections;

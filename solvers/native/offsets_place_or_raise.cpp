@@ -1,11 +1,10 @@
+// The walk through the tree of placements; what each of them implies is in offsets_propagation.cpp.
 #include "offsets_place_or_raise.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <limits>
 #include <numeric>
 #include <tuple>
-#include <utility>
 
 namespace planner::offsets {
 namespace {
@@ -16,9 +15,6 @@ constexpr std::size_t kSavedReasonLimit = std::size_t{1} << 24;
 // A child works on its parent's list, skipping what is placed, until this fraction of it is placed.
 // So all lists of a branch together stay linear in the number of buffers.
 constexpr std::int32_t kPlacedFraction = 8;
-
-// Rounds of raising floating buffers one by one before they are raised in groups.
-constexpr int kSettlingRounds = 16;
 
 }  // namespace
 
@@ -70,8 +66,6 @@ void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
   std::iota(list_.begin(), list_.end(), 0);
   saved_ranks_.clear();
   offset_.assign(buffers_, -1);
-  bound_.assign(buffers_, 0);
-  floating_.assign(buffers_, 0);
   level_.assign(buffers_, 0);
   rank_.assign(buffers_, 0);
   total_ = section_total_;
@@ -81,10 +75,7 @@ void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
       ++crossings_[index(s)];
     }
   }
-  changes_.clear();
-  last_change_.assign(buffers_, -1);
-  reasons_.assign(buffers_ * words_, 0);
-  saved_reasons_.clear();
+  bounds_.reset(buffers_, words_);
   width_ = 1;
   nodes_ = 0;
 }
@@ -121,7 +112,7 @@ Answer PlaceOrRaise<Integer>::run(std::int64_t capacity, Configuration configura
   }
 }
 
-// --- Frames. Each resume function takes what the frame above it came to (kEnter if there was
+// Each resume function takes what the frame above it came to (kEnter if there was
 // none yet), and returns kEnter after pushing another, or its own result after popping itself.
 
 template <class Integer>
@@ -206,7 +197,7 @@ void PlaceOrRaise<Integer>::push_node(std::int32_t level, std::int32_t first_sec
   frame.list_end = list_end;
   frame.list_restore = list_restore;
   frame.unplaced = unplaced;
-  frame.changes_at_entry = changes_.size();
+  frame.changes_at_entry = bounds_.changes();
   frames_.push_back(frame);
 }
 
@@ -217,7 +208,7 @@ typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_node(Signal
     Frame& frame = frames_.back();
     if (frame.unplaced == 0) return leave_node(Signal::kPlaced);
     ++nodes_;
-    if (nodes_ > node_limit_ || saved_reasons_.size() > kSavedReasonLimit || control.stop()) {
+    if (nodes_ > node_limit_ || bounds_.saved_words() > kSavedReasonLimit || control.stop()) {
       return leave_node(Signal::kStopped);
     }
   } else {
@@ -238,7 +229,7 @@ typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_node(Signal
 template <class Integer>
 typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::leave_node(Signal signal) {
   const Frame& frame = frames_.back();
-  undo(frame.changes_at_entry);
+  bounds_.undo(frame.changes_at_entry);
   list_.resize(frame.list_restore);
   frames_.pop_back();
   return signal;
@@ -269,16 +260,14 @@ typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::descend() {
   return Signal::kEnter;
 }
 
-// --- Branches.
-
 // Places the lowest buffer at its bound; false if that fails at once, explained by conflict_.
 template <class Integer>
 bool PlaceOrRaise<Integer>::place(Frame& frame) {
   const std::int32_t v = lowest_buffer(frame);
-  const Integer offset = bound_[index(v)];
+  const Integer offset = bounds_.lowest[index(v)];
   const Integer top = offset + size_[index(v)];
   frame.buffer = v;
-  frame.changes_at_placement = changes_.size();
+  frame.changes_at_placement = bounds_.changes();
   frame.crossings_removed = false;
   width_ = index(frame.level) / 64 + 1;
   offset_[index(v)] = offset;
@@ -290,12 +279,13 @@ bool PlaceOrRaise<Integer>::place(Frame& frame) {
     const std::int32_t w = conflicts_.neighbour[e];
     if (placed(w)) continue;
     const Integer rest = aligned(w, top);
-    if (bound_[index(w)] > rest || (bound_[index(w)] == rest && !floating_[index(w)])) continue;
-    save(w);
-    if (bound_[index(w)] < rest) {
+    const Integer lowest = bounds_.lowest[index(w)];
+    if (lowest > rest || (lowest == rest && !bounds_.floating[index(w)])) continue;
+    bounds_.save(w, width_);
+    if (lowest < rest) {
       // w is above v because it does not fit below: its bound leaves no room there.
       const Reason no_room = why(w, offset + 1 - size_[index(w)]);
-      Word* reason = reason_of(w);
+      Word* reason = bounds_.reason_of(w);
       if (no_room.width == 0) {
         std::fill(reason, reason + width_, 0);
       } else if (no_room.words != reason) {
@@ -304,8 +294,8 @@ bool PlaceOrRaise<Integer>::place(Frame& frame) {
       }
       reason[width_ - 1] |= Word{1} << (frame.level % 64);
     }
-    bound_[index(w)] = rest;
-    floating_[index(w)] = 0;
+    bounds_.lowest[index(w)] = rest;
+    bounds_.floating[index(w)] = 0;
     touch(w);
   }
   for (std::int32_t s = instance_.first_section[index(v)]; s < instance_.end_section[index(v)];
@@ -325,7 +315,7 @@ void PlaceOrRaise<Integer>::unplace(Frame& frame) {
     overhangs_[index(s)] += may_overhang_[v];
     if (frame.crossings_removed && s + 1 < instance_.end_section[v]) ++crossings_[index(s)];
   }
-  undo(frame.changes_at_placement);
+  bounds_.undo(frame.changes_at_placement);
   offset_[v] = -1;
 }
 
@@ -363,12 +353,12 @@ std::int32_t PlaceOrRaise<Integer>::lowest_buffer(const Frame& frame) const {
   Integer best_total = 0;
   for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
     const std::int32_t v = list_[k];
-    if (placed(v) || floating_[index(v)] || bound_[index(v)] > best_bound) continue;
+    if (placed(v) || bounds_.floating[index(v)] || bounds_.lowest[index(v)] > best_bound) continue;
     const Integer total = configuration_.fullest_section_first ? fullest_section(v) : 0;
-    if (bound_[index(v)] < best_bound || total > best_total ||
+    if (bounds_.lowest[index(v)] < best_bound || total > best_total ||
         (total == best_total && rank_[index(v)] < rank_[index(best)])) {
       best = v;
-      best_bound = bound_[index(v)];
+      best_bound = bounds_.lowest[index(v)];
       best_total = total;
     }
   }
@@ -423,247 +413,6 @@ template <class Integer>
 Integer PlaceOrRaise<Integer>::fullest_section(std::int32_t buffer) const {
   return *std::max_element(total_.begin() + instance_.first_section[index(buffer)],
                            total_.begin() + instance_.end_section[index(buffer)]);
-}
-
-// --- Bounds.
-
-// The buffer may not stay at its bound: its next support is the top of an unplaced neighbour. With
-// a refutation it is raised at any rate, else only if the supports have risen. True if it moved.
-template <class Integer>
-bool PlaceOrRaise<Integer>::raise(std::int32_t buffer, const Word* refutation) {
-  const std::size_t v = index(buffer);
-  Integer raised = highest_offset_[v] + 1;  // above that, all is lost alike
-  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
-    const std::int32_t w = conflicts_.neighbour[e];
-    if (placed(w)) continue;
-    raised = std::min(raised, aligned(buffer, bound_[index(w)] + size_[index(w)]));
-  }
-  if (raised <= bound_[v] && refutation == nullptr) return false;
-  save(buffer);
-  Word* reason = reason_of(buffer);
-  if (refutation != nullptr) add(reason, {refutation, width_});
-  // A top from here on cannot be too low to count.
-  const Integer sufficient = aligned(buffer, raised) - alignment_[v] + 1;
-  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
-    const std::int32_t w = conflicts_.neighbour[e];
-    if (size_[index(w)] >= sufficient) continue;
-    if (placed(w)) {
-      reason[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
-    } else {
-      add(reason, why(w, sufficient - size_[index(w)]));
-    }
-  }
-  bound_[v] = raised;
-  floating_[v] = 1;
-  touch(buffer);
-  return true;
-}
-
-// Draws all conclusions in the touched sections; false if something does not fit.
-template <class Integer>
-bool PlaceOrRaise<Integer>::propagate(const Frame& frame) {
-  return settle_floating(frame) && sections_hold(frame);
-}
-
-// Raises floating buffers to a fixpoint. There the lowest buffer never floats, because every
-// floating one is above another.
-template <class Integer>
-bool PlaceOrRaise<Integer>::settle_floating(const Frame& frame) {
-  floating_list_.clear();
-  for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
-    const std::int32_t v = list_[k];
-    if (!placed(v) && floating_[index(v)]) floating_list_.push_back(v);
-  }
-  int rounds = 0;
-  for (bool again = true; again;) {
-    if (++rounds > kSettlingRounds) return settle_jointly();
-    again = false;
-    for (std::int32_t v : floating_list_) {
-      if (instance_.first_section[index(v)] >= touched_end_ ||
-          instance_.end_section[index(v)] <= touched_first_ || !raise(v, nullptr)) {
-        continue;
-      }
-      again = true;
-      if (bound_[index(v)] > highest_offset_[index(v)]) {
-        set_conflict({reason_of(v), width_});
-        return false;
-      }
-    }
-  }
-  return true;
-}
-
-// Buffers that support each other in a circle would rise by their own sizes, round after round. So
-// compute the fixpoint as shortest paths from the buffers that do not float, and raise in groups: the
-// lowest buffer of a group rests on none of the group, so all are above what the others support.
-template <class Integer>
-bool PlaceOrRaise<Integer>::settle_jointly() {
-  settled_ = bound_;
-  for (std::int32_t v : floating_list_) settled_[index(v)] = highest_offset_[index(v)] + 1;
-  for (bool again = true; again;) {
-    again = false;
-    for (std::int32_t v : floating_list_) {
-      Integer lowest = settled_[index(v)];
-      for (std::size_t e = conflicts_.row[index(v)]; e < conflicts_.row[index(v) + 1]; ++e) {
-        const std::int32_t w = conflicts_.neighbour[e];
-        if (placed(w)) continue;
-        lowest = std::min(lowest, aligned(v, settled_[index(w)] + size_[index(w)]));
-      }
-      lowest = std::max(lowest, bound_[index(v)]);
-      again = again || lowest < settled_[index(v)];
-      settled_[index(v)] = lowest;
-    }
-  }
-  for (;;) {
-    Integer raised = std::numeric_limits<Integer>::max();
-    for (std::int32_t v : floating_list_) {
-      if (settled_[index(v)] > bound_[index(v)]) raised = std::min(raised, settled_[index(v)]);
-    }
-    if (raised == std::numeric_limits<Integer>::max()) return true;
-    auto in_group = [this, raised](std::int32_t v) {
-      return !placed(v) && floating_[index(v)] && bound_[index(v)] < raised &&
-             settled_[index(v)] >= raised;
-    };
-    std::fill(refutation_.begin(), refutation_.end(), 0);
-    for (std::int32_t v : floating_list_) {
-      if (in_group(v)) explain_group_member(v, raised, in_group);
-    }
-    group_.clear();
-    std::copy_if(floating_list_.begin(), floating_list_.end(), std::back_inserter(group_),
-                 in_group);
-    for (std::int32_t v : group_) {
-      save(v);
-      std::copy(refutation_.begin(), refutation_.begin() + static_cast<std::ptrdiff_t>(width_),
-                reason_of(v));
-      bound_[index(v)] = raised;
-      touch(v);
-      if (raised > highest_offset_[index(v)]) {
-        set_conflict({reason_of(v), width_});
-        return false;
-      }
-    }
-  }
-}
-
-// Adds to refutation_ why the buffer can rest neither on 0, nor on what is placed, nor below `raised`
-// on a buffer outside its group.
-template <class Integer>
-template <class InGroup>
-void PlaceOrRaise<Integer>::explain_group_member(std::int32_t buffer, Integer raised,
-                                                 InGroup in_group) {
-  const std::size_t v = index(buffer);
-  const Integer sufficient = aligned(buffer, raised) - alignment_[v] + 1;
-  Integer highest_top = 0;
-  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
-    const std::int32_t w = conflicts_.neighbour[e];
-    if (placed(w)) {
-      highest_top = std::max(highest_top, aligned(buffer, offset_[index(w)] + size_[index(w)]));
-      refutation_[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
-    } else if (size_[index(w)] < sufficient && !in_group(w)) {
-      add(refutation_.data(), why(w, sufficient - size_[index(w)]));
-    }
-  }
-  add(refutation_.data(), why(buffer, highest_top + 1));
-}
-
-// In each touched section the unplaced buffers have to fit between the lowest of their bounds and
-// the capacity.
-template <class Integer>
-bool PlaceOrRaise<Integer>::sections_hold(const Frame& frame) {
-  std::fill(floor_.begin() + touched_first_, floor_.begin() + std::max(touched_first_, touched_end_),
-            std::numeric_limits<Integer>::max());
-  for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
-    const std::int32_t v = list_[k];
-    if (placed(v)) continue;
-    if (bound_[index(v)] > highest_offset_[index(v)]) {
-      set_conflict(why(v, highest_offset_[index(v)] + 1));
-      return false;
-    }
-    const std::int32_t first = std::max(instance_.first_section[index(v)], touched_first_);
-    const std::int32_t end = std::min(instance_.end_section[index(v)], touched_end_);
-    for (std::int32_t s = first; s < end; ++s) {
-      floor_[index(s)] = std::min(floor_[index(s)], bound_[index(v)]);
-    }
-  }
-  for (std::int32_t s = touched_first_; s < touched_end_; ++s) {
-    if (total_[index(s)] == 0) continue;
-    const Integer highest_floor =
-        capacity_ + (overhangs_[index(s)] > 0 ? 1 : 0) - total_[index(s)];
-    if (floor_[index(s)] <= highest_floor) continue;
-    set_conflict({nullptr, 0});
-    for (std::int32_t v : overhanging_) {
-      if (placed(v) && instance_.first_section[index(v)] <= s &&
-          s < instance_.end_section[index(v)] && overhangs_[index(s)] == 0) {
-        conflict_[index(level_[index(v)]) / 64] |= Word{1} << (level_[index(v)] % 64);
-      }
-    }
-    for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
-      const std::int32_t v = list_[k];
-      if (!placed(v) && instance_.first_section[index(v)] <= s &&
-          s < instance_.end_section[index(v)]) {
-        add(conflict_.data(), why(v, highest_floor + 1));
-      }
-    }
-    return false;
-  }
-  return true;
-}
-
-template <class Integer>
-void PlaceOrRaise<Integer>::touch(std::int32_t buffer) {
-  touched_first_ = std::min(touched_first_, instance_.first_section[index(buffer)]);
-  touched_end_ = std::max(touched_end_, instance_.end_section[index(buffer)]);
-}
-
-// --- Reasons.
-
-template <class Integer>
-void PlaceOrRaise<Integer>::save(std::int32_t buffer) {
-  const std::size_t begin = saved_reasons_.size();
-  changes_.push_back({buffer, last_change_[index(buffer)], bound_[index(buffer)],
-                      floating_[index(buffer)] != 0, begin, width_});
-  last_change_[index(buffer)] = static_cast<std::int32_t>(changes_.size() - 1);
-  const Word* reason = reason_of(buffer);
-  saved_reasons_.insert(saved_reasons_.end(), reason, reason + width_);
-}
-
-template <class Integer>
-void PlaceOrRaise<Integer>::undo(std::size_t changes) {
-  while (changes_.size() > changes) {
-    const Change& change = changes_.back();
-    bound_[index(change.buffer)] = change.bound;
-    floating_[index(change.buffer)] = change.floating;
-    last_change_[index(change.buffer)] = change.previous;
-    std::copy(saved_reasons_.begin() + static_cast<std::ptrdiff_t>(change.reason_begin),
-              saved_reasons_.end(), reason_of(change.buffer));
-    saved_reasons_.resize(change.reason_begin);
-    changes_.pop_back();
-  }
-}
-
-// The oldest recorded reason why the buffer is at `bound` or above.
-template <class Integer>
-typename PlaceOrRaise<Integer>::Reason PlaceOrRaise<Integer>::why(std::int32_t buffer,
-                                                                 Integer bound) const {
-  if (bound <= 0) return {nullptr, 0};
-  Reason reason{&reasons_[index(buffer) * words_], width_};
-  for (std::int32_t k = last_change_[index(buffer)]; k >= 0; k = changes_[index(k)].previous) {
-    const Change& change = changes_[index(k)];
-    if (change.bound < bound) break;
-    reason = {&saved_reasons_[change.reason_begin], change.reason_width};
-  }
-  return reason;
-}
-
-template <class Integer>
-void PlaceOrRaise<Integer>::set_conflict(Reason reason) {
-  std::fill(conflict_.begin(), conflict_.end(), 0);
-  add(conflict_.data(), reason);
-}
-
-template <class Integer>
-void PlaceOrRaise<Integer>::add(Word* into, Reason reason) {
-  for (std::size_t k = 0; k < reason.width; ++k) into[k] |= reason.words[k];
 }
 
 template class PlaceOrRaise<std::int32_t>;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "control.hpp"
+#include "offsets_explained_bounds.hpp"
 #include "offsets_instance.hpp"
 #include "offsets_search.hpp"
 
@@ -32,11 +33,12 @@ Units in_units(const Instance& instance);
 // Place-or-raise search with explained bounds and backjumping.
 //
 // Any placement can be pushed down until every buffer rests on 0 or on the (aligned) top of a
-// conflicting one; only such **canonical** placements are searched. Each unplaced buffer has a lower
-// bound on its offset. A node takes the lowest unplaced buffer and either **places** it at its bound
-// or **raises** it: then it has to rest on a buffer not placed yet. A raised buffer **floats** until
-// a top supports it at its bound. Each bound carries the set of placement levels from which it
-// follows; if the failure of a placement does not depend on it, its other branch is skipped.
+// conflicting one; only such **canonical** placements are searched. Each unplaced buffer has a
+// lower bound on its offset. A node takes the lowest unplaced buffer and either **places** it at
+// its bound or **raises** it: then it has to rest on a buffer not placed yet. A raised buffer
+// **floats** until a top supports it at its bound. Each bound carries the set of placement levels
+// from which it follows; if the failure of a placement does not depend on it, its other branch is
+// skipped.
 //
 // Canonical placements, section bounds, decomposition and re-ranking follow google/minimalloc
 // ("MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning",
@@ -55,21 +57,9 @@ class PlaceOrRaise final : public PlacementSearch {
   std::int64_t nodes() const override { return nodes_; }
 
  private:
-  using Word = std::uint64_t;  // of a set of levels
-
-  struct Reason {
-    const Word* words;
-    std::size_t width;
-  };
-
-  // A bound as it was before a change.
-  struct Change {
-    std::int32_t buffer;
-    std::int32_t previous;  // index of the change of the same buffer before this one, or -1
-    Integer bound;
-    bool floating;
-    std::size_t reason_begin, reason_width;
-  };
+  using Bounds = ExplainedBounds<Integer>;
+  using Word = typename Bounds::Word;
+  using Reason = typename Bounds::Reason;
 
   // Either a node, or (splits) a sequence of independent parts. The listed buffers are the ones to
   // place; those of a node may include some that are placed already.
@@ -125,12 +115,10 @@ class PlaceOrRaise final : public PlacementSearch {
   bool placed(std::int32_t buffer) const { return offset_[index(buffer)] >= 0; }
   Integer fullest_section(std::int32_t buffer) const;
   void touch(std::int32_t buffer);
-  void save(std::int32_t buffer);
-  void undo(std::size_t changes);
-  Reason why(std::int32_t buffer, Integer bound) const;
-  Word* reason_of(std::int32_t buffer) { return &reasons_[index(buffer) * words_]; }
+  Reason why(std::int32_t buffer, Integer bound) const {
+    return bounds_.why(buffer, bound, width_);
+  }
   void set_conflict(Reason reason);
-  static void add(Word* into, Reason reason);
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
   // The instance.
@@ -153,15 +141,11 @@ class PlaceOrRaise final : public PlacementSearch {
   std::vector<Frame> frames_;
   std::vector<std::int32_t> list_, saved_ranks_;
   std::vector<Integer> offset_;  // -1 if not placed
-  std::vector<Integer> bound_;   // on the offset of an unplaced buffer
-  std::vector<char> floating_;
   std::vector<std::int32_t> level_, rank_;
   std::vector<Integer> total_;           // unplaced size in each section
   std::vector<std::int32_t> overhangs_;  // unplaced buffers in each section that may overhang
   std::vector<std::int32_t> crossings_;  // unplaced buffers in both section s and s + 1
-  std::vector<Change> changes_;
-  std::vector<std::int32_t> last_change_;
-  std::vector<Word> reasons_, saved_reasons_;
+  Bounds bounds_;                        // of unplaced buffers
   std::size_t width_ = 1;  // words that sets of levels down to the current one need
 
   // Work space.

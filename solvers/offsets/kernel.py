@@ -47,7 +47,7 @@ def run_packer(
         *arrays,
         hint=hint,
         # Nothing valid reaches the limit, so larger capacities mean the same.
-        capacity=-1 if problem.capacity is None else min(problem.capacity, LIMIT),
+        capacity=-1 if problem.capacity is None else min(int(problem.capacity), LIMIT),
         search=search,
         time_limit_s=deadline.remaining_s(),
         cancel=deadline.cancel,

@@ -1,0 +1,218 @@
+// What follows from a placement or a refutation: bounds rise, sections overflow.
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <limits>
+
+#include "offsets_place_or_raise.hpp"
+
+namespace planner::offsets {
+namespace {
+
+// Rounds of raising floating buffers one by one before they are raised in groups.
+constexpr int kSettlingRounds = 16;
+
+}  // namespace
+
+// The buffer may not stay at its bound: its next support is the top of an unplaced neighbour. With
+// a refutation it is raised at any rate, else only if the supports have risen. True if it moved.
+template <class Integer>
+bool PlaceOrRaise<Integer>::raise(std::int32_t buffer, const Word* refutation) {
+  const std::size_t v = index(buffer);
+  Integer raised = highest_offset_[v] + 1;  // above that, all is lost alike
+  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
+    const std::int32_t w = conflicts_.neighbour[e];
+    if (placed(w)) continue;
+    raised = std::min(raised, aligned(buffer, bounds_.lowest[index(w)] + size_[index(w)]));
+  }
+  if (raised <= bounds_.lowest[v] && refutation == nullptr) return false;
+  bounds_.save(buffer, width_);
+  Word* reason = bounds_.reason_of(buffer);
+  if (refutation != nullptr) Bounds::add(reason, {refutation, width_});
+  // A top from here on cannot be too low to count.
+  const Integer sufficient = aligned(buffer, raised) - alignment_[v] + 1;
+  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
+    const std::int32_t w = conflicts_.neighbour[e];
+    if (size_[index(w)] >= sufficient) continue;
+    if (placed(w)) {
+      reason[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
+    } else {
+      Bounds::add(reason, why(w, sufficient - size_[index(w)]));
+    }
+  }
+  bounds_.lowest[v] = raised;
+  bounds_.floating[v] = 1;
+  touch(buffer);
+  return true;
+}
+
+// Draws all conclusions in the touched sections; false if something does not fit.
+template <class Integer>
+bool PlaceOrRaise<Integer>::propagate(const Frame& frame) {
+  return settle_floating(frame) && sections_hold(frame);
+}
+
+// Raises floating buffers to a fixpoint. There the lowest buffer never floats, because every
+// floating one is above another.
+template <class Integer>
+bool PlaceOrRaise<Integer>::settle_floating(const Frame& frame) {
+  floating_list_.clear();
+  for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
+    const std::int32_t v = list_[k];
+    if (!placed(v) && bounds_.floating[index(v)]) floating_list_.push_back(v);
+  }
+  int rounds = 0;
+  for (bool again = true; again;) {
+    if (++rounds > kSettlingRounds) return settle_jointly();
+    again = false;
+    for (std::int32_t v : floating_list_) {
+      if (instance_.first_section[index(v)] >= touched_end_ ||
+          instance_.end_section[index(v)] <= touched_first_ || !raise(v, nullptr)) {
+        continue;
+      }
+      again = true;
+      if (bounds_.lowest[index(v)] > highest_offset_[index(v)]) {
+        set_conflict({bounds_.reason_of(v), width_});
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+// Buffers that support each other in a circle would rise by their own sizes, round after round. So
+// compute the fixpoint as shortest paths from the buffers that do not float, and raise in groups:
+// the lowest buffer of a group rests on none of the group, so all are above what others support.
+template <class Integer>
+bool PlaceOrRaise<Integer>::settle_jointly() {
+  settled_ = bounds_.lowest;
+  for (std::int32_t v : floating_list_) settled_[index(v)] = highest_offset_[index(v)] + 1;
+  for (bool again = true; again;) {
+    again = false;
+    for (std::int32_t v : floating_list_) {
+      Integer lowest = settled_[index(v)];
+      for (std::size_t e = conflicts_.row[index(v)]; e < conflicts_.row[index(v) + 1]; ++e) {
+        const std::int32_t w = conflicts_.neighbour[e];
+        if (placed(w)) continue;
+        lowest = std::min(lowest, aligned(v, settled_[index(w)] + size_[index(w)]));
+      }
+      lowest = std::max(lowest, bounds_.lowest[index(v)]);
+      again = again || lowest < settled_[index(v)];
+      settled_[index(v)] = lowest;
+    }
+  }
+  for (;;) {
+    Integer raised = std::numeric_limits<Integer>::max();
+    for (std::int32_t v : floating_list_) {
+      if (settled_[index(v)] > bounds_.lowest[index(v)]) {
+        raised = std::min(raised, settled_[index(v)]);
+      }
+    }
+    if (raised == std::numeric_limits<Integer>::max()) return true;
+    auto in_group = [this, raised](std::int32_t v) {
+      return !placed(v) && bounds_.floating[index(v)] && bounds_.lowest[index(v)] < raised &&
+             settled_[index(v)] >= raised;
+    };
+    std::fill(refutation_.begin(), refutation_.end(), 0);
+    for (std::int32_t v : floating_list_) {
+      if (in_group(v)) explain_group_member(v, raised, in_group);
+    }
+    group_.clear();
+    std::copy_if(floating_list_.begin(), floating_list_.end(), std::back_inserter(group_),
+                 in_group);
+    for (std::int32_t v : group_) {
+      bounds_.save(v, width_);
+      std::copy(refutation_.begin(), refutation_.begin() + static_cast<std::ptrdiff_t>(width_),
+                bounds_.reason_of(v));
+      bounds_.lowest[index(v)] = raised;
+      touch(v);
+      if (raised > highest_offset_[index(v)]) {
+        set_conflict({bounds_.reason_of(v), width_});
+        return false;
+      }
+    }
+  }
+}
+
+// Adds to refutation_ why the buffer can rest neither on 0, nor on what is placed, nor below
+// `raised` on a buffer outside its group.
+template <class Integer>
+template <class InGroup>
+void PlaceOrRaise<Integer>::explain_group_member(std::int32_t buffer, Integer raised,
+                                                 InGroup in_group) {
+  const std::size_t v = index(buffer);
+  const Integer sufficient = aligned(buffer, raised) - alignment_[v] + 1;
+  Integer highest_top = 0;
+  for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
+    const std::int32_t w = conflicts_.neighbour[e];
+    if (placed(w)) {
+      highest_top = std::max(highest_top, aligned(buffer, offset_[index(w)] + size_[index(w)]));
+      refutation_[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
+    } else if (size_[index(w)] < sufficient && !in_group(w)) {
+      Bounds::add(refutation_.data(), why(w, sufficient - size_[index(w)]));
+    }
+  }
+  Bounds::add(refutation_.data(), why(buffer, highest_top + 1));
+}
+
+// In each touched section the unplaced buffers have to fit between the lowest of their bounds and
+// the capacity.
+template <class Integer>
+bool PlaceOrRaise<Integer>::sections_hold(const Frame& frame) {
+  std::fill(floor_.begin() + touched_first_,
+            floor_.begin() + std::max(touched_first_, touched_end_),
+            std::numeric_limits<Integer>::max());
+  for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
+    const std::int32_t v = list_[k];
+    if (placed(v)) continue;
+    if (bounds_.lowest[index(v)] > highest_offset_[index(v)]) {
+      set_conflict(why(v, highest_offset_[index(v)] + 1));
+      return false;
+    }
+    const std::int32_t first = std::max(instance_.first_section[index(v)], touched_first_);
+    const std::int32_t end = std::min(instance_.end_section[index(v)], touched_end_);
+    for (std::int32_t s = first; s < end; ++s) {
+      floor_[index(s)] = std::min(floor_[index(s)], bounds_.lowest[index(v)]);
+    }
+  }
+  for (std::int32_t s = touched_first_; s < touched_end_; ++s) {
+    if (total_[index(s)] == 0) continue;
+    const Integer highest_floor =
+        capacity_ + (overhangs_[index(s)] > 0 ? 1 : 0) - total_[index(s)];
+    if (floor_[index(s)] <= highest_floor) continue;
+    set_conflict({nullptr, 0});
+    for (std::int32_t v : overhanging_) {
+      if (placed(v) && instance_.first_section[index(v)] <= s &&
+          s < instance_.end_section[index(v)] && overhangs_[index(s)] == 0) {
+        conflict_[index(level_[index(v)]) / 64] |= Word{1} << (level_[index(v)] % 64);
+      }
+    }
+    for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
+      const std::int32_t v = list_[k];
+      if (!placed(v) && instance_.first_section[index(v)] <= s &&
+          s < instance_.end_section[index(v)]) {
+        Bounds::add(conflict_.data(), why(v, highest_floor + 1));
+      }
+    }
+    return false;
+  }
+  return true;
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::touch(std::int32_t buffer) {
+  touched_first_ = std::min(touched_first_, instance_.first_section[index(buffer)]);
+  touched_end_ = std::max(touched_end_, instance_.end_section[index(buffer)]);
+}
+
+template <class Integer>
+void PlaceOrRaise<Integer>::set_conflict(Reason reason) {
+  std::fill(conflict_.begin(), conflict_.end(), 0);
+  Bounds::add(conflict_.data(), reason);
+}
+
+// Instantiates the members defined here.
+template class PlaceOrRaise<std::int32_t>;
+template class PlaceOrRaise<std::int64_t>;
+
+}  // namespace planner::offsets
