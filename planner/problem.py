@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from planner.graph import RaggedArray, StorageKind
@@ -92,6 +93,32 @@ class PlanningProblem:
             return None
         unit = self.target.nearest.alignment_bytes
         return capacity // unit * unit
+
+    @cached_property
+    def far_storages(self) -> frozenset[int]:
+        """Storages to use in place in the farther memory all their life.
+
+        Empty where operands have to be in the nearest memory. Elsewhere, of each operator whose
+        operands do not fit, the largest ones until the rest does.
+        """
+        capacity = self.capacity_bytes
+        if self.target.operands_resident or capacity is None:
+            return frozenset()
+        unit = self.target.nearest.alignment_bytes
+        far: set[int] = set()
+        for operator in range(len(self.graph.operators)):
+            sizes = {
+                storage: -(-self.graph.storages[storage].size_bytes // unit) * unit
+                for storage in self.graph.operand_storages.row(operator).tolist()
+                if storage not in far
+            }
+            needed = sum(sizes.values())
+            for storage in sorted(sizes, key=lambda s: (-sizes[s], s)):
+                if needed <= capacity:
+                    break
+                far.add(storage)
+                needed -= sizes[storage]
+        return frozenset(far)
 
 
 @dataclass(frozen=True)

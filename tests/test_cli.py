@@ -242,7 +242,7 @@ def test_bad_models_give_one_clear_error(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"format": "planner.plans", "version": 99}', "[" * 100_000]
+    "content", ["", "{", "[]", '{"format": "planner.plan", "version": 99}', "[" * 100_000]
 )
 def test_bad_plan_files_are_exit_6(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -116,6 +116,27 @@ def test_random_damage_never_escapes_as_another_exception(tmp_path, monkeypatch)
     assert 0 < accepted < 300
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [([], []), ([], ["y"]), (["x"], ["y"]), (["", "x"], ["", "y"]), (["x"] * 6, list("abcd"))],
+)
+def test_operators_with_any_number_of_operands_are_refused_or_lowered(monkeypatch, inputs, outputs):
+    monkeypatch.setattr("frontends.onnx.shapes.find_spec", lambda _: None)
+    lowered = 0
+    for operator in sorted({schema.name for schema in onnx.defs.get_all_schemas()}):
+        made = onnx.ModelProto(ir_version=8, opset_import=[helper.make_opsetid("", 21)])
+        made.graph.input.append(helper.make_tensor_value_info("x", 1, [2, 3]))
+        made.graph.node.add(op_type=operator, input=inputs, output=outputs)
+        made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name)
+        try:
+            load_onnx(made, zero_copy=True)
+            lowered += 1
+        except LoweringError as error:
+            assert str(error)
+    if inputs == ["x"]:
+        assert lowered > 30
+
+
 def test_what_is_no_file_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(BadFileError, match="not a regular file"):

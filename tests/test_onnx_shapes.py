@@ -270,6 +270,26 @@ def test_sizes_that_only_a_long_computation_would_give_are_not_computed(without_
     assert graph.constant_bytes == 4_000_000_000_000
 
 
+def test_lengths_that_double_with_every_node_are_not_computed(without_runtime):
+    lines = " ".join(f"v{i} = Concat<axis = 0>(v{i - 1}, v{i - 1})" for i in range(1, 50))
+    made = model(f"(float[2] x) => (y) {{ v0 = Shape(x) {lines} y = my.Op(x, v49) }}", ', "my" : 1')
+    graph = load_onnx(made, shapes={"y": "2:float32"})
+    assert graph.constant_bytes == 8 << 49
+
+
+def test_negative_dimensions_never_reach_inference(without_runtime):
+    """ONNX's inference of Slice aborts the whole process on them."""
+    made = model(
+        "(float[4, 3] x) => (y) <float[4, 3] h> { h = my.Op(x) y = Slice(h, one, one, zero) }",
+        ', "my" : 1',
+    )
+    made.graph.value_info[0].type.tensor_type.shape.dim[0].dim_value = -7
+    for name, value in (("one", [1]), ("zero", [0])):
+        made.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    with pytest.raises(LoweringError, match="no static size: h, y"):
+        load_onnx(made)
+
+
 def test_the_file_is_believed_where_nobody_else_knows(without_runtime):
     made = model("(float[2] x) => (y) <float[5] h> { h = my.Op(x) y = Relu(h) }", ', "my" : 1')
     assert shapes(load_onnx(made))["y"] == (5,)

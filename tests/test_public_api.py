@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import planner
 import pytest
+
+import planner
 from frontends import zoo
 from planner.errors import (
     BadFileError,

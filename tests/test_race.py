@@ -159,6 +159,17 @@ def test_without_a_memory_to_spill_to_the_message_gives_the_bound() -> None:
     assert refused > 3
 
 
+def test_where_operands_may_be_far_any_capacity_will_do() -> None:
+    """XLA's setting: what does not fit near is used in place in the farther memory."""
+    for seed in range(40):
+        graph = random_graph(seed, operators=10)
+        for capacity in (0, 128, 300, 700):
+            target = replace(scratchpad(capacity), operands_resident=False)
+            plan = race(PlanningProblem(graph, target, Objective.TRAFFIC)).plan
+            assert_legal(graph, target, plan)
+            assert plan.metrics.arena_bytes["sram"] <= capacity
+
+
 def test_stretched_copies_are_legal_and_not_slower() -> None:
     for seed in range(40):
         graph = random_graph(seed, operators=12)

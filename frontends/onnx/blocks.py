@@ -17,7 +17,7 @@ from frontends.onnx.inlining import branch_nodes
 from frontends.onnx.nodes import captured_names, read_node
 from frontends.onnx.order import sorted_nodes
 from frontends.onnx.scope import Scope
-from frontends.onnx.shapes import add_declared
+from frontends.onnx.shapes import FILE, add_declared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +155,7 @@ class Walk:
         add_declared(inner, [*branch.value_info, *branch.output], self.bindings)
         for name, type_ in inner.types.items():
             if rename.get(name, name) not in scope.types:
-                scope.add(rename.get(name, name), type_, "the file")
+                scope.add(rename.get(name, name), type_, FILE)
         return nodes
 
     def _body(self, node: Node, attribute: str, graph: GraphProto, scope: Scope) -> Block:

@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import onnx
-from onnx import TypeProto, numpy_helper, shape_inference
+from onnx import NodeProto, TypeProto, numpy_helper, shape_inference
 
+from frontends.onnx.nodes import read_node
 from frontends.onnx.rules import type_of_constant, types_by_rule
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from frontends.onnx.scope import Scope
 
 ONNX_INFERENCE = "ONNX shape inference"
+_FUSED = {"com.microsoft.FusedConv": "Conv", "com.microsoft.FusedGemm": "Gemm"}
 _MAX_FLOATS = 16  # longer lists of floats are weights, not scales of a Resize
 
 
@@ -50,6 +52,7 @@ class NodeInference:
             if type_ is not None and node.results:
                 scope.add(node.results[0], type_, "its Constant node")
             return
+        node = _as_standard(node)
         schema = None if node.bodies else _schema(node.op_type, node.version, node.domain)
         if schema is not None:
             types = self._by_schema(schema, node, scope)
@@ -91,6 +94,17 @@ class NodeInference:
             types = [found.get(name) if name else None for name in node.outputs]
             self._memo[key] = types
         return types
+
+
+def _as_standard(node: Node) -> Node:
+    """Operators fused with an activation have the shapes of what they fuse."""
+    twin = _FUSED.get(node.type)
+    schema = None if twin is None else _schema(twin, node.versions.get("", 0), "")
+    if twin is None or schema is None:
+        return node
+    proto = NodeProto(op_type=twin, input=node.inputs[: schema.max_input], output=node.outputs)
+    proto.attribute.extend(a for a in node.proto.attribute if a.name in schema.attributes)
+    return read_node(proto, node.versions)
 
 
 def inference_message(node: Node, scope: Scope) -> str:

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto
 
 from frontends.onnx.constants import constant_tensor
+from frontends.onnx.inlining import operator_versions
 from frontends.onnx.scope import MAX_VALUE_ELEMENTS, stored_type
 
 if TYPE_CHECKING:
@@ -36,22 +37,21 @@ if TYPE_CHECKING:
     from frontends.onnx.nodes import Node
     from frontends.onnx.scope import Scope
 
+FILE = "the file"
 SYMBOLIC_INFERENCE = "ONNX Runtime's symbolic shape inference"
 SYMBOLIC_TIME_LIMIT_S = 60
 
 
-def add_declared(
-    scope: Scope, values: Iterable[ValueInfoProto], bindings: Bindings, source: str = "the file"
-) -> None:
+def add_declared(scope: Scope, values: Iterable[ValueInfoProto], bindings: Bindings) -> None:
     """Note what the file declares about values, with symbolic dimensions bound."""
     for value in values:
         kind = value.type.WhichOneof("value")
         shape = bindings.shape_of(value) if kind == "tensor_type" else None
         if shape is not None and all(isinstance(dim, int) for dim in shape):
             bound = onnx.helper.make_tensor_type_proto(value.type.tensor_type.elem_type, shape)
-            scope.add_proto(value.name, bound, source)
+            scope.add_proto(value.name, bound, FILE)
         elif kind is not None:
-            scope.add_proto(value.name, value.type, source)
+            scope.add_proto(value.name, value.type, FILE)
 
 
 def infer_symbolically(model: ModelProto, scope: Scope) -> None:
@@ -97,13 +97,11 @@ def bare_model(
     """
     bare = ModelProto(ir_version=max(model.ir_version, 4))
     bare.opset_import.extend(model.opset_import)
-    known_domains = {entry.domain for entry in model.opset_import}
-    for node in nodes:
-        for domain, version in node.versions.items():
-            if domain not in known_domains:
-                known_domains.add(domain)
-                bare.opset_import.add(domain=domain, version=version)
-        break
+    imported = set(operator_versions(model))
+    for versions in {id(node.versions): node.versions for node in nodes}.values():
+        for domain in sorted(versions.keys() - imported):  # of functions that were inlined
+            bare.opset_import.add(domain=domain, version=versions[domain])
+            imported.add(domain)
     graph = bare.graph
     graph.name = "graph"
     for name, declared in inputs.items():
@@ -118,8 +116,8 @@ def bare_model(
     written: list[str] = []
     for node in nodes:
         tensor = constant_tensor(node) if node.type == "Constant" else None
-        if tensor is not None and not _is_small(tensor):
-            graph.input.add(name=node.outputs[0], type=_type_proto(stored_type(tensor)))
+        if tensor is not None and node.results and not _is_small(tensor):
+            graph.input.add(name=node.results[0], type=_type_proto(stored_type(tensor)))
         else:
             protos.append(node.proto)
             written.extend(node.results)

@@ -114,7 +114,11 @@ def share(steps: Sequence[Step], values: Sequence[Value], scope: Scope, zero_cop
         if is_view:
             sharing.views.add(position)
     if zero_copy:
-        concats = [p for p, step in enumerate(steps) if step.node.type == "Concat"]
+        concats = [
+            position
+            for position, step in enumerate(steps)
+            if step.node.type == "Concat" and step.outputs and step.outputs[0] >= 0
+        ]
         # Stable: ties go to the earlier node.
         for position in sorted(concats, key=lambda p: -values[steps[p].outputs[0]].size_bytes):
             if _join(steps[position], sharing):

@@ -10,6 +10,7 @@ import numpy as np
 
 from planner.errors import DoesNotFitError
 from planner.graph import StorageKind
+from planner.liveness import storage_lifetimes
 from planner.metrics import measure_bytes
 from planner.plans import (
     InPlace,
@@ -89,6 +90,7 @@ def assemble(
         for stays in by_storage.values()
         for e in stays
     ]
+    copies += _far_lives(problem, order)
     placements += _place_copies(problem, copies, deadline)
     plan = Plan(
         model=graph.model,
@@ -179,6 +181,17 @@ def _transfers(
         moves.append(Transfer(storage, far, near, at, at, TransferKind.RELOAD))
         copy_end = max(copy_end, at + 1)
     return moves, None if copy_start is None else (copy_start, copy_end)
+
+
+def _far_lives(problem: PlanningProblem, order: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Storages used in place in the farther memory, and the steps in which they are held."""
+    if not problem.far_storages:
+        return []
+    lifetimes = storage_lifetimes(problem.graph, order)
+    return [
+        (storage, int(lifetimes.start[storage]), int(lifetimes.end[storage]))
+        for storage in sorted(problem.far_storages)
+    ]
 
 
 def _place_copies(

@@ -53,7 +53,7 @@ class Exact:
         outcome = ExactOrder().solve(
             ordering, deadline=deadline.within(_ORDER_SHARE * deadline.remaining_s()), seed=seed
         )
-        if outcome.lower_bound is not None:
+        if outcome.lower_bound is not None and not problem.far_storages:
             board.raise_bounds(_bounds(problem, outcome.lower_bound))
         if outcome.solution is None:
             return "no order in the time given"

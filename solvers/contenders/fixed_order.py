@@ -68,7 +68,11 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
     lifetimes = storage_lifetimes(graph, order, inputs_resident=resident, outputs_resident=resident)
     if not problem.in_place:
         choice = InPlaceChoice.NONE
-    pairs = in_place_pairs(graph, order, lifetimes, choice)
+    pairs = tuple(
+        pair
+        for pair in in_place_pairs(graph, order, lifetimes, choice)
+        if problem.far_storages.isdisjoint((pair.output, pair.input))
+    )
     step_of = {operator: step for step, operator in enumerate(order)}
     has_copy = [
         not resident and (s.kind is StorageKind.INPUT or s.is_output) for s in graph.storages
@@ -77,7 +81,7 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
     return FixedOrder(
         order=order,
         in_place=pairs,
-        peak_bytes=int(np.max(live_bytes(graph, order, lifetimes, pairs))),
+        peak_bytes=_peak_bytes(problem, order, lifetimes, pairs),
         replacement=ReplacementProblem(
             steps=len(order),
             capacity=_UNLIMITED if capacity is None else max(capacity, 0),
@@ -90,8 +94,21 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
     )
 
 
+def _peak_bytes(
+    problem: PlanningProblem,
+    order: Sequence[int],
+    lifetimes: Lifetimes,
+    pairs: Sequence[InPlace],
+) -> int:
+    live = live_bytes(problem.graph, order, lifetimes, pairs)
+    for storage in problem.far_storages:
+        life = slice(int(lifetimes.start[storage]), int(lifetimes.end[storage]))
+        live[life] -= problem.graph.storages[storage].size_bytes
+    return int(np.max(live))
+
+
 def _uses(problem: PlanningProblem, order: Sequence[int], lifetimes: Lifetimes) -> RaggedArray:
-    """Steps at which each storage must be resident; none for storages without bytes.
+    """Steps at which each storage must be resident; none for those without bytes or left far.
 
     A storage written piece by piece stays from its first write to its last, since a copy made in
     between would be out of date. What the caller leaves in the nearest memory, or expects there,
@@ -103,7 +120,7 @@ def _uses(problem: PlanningProblem, order: Sequence[int], lifetimes: Lifetimes) 
     rows: list[list[int]] = []
     for index, storage in enumerate(graph.storages):
         users = graph.storage_users.row(index)
-        if storage.size_bytes == 0 or len(users) == 0:
+        if storage.size_bytes == 0 or len(users) == 0 or index in problem.far_storages:
             rows.append([])
             continue
         steps = set(position[users].tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import networkx
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
 
 
 def order_problem(problem: PlanningProblem) -> OrderProblem:
-    """Return the ordering problem of a planning problem."""
-    return OrderProblem.from_graph(
+    """Return the ordering problem of a planning problem; storages left far count nothing."""
+    ordering = OrderProblem.from_graph(
         problem.graph,
         in_place=problem.in_place,
         inputs_resident=problem.inputs_resident,
         outputs_resident=problem.inputs_resident,
     )
+    if not problem.far_storages:
+        return ordering
+    size = ordering.size.copy()
+    size[list(problem.far_storages)] = 0
+    return replace(ordering, size=size)
 
 
 def heuristic_orders(
