@@ -149,6 +149,33 @@ def test_two_long_chains_beside_each_other_are_proven_optimal() -> None:
     assert outcome.statistics["parts"] == 1
 
 
+def test_the_bound_sees_what_equal_attention_heads_hold_while_the_last_one_runs() -> None:
+    heads, position, width = 16, 256, 16
+    operands: list[list[int]] = [[]]
+    size = [heads * position * width]
+    outs = []
+
+    def add(row: list[int], size_bytes: int) -> int:
+        operands.append(row)
+        size.append(size_bytes)
+        return len(operands) - 1
+
+    for _ in range(heads):
+        query, key, value = (add([0], position * width) for _ in range(3))
+        scores = add([query, key], position * position)
+        outs.append(add([add([scores], position * position), value], position * width))
+    concat = add(outs, heads * position * width)
+    add([concat, 0], heads * position * width)
+    problem = from_operands(size, operands, [[v] for v in range(len(operands))])
+    outcome = ExactOrder().solve(problem, deadline=Deadline(60.0))
+    # The input, all other heads' results, and scores before and after the softmax.
+    best = size[0] + (heads - 1) * position * width + 2 * position * position
+    assert (outcome.status, outcome.lower_bound) == (Status.OPTIMAL, best)
+    # Without that bound: more than two million states, and no proof.
+    assert outcome.statistics["cut_bound"] == best
+    assert outcome.statistics["states"] == 0
+
+
 def test_a_reduction_of_many_sources_gets_a_good_order_though_no_proof() -> None:
     # Lists that look at ready operators only run all 256 sources before anything else.
     operands: list[list[int]] = [[] for _ in range(256)]
