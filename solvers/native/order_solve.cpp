@@ -19,6 +19,9 @@ std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 // deadline can be repeated.
 constexpr std::int64_t kCutWork = 150'000'000;
 
+// Of the time that is left, how much the cuts may take.
+constexpr double kBoundShare = 0.3;
+
 // CPU seconds of this thread, where the system tells them.
 double cpu_seconds() {
 #if defined(CLOCK_THREAD_CPUTIME_ID)
@@ -128,15 +131,16 @@ class Solve {
     const Stopwatch watch(result_.bound_cpu_s);
     std::stable_sort(tasks_.begin(), tasks_.end(),
                      [](const Task& a, const Task& b) { return a.peak > b.peak; });
+    Control share(kBoundShare * (options_.time_limit_s - control_.elapsed_s()), cancel_);
     std::int64_t work = kCutWork;
     std::int64_t bound = floor_;
     for (Task& task : tasks_) {
-      if (task.peak <= bound || work < 0 || control_.stop_now()) break;
+      if (task.peak <= bound || work < 0 || share.stop_now()) break;
       std::vector<std::int64_t> estimates;
       for (const std::int32_t v : task.order)
         estimates.push_back(task.estimates[index(v - task.part.first)]);
       const BoundResult found = cut_bound(models_.of(task.part, task.order), std::move(estimates),
-                                          bound, work, control_);
+                                          bound, work, share);
       result_.cuts += found.cuts;
       bound = task.bound = found.bound;
     }
