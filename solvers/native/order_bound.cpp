@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace planner::order {
 
@@ -38,13 +39,15 @@ std::int64_t footprint_bound(const OrderModel& model) {
 CutBound::CutBound(const OrderModel& model)
     : model_(model), node_(index(model.operators)), best_((index(model.operators) + 63) / 64, 0) {}
 
-// Ancestors of v belong to the source, v and its descendants to the sink, others are free.
-void CutBound::classify(std::int32_t v, std::int64_t& work) {
+// Ancestors of v belong to the source, v and its descendants to the sink, others are free unless
+// the place in the group decides. False if v cannot have the place.
+bool CutBound::classify(std::int32_t v, Place place, const std::vector<std::int32_t>& group,
+                        std::int64_t& work) {
   constexpr std::int32_t kFree = -1;
   std::fill(node_.begin(), node_.end(), kFree);
   work -= model_.operators;
-  const auto mark_all = [&](const Rows& neighbours, std::int32_t mark) {
-    stack_.assign(1, v);
+  const auto mark_all = [&](std::int32_t start, const Rows& neighbours, std::int32_t mark) {
+    stack_.assign(1, start);
     while (!stack_.empty()) {
       const std::int32_t x = stack_.back();
       stack_.pop_back();
@@ -56,12 +59,23 @@ void CutBound::classify(std::int32_t v, std::int64_t& work) {
       }
     }
   };
-  mark_all(model_.predecessors, FlowNetwork::kSource);
+  mark_all(v, model_.predecessors, FlowNetwork::kSource);
   node_[index(v)] = FlowNetwork::kSink;
-  mark_all(model_.successors, FlowNetwork::kSink);
+  mark_all(v, model_.successors, FlowNetwork::kSink);
+  if (place != Place::kAnywhere) {
+    const bool last = place == Place::kLast;
+    const std::int32_t side = last ? FlowNetwork::kSource : FlowNetwork::kSink;
+    for (const std::int32_t u : group) {
+      if (u == v || node_[index(u)] == side) continue;
+      if (node_[index(u)] != kFree) return false;
+      node_[index(u)] = side;
+      mark_all(u, last ? model_.predecessors : model_.successors, side);
+    }
+  }
   free_.clear();
   for (std::int32_t x = 0; x < model_.operators; ++x)
     if (node_[index(x)] == kFree) free_.push_back(x);
+  return true;
 }
 
 // s costs its size if it is started (one of its starters on the source side, or there are none)
@@ -156,9 +170,10 @@ std::int64_t CutBound::cut(std::int32_t v, std::int32_t operand, std::int64_t& w
   return flow < 0 ? -1 : flow + constant_;
 }
 
-std::int64_t CutBound::smallest_transient(std::int32_t v, std::int64_t enough,
-                                          std::int64_t& work) {
-  classify(v, work);
+std::int64_t CutBound::smallest_transient(std::int32_t v, Place place,
+                                          const std::vector<std::int32_t>& group,
+                                          std::int64_t enough, std::int64_t& work) {
+  if (!classify(v, place, group, work)) return kImpossible;
   std::int64_t smallest = -1;
   const auto try_operand = [&](std::int32_t operand) {
     const std::int64_t value = cut(v, operand, work);
@@ -180,6 +195,62 @@ std::int64_t CutBound::smallest_transient(std::int32_t v, std::int64_t enough,
   return smallest;
 }
 
+namespace {
+
+constexpr std::size_t kMaxGroupSize = 64;
+
+// Operators of which none is another's ancestor, taken greedily in descending order of weight.
+std::vector<std::int32_t> heavy_antichain(const OrderModel& model,
+                                          const std::vector<std::int64_t>& weight) {
+  std::vector<std::int32_t> by_weight(index(model.operators));
+  std::iota(by_weight.begin(), by_weight.end(), 0);
+  std::stable_sort(by_weight.begin(), by_weight.end(), [&](std::int32_t a, std::int32_t b) {
+    return weight[index(a)] > weight[index(b)];
+  });
+  std::vector<char> below(index(model.operators), 0);  // an ancestor of a member, or a member
+  std::vector<char> above(index(model.operators), 0);  // a descendant of a member
+  std::vector<std::int32_t> group, stack;
+  for (const std::int32_t v : by_weight) {
+    if (below[index(v)] || above[index(v)]) continue;
+    if (group.size() == kMaxGroupSize) break;
+    group.push_back(v);
+    below[index(v)] = 1;
+    for (const auto& [neighbours, marks] :
+         {std::pair(&model.predecessors, &below), std::pair(&model.successors, &above)}) {
+      stack.assign(1, v);
+      while (!stack.empty()) {
+        const std::int32_t x = stack.back();
+        stack.pop_back();
+        for (const std::int32_t y : (*neighbours)[x]) {
+          if ((*marks)[index(y)]) continue;
+          (*marks)[index(y)] = 1;
+          stack.push_back(y);
+        }
+      }
+    }
+  }
+  return group;
+}
+
+// The best bound from this group and the groups left when those operators are dropped that cannot
+// raise the bound; at least `bound`.
+std::int64_t group_bound(CutBound& cuts, CutBound::Place place, std::vector<std::int32_t> group,
+                         std::int64_t bound, std::int64_t& work, Control& control) {
+  while (group.size() > 1) {
+    std::int64_t least = CutBound::kImpossible;
+    // The lightest is the most likely to fail.
+    for (std::size_t i = group.size(); i-- > 0 && least > bound;) {
+      if (work < 0 || control.stop_now()) return bound;
+      least = std::min(least, cuts.smallest_transient(group[i], place, group, bound, work));
+      if (least <= bound) group.erase(group.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    if (least > bound) return least;
+  }
+  return bound;
+}
+
+}  // namespace
+
 BoundResult cut_bound(const OrderModel& model, std::vector<std::int64_t> estimates,
                       std::int64_t floor, std::int64_t& work, Control& control) {
   std::vector<std::int32_t> by_estimate(index(model.operators));
@@ -192,14 +263,24 @@ BoundResult cut_bound(const OrderModel& model, std::vector<std::int64_t> estimat
   std::int64_t bound = floor;
   for (const std::int32_t v : by_estimate) {
     if (estimates[index(v)] <= bound) continue;
-    if (work < 0 || control.stop_now()) break;
-    const std::int64_t value = cuts.smallest_transient(v, bound, work);
-    if (value < 0) break;
+    if (work < 0 || control.stop_now()) return {bound, cuts.cuts()};
+    const std::int64_t value =
+        cuts.smallest_transient(v, CutBound::Place::kAnywhere, {}, bound, work);
+    if (value < 0) return {bound, cuts.cuts()};
     bound = std::max(bound, value);
     // The cut is a downset in which other operators may run, too.
     downset.move_to(cuts.downset());
     for (const std::int32_t x : downset.ready())
       estimates[index(x)] = std::min(estimates[index(x)], downset.transient(x));
+  }
+
+  std::vector<std::int64_t> footprints;
+  for (std::int32_t v = 0; v < model.operators; ++v) footprints.push_back(footprint(model, v));
+  for (const auto* weight : {&estimates, &footprints}) {
+    work -= 2 * model.operators;
+    const std::vector<std::int32_t> group = heavy_antichain(model, *weight);
+    for (const auto place : {CutBound::Place::kLast, CutBound::Place::kFirst})
+      bound = group_bound(cuts, place, group, bound, work, control);
   }
   return {bound, cuts.cuts()};
 }

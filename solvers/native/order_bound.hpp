@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "control.hpp"
@@ -24,18 +25,25 @@ std::int64_t footprint_bound(const OrderModel& model);
 // for each storage that v may overwrite (one in all if there is none), and the least of them counts.
 class CutBound {
  public:
+  // When an operator runs, relative to a group of operators that it belongs to.
+  enum class Place { kAnywhere, kLast, kFirst };
+  static constexpr std::int64_t kImpossible = std::numeric_limits<std::int64_t>::max();
+
   explicit CutBound(const OrderModel& model);
 
-  // The smallest transient of v, or some upper estimate of it as soon as that is not above
-  // `enough`; -1 if `work` ran out.
-  std::int64_t smallest_transient(std::int32_t v, std::int64_t enough, std::int64_t& work);
+  // The smallest transient of v at this place in the group, or some upper estimate of it as soon
+  // as that is not above `enough`; kImpossible if v cannot have the place; -1 if `work` ran out.
+  std::int64_t smallest_transient(std::int32_t v, Place place,
+                                  const std::vector<std::int32_t>& group, std::int64_t enough,
+                                  std::int64_t& work);
 
   // The downset behind the last answer.
   const Bits& downset() const { return best_; }
   std::int64_t cuts() const { return cuts_; }
 
  private:
-  void classify(std::int32_t v, std::int64_t& work);
+  bool classify(std::int32_t v, Place place, const std::vector<std::int32_t>& group,
+                std::int64_t& work);
   std::int64_t cut(std::int32_t v, std::int32_t operand, std::int64_t& work);
   void add_storage(std::int32_t s);
   void add_operand(std::int32_t v, std::int32_t operand);
@@ -57,6 +65,12 @@ struct BoundResult {
 
 // The best bound from cuts, at least `floor`. `estimates` holds a transient of each operator in
 // some order: no cut can be above it, so operators that cannot raise the bound cost nothing.
+//
+// Then groups: some operator of a group runs last, when all others have run, and some operator
+// runs first, so the least of its transients at that place is a bound, too. It counts what equal
+// branches (the heads of an attention layer) hold while the last of them is at its worst. The
+// groups tried are heavy operators none of which depends on another.
+//
 // Stops, with a valid bound, when `work` or the control says so.
 BoundResult cut_bound(const OrderModel& model, std::vector<std::int64_t> estimates,
                       std::int64_t floor, std::int64_t& work, Control& control);

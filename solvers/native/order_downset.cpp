@@ -213,12 +213,10 @@ std::int64_t Downset::follow_chain(std::int32_t x) {
     }
     std::int32_t next = -1;
     if (static_cast<std::int32_t>(chain_.size()) < kChainLimit) {
+      std::int64_t least = kNoChain;
       for (const std::int32_t q : model_.successors[y]) {
-        if (missing_[index(q)] != 0) continue;
-        if (next >= 0) {
-          next = -1;
-          break;
-        }
+        if (missing_[index(q)] != 0 || growth(q) >= least) continue;
+        least = growth(q);
         next = q;
       }
     }

@@ -48,7 +48,8 @@ class Downset {
   // front of any completion turns each later downset E into E + X, where submodularity gives
   // f(E + X) <= f(E) + f(D + X) - f(E meet (D + X)) <= f(E), while charges fall and gains grow.
   //
-  // What is run depends on the downset and the level only, so that a path can be replayed.
+  // Of several operators that could be next the chain takes the one that adds least. What is run
+  // depends on the downset and the level only, so that a path can be replayed.
   void close(std::int64_t level, std::vector<std::int32_t>& trail);
 
  private:

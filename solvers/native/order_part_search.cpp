@@ -41,7 +41,10 @@ class PartSearch {
     OrderSearch search(model_, level_, result_.peak, options_.dominance, options_.memory_bytes);
     auto progress = search.run(kFirstExpansions, control_);
     accept(search.order());
-    if (progress == OrderSearch::Progress::kLimit) {
+    result_.stopped_at_higher_bound = options_.stop_at_higher_bound &&
+                                      progress == OrderSearch::Progress::kLimit &&
+                                      search.bound() > level_;
+    if (progress == OrderSearch::Progress::kLimit && !result_.stopped_at_higher_bound) {
       try_beam(kFirstBeamWork);
       search.lower_upper(result_.peak);
       Control share(kSearchShare * (options_.time_limit_s - control_.elapsed_s()), cancel_);

@@ -8,6 +8,7 @@
 #include "order_bound.hpp"
 #include "order_part_search.hpp"
 #include "order_parts.hpp"
+#include "order_shrink.hpp"
 
 namespace planner::order {
 
@@ -18,6 +19,13 @@ std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 // Arcs looked at by all cuts together. Counted in work, not in time, so that a run without a
 // deadline can be repeated.
 constexpr std::int64_t kCutWork = 150'000'000;
+
+constexpr std::int64_t kShrinkWork = 50'000'000;  // the same, once operators are settled
+// How often the search of a part begins anew at a higher level.
+constexpr int kMaxRounds = 8;
+
+// Of the time that is left, how much the cuts may take.
+constexpr double kBoundShare = 0.3;
 
 // CPU seconds of this thread, where the system tells them.
 double cpu_seconds() {
@@ -128,15 +136,16 @@ class Solve {
     const Stopwatch watch(result_.bound_cpu_s);
     std::stable_sort(tasks_.begin(), tasks_.end(),
                      [](const Task& a, const Task& b) { return a.peak > b.peak; });
+    Control share(kBoundShare * (options_.time_limit_s - control_.elapsed_s()), cancel_);
     std::int64_t work = kCutWork;
     std::int64_t bound = floor_;
     for (Task& task : tasks_) {
-      if (task.peak <= bound || work < 0 || control_.stop_now()) break;
+      if (task.peak <= bound || work < 0 || share.stop_now()) break;
       std::vector<std::int64_t> estimates;
       for (const std::int32_t v : task.order)
         estimates.push_back(task.estimates[index(v - task.part.first)]);
       const BoundResult found = cut_bound(models_.of(task.part, task.order), std::move(estimates),
-                                          bound, work, control_);
+                                          bound, work, share);
       result_.cuts += found.cuts;
       bound = task.bound = found.bound;
     }
@@ -156,20 +165,62 @@ class Solve {
   }
 
   void search_task(Task& task, std::int64_t level) {
-    const OrderModel model = models_.of(task.part, task.order);
-    const PartSearchOptions options{options_.seed, options_.dominance, options_.memory_bytes,
-                                    options_.time_limit_s - control_.elapsed_s()};
-    const PartSearchResult found = search_part(model, level, options, cancel_);
-    Order order;
-    for (const std::int32_t i : found.order) order.push_back(task.order[index(i)]);
-    task.order = std::move(order);
-    task.peak = found.peak;
-    // A bound at the starting level says nothing new: that level may come from another part.
-    if (found.bound > level) task.bound = std::max(task.bound, found.bound);
     ++result_.searched;
-    result_.states += found.states;
-    result_.expanded += found.expanded;
-    result_.beams += found.beams;
+    std::int64_t work = kShrinkWork;
+    for (int round = 1; task.peak > level && !control_.stop_now(); ++round) {
+      const Part middle = settle(task, level);
+      const OrderModel part_model = models_.of(task.part, task.order);
+      task.peak = std::max(level, peak_of(part_model, list_order(part_model, ListRule::kDefault, 0)));
+      if (task.peak == level) return;
+      Order numbering;
+      for (std::int32_t i = middle.first; i < middle.last; ++i) numbering.push_back(i);
+      const OrderModel model = PartModels(part_model).of(middle, numbering);
+      if (middle.size() < task.part.size()) {
+        // The same cuts see less freedom now.
+        const BoundResult found = cut_bound(
+            model, transients(model, list_order(model, ListRule::kDefault, 0)), level, work, control_);
+        result_.cuts += found.cuts;
+        if (found.bound > level) {
+          level = task.bound = std::max(task.bound, found.bound);
+          continue;
+        }
+      }
+      const PartSearchOptions options{options_.seed, options_.dominance, options_.memory_bytes,
+                                      options_.time_limit_s - control_.elapsed_s(),
+                                      options_.dominance && round <= kMaxRounds};
+      const PartSearchResult found = search_part(model, level, options, cancel_);
+      const Order before = task.order;
+      for (std::size_t i = 0; i < found.order.size(); ++i)
+        task.order[index(middle.first) + i] = before[index(middle.first + found.order[i])];
+      task.peak = found.peak;
+      result_.states += found.states;
+      result_.expanded += found.expanded;
+      result_.beams += found.beams;
+      // A bound at the starting level says nothing new: that level may come from another part.
+      if (found.bound > level) task.bound = std::max(task.bound, found.bound);
+      if (!found.stopped_at_higher_bound) return;
+      level = found.bound;
+    }
+  }
+
+  // Moves the operators whose place is settled at this level to both ends of the task's order,
+  // and returns the range of the others.
+  Part settle(Task& task, std::int64_t level) {
+    if (!options_.dominance) return {0, task.part.size()};
+    const Settled settled = settled_operators(models_.of(task.part, task.order), level);
+    std::vector<char> is_settled(task.order.size(), 0);
+    Order order;
+    for (const std::int32_t i : settled.prefix) {
+      is_settled[index(i)] = 1;
+      order.push_back(task.order[index(i)]);
+    }
+    for (const std::int32_t i : settled.suffix) is_settled[index(i)] = 1;
+    for (std::size_t i = 0; i < task.order.size(); ++i)
+      if (!is_settled[i]) order.push_back(task.order[i]);
+    for (const std::int32_t i : settled.suffix) order.push_back(task.order[index(i)]);
+    task.order = std::move(order);
+    return {static_cast<std::int32_t>(settled.prefix.size()),
+            task.part.size() - static_cast<std::int32_t>(settled.suffix.size())};
   }
 
   const OrderModel& model_;

@@ -1,0 +1,24 @@
+// Operators whose place at the beginning or at the end is settled once a level is allowed.
+#pragma once
+
+#include <cstdint>
+
+#include "order_heuristics.hpp"
+#include "order_model.hpp"
+
+namespace planner::order {
+
+struct Settled {
+  Order prefix;  // some order that is best among those within the level begins with these
+  Order suffix;  // ... and ends with these
+};
+
+// The prefix are the safe chains from the empty downset (see Downset::close). The suffix are safe
+// chains seen from the end: x1 has no successor left, each next operator has none but the one
+// before, and the first k of them leave no more bytes live before than after. Moving such a
+// chain X to the end of any order turns each downset E into E - X, where submodularity gives
+// f(E - X) <= f(E). Charges and gains of the other operators stay the same because members share
+// no storage with other starters or with in-place options of other operators.
+Settled settled_operators(const OrderModel& model, std::int64_t level);
+
+}  // namespace planner::order
