@@ -50,6 +50,7 @@ def exact_order(
     seed: int = 0,
     incumbent: NDArray[np.int32] | None = None,
     dominance: bool = True,
+    climbs: bool = True,
     decompose: bool = True,
     memory_bytes: int,
 ) -> tuple[NDArray[np.int32], int, int, dict[str, Any]]:

@@ -70,11 +70,11 @@ std::vector<Branch> branches_to(const std::vector<Trace>& trace, std::int32_t en
 }  // namespace
 
 std::optional<Order> beam_order(const OrderModel& model, std::int64_t level, std::int64_t upper,
-                                bool dominance, std::int32_t width, Control& control) {
+                                Rules rules, std::int32_t width, Control& control) {
   if (level >= upper) return std::nullopt;
   Downset downset(model);
   std::vector<std::int32_t> trail;
-  if (dominance) downset.close(level, trail);
+  finish_branch(downset, level, rules, trail);
   std::vector<Layer> layers(index(model.operators) + 1);
   layers[index(downset.done())].insert(downset, {level, -1}, -1, 1);
 
@@ -103,18 +103,17 @@ std::optional<Order> beam_order(const OrderModel& model, std::int64_t level, std
       }
       for (const std::int32_t v : children) {
         if (control.stop()) return std::nullopt;
-        const std::int64_t reached = std::max(state.level, downset.transient(v));
+        const std::int64_t highest = begin_branch(downset, v, rules, trail);
+        const std::int64_t reached = std::max(state.level, highest);
         if (reached >= upper) continue;
-        trail.assign(1, v);
-        downset.run(v);
-        if (dominance) downset.close(reached, trail);
+        finish_branch(downset, reached, rules, trail);
         layers[index(downset.done())].insert(downset, {reached, v}, id, index(width));
         for (std::size_t i = trail.size(); i-- > 0;) downset.unrun(trail[i]);
       }
     }
   }
   if (best < 0) return std::nullopt;
-  return replay(model, level, dominance, branches_to(trace, best));
+  return replay(model, level, rules, branches_to(trace, best));
 }
 
 }  // namespace planner::order

@@ -83,10 +83,10 @@ nb::tuple list_order(const order::OrderModel& model, const std::string& rule, st
 
 nb::tuple exact_order(const order::OrderModel& model, double time_limit_s, const CancelFlag& cancel,
                       std::uint64_t seed, std::optional<InputArray<std::int32_t>> incumbent,
-                      bool dominance, bool decompose, std::int64_t memory_bytes) {
+                      bool dominance, bool climbs, bool decompose, std::int64_t memory_bytes) {
   order::Order known;
   if (incumbent) known = read_order(model, *incumbent);
-  const order::SolveOptions options{time_limit_s, seed, dominance, decompose, memory_bytes};
+  const order::SolveOptions options{time_limit_s, seed, {dominance, climbs}, decompose, memory_bytes};
   order::SolveResult result;
   {
     const nb::gil_scoped_release release;
@@ -100,6 +100,7 @@ nb::tuple exact_order(const order::OrderModel& model, double time_limit_s, const
   statistics["states"] = result.states;
   statistics["expanded"] = result.expanded;
   statistics["cuts"] = result.cuts;
+  statistics["decisions"] = result.decisions;
   statistics["beams"] = result.beams;
   statistics["heuristics_cpu_s"] = result.heuristics_cpu_s;
   statistics["bound_cpu_s"] = result.bound_cpu_s;
@@ -121,7 +122,7 @@ void bind_order(nb::module_& m) {
         "Order by a list rule: (order, peak, largest footprint of an operator).");
   m.def("exact_order", &exact_order, nb::arg("model"), nb::kw_only(), nb::arg("time_limit_s"),
         nb::arg("cancel"), nb::arg("seed") = 0, nb::arg("incumbent") = nb::none(),
-        nb::arg("dominance") = true, nb::arg("decompose") = true, nb::arg("memory_bytes"),
+        nb::arg("dominance") = true, nb::arg("climbs") = true, nb::arg("decompose") = true, nb::arg("memory_bytes"),
         "Order of the smallest peak: (order, peak, proven lower bound, statistics).");
 }
 

@@ -36,6 +36,7 @@ Downset::Downset(const OrderModel& model)
       missing_sum_[index(v)] += static_cast<std::uint32_t>(p);
     if (missing_[index(v)] == 0) add_ready(v);
   }
+  bound_steps();
   std::size_t leaves = 1;
   while (leaves < index(model.operators)) leaves *= 2;
   winner_.assign(2 * leaves, -1);

@@ -52,6 +52,11 @@ class Downset {
   // depends on the downset and the level only, so that a path can be replayed.
   void close(std::int64_t level, std::vector<std::int32_t>& trail);
 
+  // The operators to run in one go if v, which is ready, is to run next, and the largest transient
+  // on the way; kWaits if v need not run next. See order_climb.cpp.
+  std::int64_t climb(std::int32_t v, std::vector<std::int32_t>& climb);
+  static constexpr std::int64_t kWaits = std::numeric_limits<std::int64_t>::max();
+
  private:
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
   std::int64_t charge(std::int32_t v) const;
@@ -69,6 +74,8 @@ class Downset {
   void refresh_chains();
   void play_matches_of(std::int32_t v);
   std::int32_t better_of(std::int32_t a, std::int32_t b) const;
+  void bound_steps();
+  bool is_first_to_wait(std::int32_t v, std::int32_t q) const;
 
   // Longer chains are not looked for.
   static constexpr std::int32_t kChainLimit = 128;
@@ -92,6 +99,8 @@ class Downset {
   // A tournament: leaf v is operator v, a node holds the operator of the smaller rise below it,
   // the smaller index among equals, or -1 beyond the last operator. Node 1 is the root.
   std::vector<std::int32_t> winner_;
+  // Of an operator, over all downsets: the least of charge - gain, and of growth.
+  std::vector<std::int64_t> least_rise_, least_growth_;
   std::vector<std::int32_t> chain_;  // what follow_chain found
 };
 

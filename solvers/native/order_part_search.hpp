@@ -1,30 +1,28 @@
-// The order of one part: exact search and beam in turns, within budgets.
+// The order of one part: exact search, decisions and beam in turns, within budgets.
 #pragma once
 
 #include <cstdint>
 
 #include "control.hpp"
-#include "order_heuristics.hpp"
 #include "order_model.hpp"
+#include "order_path.hpp"
 
 namespace planner::order {
 
 struct PartSearchOptions {
   std::uint64_t seed;
-  bool dominance;
+  Rules rules;
   std::int64_t memory_bytes;
   double time_limit_s;
-  // Stop after the first expansions if the bound has risen: a higher level may settle more.
-  bool stop_at_higher_bound;
 };
 
 struct PartSearchResult {
   Order order;         // the default one if nothing better was found
   std::int64_t peak;   // of it, or the starting level if that is higher
   std::int64_t bound;  // peak of any order, if above the starting level; otherwise that
-  bool stopped_at_higher_bound = false;
   std::int64_t states = 0;
   std::int64_t expanded = 0;
+  std::int64_t decisions = 0;
   std::int64_t beams = 0;
 };
 

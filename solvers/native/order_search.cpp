@@ -58,17 +58,17 @@ bool OrderSearch::Entry::operator<(const Entry& other) const {
 }
 
 OrderSearch::OrderSearch(const OrderModel& model, std::int64_t level, std::int64_t upper,
-                         bool dominance, std::int64_t memory_bytes)
+                         Rules rules, std::int64_t memory_bytes)
     : model_(model),
       start_level_(level),
       upper_(upper),
-      dominance_(dominance),
+      rules_(rules),
       memory_bytes_(memory_bytes),
       downset_(model),
       target_(downset_.bits()),
       table_(1024, Slot{0, kEmpty}) {
   if (level >= upper) return;
-  if (dominance) downset_.close(level, trail_);
+  finish_branch(downset_, level, rules, trail_);
   visit(level, -1, -1);
 }
 
@@ -151,11 +151,14 @@ bool OrderSearch::expand(std::uint32_t id, Control& control) {
   std::sort(children_.begin(), children_.end());
   for (const std::int32_t v : children_) {
     if (full() || control.stop()) return false;
-    const std::int64_t reached = std::max(level, downset_.transient(v));
-    if (reached >= upper_) continue;
-    trail_.assign(1, v);
-    downset_.run(v);
-    if (dominance_) downset_.close(reached, trail_);
+    const std::int64_t highest = begin_branch(downset_, v, rules_, trail_);
+    if (highest == Downset::kWaits) continue;
+    const std::int64_t reached = std::max(level, highest);
+    if (reached >= upper_) {
+      next_level_ = std::min(next_level_, reached);
+      continue;
+    }
+    finish_branch(downset_, reached, rules_, trail_);
     visit(reached, v, static_cast<std::int32_t>(id));
     for (std::size_t i = trail_.size(); i-- > 0;) downset_.unrun(trail_[i]);
   }
@@ -186,7 +189,7 @@ std::optional<Order> OrderSearch::order() const {
     branches.push_back(
         {states_[static_cast<std::size_t>(id)].level, states_[static_cast<std::size_t>(id)].chosen});
   std::reverse(branches.begin(), branches.end());
-  return replay(model_, start_level_, dominance_, branches);
+  return replay(model_, start_level_, rules_, branches);
 }
 
 }  // namespace planner::order

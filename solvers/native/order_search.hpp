@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <queue>
@@ -47,20 +48,22 @@ class OrderSearch {
   enum class Progress { kSolved, kLimit, kStopped };
 
   // Looks for an order with a peak below `upper`. Peaks below `level` are not told apart.
-  OrderSearch(const OrderModel& model, std::int64_t level, std::int64_t upper, bool dominance,
+  OrderSearch(const OrderModel& model, std::int64_t level, std::int64_t upper, Rules rules,
               std::int64_t memory_bytes);
 
   // Goes on until solved, stopped, out of memory, or `expansions` more states are expanded.
   Progress run(std::int64_t expansions, Control& control);
 
-  // A better order is known from elsewhere.
-  void lower_upper(std::int64_t upper) { upper_ = std::min(upper_, upper); }
-
   // When solved: the optimum, unless it is below the starting level.
   std::int64_t bound() const;
+  // When solved without finding an order: no order has a peak below this, which is not below
+  // `upper`. Raising the level to less than this would have opened no branch that was cut off.
+  std::int64_t next_level() const { return next_level_; }
   // The best order found, if any had a peak below `upper`.
   std::optional<Order> order() const;
 
+  // Out of memory.
+  bool full() const;
   std::int64_t states() const { return static_cast<std::int64_t>(states_.size()); }
   std::int64_t expanded() const { return expanded_; }
 
@@ -91,12 +94,11 @@ class OrderSearch {
   bool expand(std::uint32_t id, Control& control);
   void drop_outdated();
   void grow_table();
-  bool full() const;
 
   const OrderModel& model_;
   const std::int64_t start_level_;
   std::int64_t upper_;
-  const bool dominance_;
+  const Rules rules_;
   const std::int64_t memory_bytes_;
   Downset downset_;
   Bits target_;
@@ -106,6 +108,7 @@ class OrderSearch {
   std::priority_queue<Entry> queue_;
   std::vector<std::int32_t> trail_, children_;
   std::int64_t expanded_ = 0;
+  std::int64_t next_level_ = std::numeric_limits<std::int64_t>::max();  // of what was cut off
   std::int32_t best_ = -1;  // state with all operators done
 };
 

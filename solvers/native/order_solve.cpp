@@ -21,8 +21,6 @@ std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 constexpr std::int64_t kCutWork = 150'000'000;
 
 constexpr std::int64_t kShrinkWork = 50'000'000;  // the same, once operators are settled
-// How often the search of a part begins anew at a higher level.
-constexpr int kMaxRounds = 8;
 
 // Of the time that is left, how much the cuts may take.
 constexpr double kBoundShare = 0.3;
@@ -167,7 +165,7 @@ class Solve {
   void search_task(Task& task, std::int64_t level) {
     ++result_.searched;
     std::int64_t work = kShrinkWork;
-    for (int round = 1; task.peak > level && !control_.stop_now(); ++round) {
+    while (task.peak > level && !control_.stop_now()) {
       const Part middle = settle(task, level);
       const OrderModel part_model = models_.of(task.part, task.order);
       task.peak = std::max(level, peak_of(part_model, list_order(part_model, ListRule::kDefault, 0)));
@@ -185,9 +183,8 @@ class Solve {
           continue;
         }
       }
-      const PartSearchOptions options{options_.seed, options_.dominance, options_.memory_bytes,
-                                      options_.time_limit_s - control_.elapsed_s(),
-                                      options_.dominance && round <= kMaxRounds};
+      const PartSearchOptions options{options_.seed, options_.rules, options_.memory_bytes,
+                                      options_.time_limit_s - control_.elapsed_s()};
       const PartSearchResult found = search_part(model, level, options, cancel_);
       const Order before = task.order;
       for (std::size_t i = 0; i < found.order.size(); ++i)
@@ -195,18 +192,18 @@ class Solve {
       task.peak = found.peak;
       result_.states += found.states;
       result_.expanded += found.expanded;
+      result_.decisions += found.decisions;
       result_.beams += found.beams;
       // A bound at the starting level says nothing new: that level may come from another part.
       if (found.bound > level) task.bound = std::max(task.bound, found.bound);
-      if (!found.stopped_at_higher_bound) return;
-      level = found.bound;
+      return;
     }
   }
 
   // Moves the operators whose place is settled at this level to both ends of the task's order,
   // and returns the range of the others.
   Part settle(Task& task, std::int64_t level) {
-    if (!options_.dominance) return {0, task.part.size()};
+    if (!options_.rules.chains) return {0, task.part.size()};
     const Settled settled = settled_operators(models_.of(task.part, task.order), level);
     std::vector<char> is_settled(task.order.size(), 0);
     Order order;

@@ -4,15 +4,15 @@
 #include <cstdint>
 
 #include "control.hpp"
-#include "order_heuristics.hpp"
 #include "order_model.hpp"
+#include "order_path.hpp"
 
 namespace planner::order {
 
 struct SolveOptions {
   double time_limit_s = 0.0;
   std::uint64_t seed = 0;
-  bool dominance = true;   // commit to safe chains
+  Rules rules;
   bool decompose = true;   // split at operators that are comparable with all others
   std::int64_t memory_bytes = 0;  // for the states of the search
 };
@@ -28,6 +28,7 @@ struct SolveResult {
   std::int64_t states = 0;
   std::int64_t expanded = 0;
   std::int64_t cuts = 0;
+  std::int64_t decisions = 0;
   std::int64_t beams = 0;
   double heuristics_cpu_s = 0.0;
   double bound_cpu_s = 0.0;

@@ -28,13 +28,17 @@ class ExactOrder:
     States are the sets of operators that have run; the level of a state is the largest transient
     on the way to it, and the search takes the lowest level first, so what it takes next bounds the
     optimum from below. It starts at a bound from minimum cuts and never branches on operators whose
-    place is settled. If the limits stop it, the result is the best order known, with the bound
-    reached. Without a deadline in the way, equal problems and seeds give equal orders.
+    place is settled. Where going through all levels takes too long, it decides whether a single
+    level can be met, first right below the best peak known: the higher the level, the more is
+    settled. If the limits stop it, the result is the best order known, with the bound reached.
+    Without a deadline in the way, equal problems and seeds give equal orders.
 
     Attributes
     ----------
     dominance : bool
         Commit to chains of operators that can only do good. For ablation.
+    climbs : bool
+        Run operators that only prepare another one right before that one. For ablation.
     decompose : bool
         Solve the parts between operators that are comparable with all others one by one. For
         ablation.
@@ -43,6 +47,7 @@ class ExactOrder:
     """
 
     dominance: bool = True
+    climbs: bool = True
     decompose: bool = True
     memory_bytes: int = DEFAULT_MEMORY_BYTES
 
@@ -64,8 +69,8 @@ class ExactOrder:
         """Order the operators; the status is optimal if and only if that is proven.
 
         Statistics: ``footprint_bound`` and ``cut_bound`` in bytes; ``parts`` that leave a choice
-        and ``searched_parts`` among them; ``states``, ``expanded``, ``cuts``, ``beams`` counted;
-        ``heuristics_cpu_s``, ``bound_cpu_s``, ``search_cpu_s``.
+        and ``searched_parts`` among them; ``states``, ``expanded``, ``cuts``,
+        ``decisions``, ``beams`` counted; ``heuristics_cpu_s``, ``bound_cpu_s``, ``search_cpu_s``.
 
         Parameters
         ----------
@@ -89,6 +94,7 @@ class ExactOrder:
                 None if incumbent is None else np.ascontiguousarray(incumbent.order, dtype=np.int32)
             ),
             dominance=self.dominance,
+            climbs=self.climbs,
             decompose=self.decompose,
             memory_bytes=self.memory_bytes,
         )
