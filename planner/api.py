@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import UsageError
@@ -15,6 +16,10 @@ from planner.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from planner.portfolio import RaceResult
+
+_LARGEST_SEED = (1 << 53) - 1
+
 
 def load(
     source: Any,
@@ -22,6 +27,7 @@ def load(
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
     zero_copy: bool = False,
+    alignment_bytes: int = 1,
 ) -> Graph:
     """Lower a model to a tensor-lifetime graph.
 
@@ -35,6 +41,8 @@ def load(
         Shapes and types of tensors that inference leaves open: ``{"t88": "1x77x768:float32"}``.
     zero_copy : bool
         Let Concat, Split and Slice share storage where the layout allows it.
+    alignment_bytes : int
+        Of the memory to plan for: parts of a shared storage begin at multiples of it.
 
     Raises
     ------
@@ -55,7 +63,13 @@ def load(
         )
     from frontends.onnx import load_onnx
 
-    return load_onnx(source, dims=dims or {}, shapes=shapes or {}, zero_copy=zero_copy)
+    return load_onnx(
+        source,
+        dims=dims or {},
+        shapes=shapes or {},
+        zero_copy=zero_copy,
+        alignment_bytes=alignment_bytes,
+    )
 
 
 def plan(
@@ -89,6 +103,7 @@ def plan(
     time_limit : float
         Seconds for the race. The best plan by then is returned.
     seed : int
+        Less than 2^53 in size, as numbers in plan files are.
     dims, shapes, zero_copy
         As for `load`.
     in_place : bool
@@ -114,19 +129,24 @@ def plan(
     >>> result.status.value
     'optimal'
     """
-    from planner.checker import check
-    from planner.errors import InvalidPlanError
     from planner.portfolio import race
-    from planner.simulator import simulate
     from planner.target_file import read_target
 
     started = time.monotonic()
-    if time_limit <= 0:
+    if not time_limit > 0:
         raise UsageError(f"--time-limit {time_limit:g}: must be positive.")
+    if abs(seed) > _LARGEST_SEED:
+        raise UsageError(f"--seed {seed}: must lie within {_LARGEST_SEED:,} of 0.")
     machine = target if isinstance(target, Target) else read_target(target)
     if memory:
         machine = machine.with_capacities(memory)
-    graph = load(source, dims=dims, shapes=shapes, zero_copy=zero_copy)
+    graph = load(
+        source,
+        dims=dims,
+        shapes=shapes,
+        zero_copy=zero_copy,
+        alignment_bytes=machine.nearest.alignment_bytes,
+    )
     load_s = time.monotonic() - started
     problem = PlanningProblem(graph, machine, _objective(objective, machine), in_place)
     outcome = race(
@@ -136,6 +156,21 @@ def plan(
         seed=seed,
         on_progress=on_progress,
     )
+    solve_s = time.monotonic() - started - load_s
+    try:
+        result = _judged(problem, outcome)
+    except KeyboardInterrupt:  # too late to stop anything: the plan is there, so hand it back
+        result = _judged(problem, replace(outcome, interrupted=True))
+    return replace(result, load_s=load_s, solve_s=solve_s, wall_s=time.monotonic() - started)
+
+
+def _judged(problem: PlanningProblem, outcome: RaceResult) -> PlanResult:
+    """Check and simulate the winner once more, by themselves."""
+    from planner.checker import check
+    from planner.errors import InvalidPlanError
+    from planner.simulator import simulate
+
+    graph, machine = problem.graph, problem.target
     violations = check(graph, machine, outcome.plan)
     if violations:
         raise InvalidPlanError(
@@ -149,9 +184,6 @@ def plan(
         status=outcome.status,
         contenders=outcome.reports,
         timeline=None if machine.compute is None else simulate(graph, machine, outcome.plan),
-        load_s=load_s,
-        solve_s=time.monotonic() - started - load_s,
-        wall_s=time.monotonic() - started,
         interrupted=outcome.interrupted,
         notes=graph.notes,
     )

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from planner.target import Target
 
 
+# Stands for the version that a placement holds once another storage was written over it.
+_OVERWRITTEN = -1
+
+
 class StepAccess(NamedTuple):
     """Storages that an operator reads and those it writes, constants and empty ones apart."""
 
@@ -221,7 +225,18 @@ class _Replay:
                 transfer.end,
                 storage,
             )
-        if filled is not None:
+        if filled is None:
+            return
+        if self.held.get(filled) == _OVERWRITTEN:
+            self.report(
+                ViolationKind.TRANSFER_DESTINATION,
+                f"{transfer.kind} of {self.name(storage)} from {transfer.source} to "
+                f"{transfer.destination} at boundaries {transfer.start} to {transfer.end} lands on "
+                "bytes that were overwritten in place meanwhile",
+                transfer.end,
+                storage,
+            )
+        else:
             self.held[filled] = self.version[storage]
 
     def why_not_current(self, placement: int) -> str:
@@ -279,7 +294,7 @@ class _Replay:
         if pair is not None and pair.output == storage:
             under = self.covering(pair.input, memory, step)
             if under is not None:
-                self.held[under] = -1
+                self.held[under] = _OVERWRITTEN
 
     def report_not_placed(self, step: int, storage: int) -> None:
         where = " or ".join(self.memories())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from planner.ends import require_room_for_caller
 from planner.errors import DoesNotFitError
 
 if TYPE_CHECKING:
@@ -118,23 +120,36 @@ class _Overwrites:
 
     def shared_out(self, capacity: int) -> dict[int, int] | None:
         """Give each operator that does not fit an operand of its own to overwrite, or None."""
+        taken: dict[int, int] = {}
         taker: dict[int, int] = {}
 
-        def take(operator: int, tried: set[int]) -> bool:
-            excess = self._separate[operator].size_bytes - capacity
-            for storage, gain in self._possible(operator):
-                if gain < excess or storage in tried:
-                    continue
-                tried.add(storage)
-                if storage not in taker or take(taker[storage], tried):
-                    taker[storage] = operator
+        def take(operator: int) -> bool:
+            """Find an operand for one more operator; others may have to switch to another one."""
+            wanted_by: dict[int, int] = {}
+            waiting = deque([operator])
+            while waiting:
+                wanting = waiting.popleft()
+                excess = self._separate[wanting].size_bytes - capacity
+                for storage, gain in self._possible(wanting):
+                    if gain < excess or storage in wanted_by:
+                        continue
+                    wanted_by[storage] = wanting
+                    if storage in taker:
+                        waiting.append(taker[storage])
+                        continue
+                    free: int | None = storage
+                    while free is not None:
+                        mover = wanted_by[free]
+                        before = taken.get(mover)
+                        taker[free], taken[mover] = mover, free
+                        free = before
                     return True
             return False
 
         for footprint in self._separate:
-            if footprint.size_bytes > capacity and not take(footprint.operator, set()):
+            if footprint.size_bytes > capacity and not take(footprint.operator):
                 return None
-        return {operator: storage for storage, operator in taker.items()}
+        return taken
 
     def _possible(self, operator: int) -> list[tuple[int, int]]:
         """Operands that no successor of the operator uses, with the bytes they save."""
@@ -188,8 +203,9 @@ def require_fit(problem: PlanningProblem) -> None:
     Raises
     ------
     DoesNotFitError
-        If the constants exceed their memory, or, where operands have to be in the nearest memory,
-        an operator's operands exceed what is left of it.
+        If the constants exceed their memory, the graph inputs or outputs the memory in which the
+        caller leaves or expects them, or, where operands have to be in the nearest memory, an
+        operator's operands exceed what is left of it.
     """
     graph, target = problem.graph, problem.target
     memory = target.memory(target.constant_memory)
@@ -202,12 +218,14 @@ def require_fit(problem: PlanningProblem) -> None:
         )
     capacity = problem.capacity_bytes
     if capacity is None or not target.operands_resident:
+        require_room_for_caller(problem)
         return
     near = target.nearest
     worst = largest_footprint(
         graph, in_place=problem.in_place, alignment_bytes=near.alignment_bytes
     )
     if worst.size_bytes <= capacity:
+        require_room_for_caller(problem)
         return
     node = graph.operators[worst.operator]
     exact_capacity = target.activation_capacity(graph.constant_bytes) or 0

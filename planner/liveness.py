@@ -56,16 +56,17 @@ def storage_lifetimes(
     users = graph.storage_users
     start = np.zeros(len(graph.storages), dtype=np.int64)
     end = np.zeros(len(graph.storages), dtype=np.int64)
-    for index, storage in enumerate(graph.storages):
-        row = users.row(index)
-        if len(row) == 0:
-            continue
-        at = position[row]
-        start[index], end[index] = at.min(), at.max() + 1
-        if storage.kind is StorageKind.INPUT and inputs_resident:
-            start[index] = 0
-        if storage.is_output and outputs_resident:
-            end[index] = steps
+    used = np.diff(users.offsets) > 0
+    if used.any():
+        at = position[users.values]
+        start[used] = np.minimum.reduceat(at, users.offsets[:-1][used])
+        end[used] = np.maximum.reduceat(at, users.offsets[:-1][used]) + 1
+    if inputs_resident:
+        inputs = [storage.kind is StorageKind.INPUT for storage in graph.storages]
+        start[np.array(inputs, dtype=bool)] = 0
+    if outputs_resident:
+        outputs = [storage.is_output for storage in graph.storages]
+        end[used & np.array(outputs, dtype=bool)] = steps
     return Lifetimes(start, end)
 
 

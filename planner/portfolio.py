@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from planner.errors import DoesNotFitError, UsageError
+from planner.errors import DoesNotFitError, LoweringError, UsageError
 from planner.footprint import largest_footprint, require_fit
 from planner.problem import Objective, Status
 from planner.registry import CONTENDERS
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
     from planner.plans import Plan
     from planner.problem import PlanningProblem
+    from planner.target import Target
     from solvers.protocol import Availability, Deadline
 
 _BASELINE = "greedy"
 _POLL_S = 0.05
 _GRACE_S = 10.0
+_LARGEST_TOTAL_BYTES = (1 << 53) - 1
 
 
 class Contender(Protocol):
@@ -80,7 +83,10 @@ def race(
     Raises
     ------
     UsageError
-        If a name is unknown or the target lacks what the objective needs.
+        If a name is unknown, the graph has no operators, or the target lacks what the objective or
+        its own ``io_memory`` needs.
+    LoweringError
+        If the tensors take more bytes than plans can count.
     DoesNotFitError
         If no plan can fit (``proven``), or none was found in time.
     KeyboardInterrupt
@@ -90,6 +96,10 @@ def race(
 
     started = time.monotonic()
     names = _chosen(contenders)
+    if not problem.graph.operators:
+        raise UsageError(f"{problem.graph.model.name} has no operators: there is nothing to plan.")
+    _require_links(problem.target)
+    _require_countable(problem)
     require_fit(problem)
     board = Scoreboard(problem, on_progress)
     board.raise_bounds(_opening_bounds(problem))
@@ -106,14 +116,16 @@ def race(
     except KeyboardInterrupt:
         interrupted = True
         deadline.cancel.set()
-        for run in runs.values():
-            run.join(_GRACE_S)
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait, not the race
+            _wait(list(runs.values()), deadline)
     best = board.best
     reports = tuple(runs[name].report(problem, board) for name in names)
     if best is None:
         if interrupted:
             raise KeyboardInterrupt
-        raise _no_plan(problem, board, reports, time_limit_s)
+        misfits = [run.misfit for run in runs.values() if run.misfit is not None]
+        limit = f" within {time_limit_s:g} s" if deadline.expired() else ""
+        raise _no_plan(problem, board, reports, misfits, limit)
     status = _status(best, problem.objective)
     wall_s = time.monotonic() - started
     provenance = replace(best.provenance, status=status.value, wall_s=wall_s)
@@ -127,6 +139,28 @@ def _chosen(contenders: Sequence[str] | None) -> list[str]:
         if name not in CONTENDERS:
             raise UsageError(f"no solver {name!r}. There are: {', '.join(CONTENDERS)}.")
     return [name for name in CONTENDERS if name == _BASELINE or name in contenders]
+
+
+def _require_links(target: Target) -> None:
+    near, outside = target.nearest.name, target.io_memory
+    for source, destination in ((outside, near), (near, outside)):
+        if outside != near and target.link(source, destination) is None:
+            raise UsageError(
+                f"target {target.name!r} has no link from {source} to {destination}, and its "
+                f"io_memory is {outside}: graph inputs and outputs could not be copied. Add the "
+                f"link, or leave them in {near}."
+            )
+
+
+def _require_countable(problem: PlanningProblem) -> None:
+    """Refuse more bytes than a plan file can hold exactly, alignment included."""
+    alignment = max(memory.alignment_bytes for memory in problem.target.memories)
+    total = sum(storage.size_bytes + alignment for storage in problem.graph.storages)
+    if total > _LARGEST_TOTAL_BYTES:
+        raise LoweringError(
+            f"the tensors of {problem.graph.model.name} take {total:,} bytes together, more than "
+            f"{_LARGEST_TOTAL_BYTES:,}. A shape in the model or a --dim must be wrong."
+        )
 
 
 def _opening_bounds(problem: PlanningProblem) -> Bounds:
@@ -155,8 +189,11 @@ class _Run:
     def __init__(self, name: str) -> None:
         self.name = name
         self._thread: threading.Thread | None = None
+        # Not Thread.join: interrupted by Ctrl-C, it takes the thread for ended (bpo-45274).
+        self._ended = threading.Event()
         self._skipped = "not started"
         self._failure = ""
+        self.misfit: DoesNotFitError | None = None
         self._note = ""
         self._wall_s = 0.0
 
@@ -177,19 +214,24 @@ class _Run:
             started = time.monotonic()
             try:
                 self._note = contender.run(problem, board, deadline=deadline, seed=seed)
+            except DoesNotFitError as error:
+                self.misfit = error
+                self._note = str(error)
             except Exception as error:  # a contender that crashes loses, the race goes on
                 self._failure = f"{type(error).__name__}: {error}"
-            self._wall_s = time.monotonic() - started
+            finally:
+                self._wall_s = time.monotonic() - started
+                self._ended.set()
 
         self._thread = threading.Thread(target=run, name=f"contender {self.name}", daemon=True)
         self._thread.start()
 
     def running(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and not self._ended.is_set()
 
     def join(self, seconds: float) -> None:
         if self._thread is not None:
-            self._thread.join(seconds)
+            self._ended.wait(seconds)
 
     def report(self, problem: PlanningProblem, board: Scoreboard) -> ContenderReport:
         if self._thread is None:
@@ -255,7 +297,8 @@ def _no_plan(
     problem: PlanningProblem,
     board: Scoreboard,
     reports: Sequence[ContenderReport],
-    time_limit_s: float,
+    misfits: Sequence[DoesNotFitError],
+    limit: str,
 ) -> Exception:
     """Explain an empty board: a crash, a proven misfit, or a search that ran out of time."""
     failed = [report for report in reports if report.status == "failed"]
@@ -271,8 +314,12 @@ def _no_plan(
             f"Use a larger memory, --memory {near.name}={-(-bound // 1024)}KiB.",
             proven=True,
         )
+    if misfits:
+        return misfits[0]
+    if problem.target.spill_memory is not None:
+        bound = board.bounds.footprint_bytes or 0
     return DoesNotFitError(
-        f"no plan found within {time_limit_s:g} s: {near.name} has {capacity:,} bytes; proven "
-        f"lower bound {bound:,}. Try a longer --time-limit or a larger {near.name}.",
+        f"no plan found{limit}: {near.name} has {capacity:,} bytes; proven lower bound "
+        f"{bound:,}. Try {'a longer --time-limit or ' if limit else ''}a larger {near.name}.",
         proven=False,
     )

@@ -94,21 +94,36 @@ class PlanningProblem:
         unit = self.target.nearest.alignment_bytes
         return capacity // unit * unit
 
+    @property
+    def far_memory(self) -> str:
+        """Name of the memory of farther copies: the caller's, or else the one to spill to.
+
+        The nearest one where there is no other.
+        """
+        spill = self.target.spill_memory
+        return self.target.io_memory if spill is None or not self.inputs_resident else spill.name
+
     @cached_property
     def far_storages(self) -> frozenset[int]:
         """Storages to use in place in the farther memory all their life.
 
         Empty where operands have to be in the nearest memory. Elsewhere, of each operator whose
-        operands do not fit, the largest ones until the rest does.
+        operands do not fit, the largest ones until the rest does. What the caller leaves or
+        expects in the nearest memory is none of them.
         """
         capacity = self.capacity_bytes
-        if self.target.operands_resident or capacity is None:
+        if (
+            self.target.operands_resident
+            or capacity is None
+            or self.far_memory == self.target.nearest.name
+        ):
             return frozenset()
+        storages = self.graph.storages
         unit = self.target.nearest.alignment_bytes
         far: set[int] = set()
         for operator in range(len(self.graph.operators)):
             sizes = {
-                storage: -(-self.graph.storages[storage].size_bytes // unit) * unit
+                storage: -(-storages[storage].size_bytes // unit) * unit
                 for storage in self.graph.operand_storages.row(operator).tolist()
                 if storage not in far
             }
@@ -116,6 +131,9 @@ class PlanningProblem:
             for storage in sorted(sizes, key=lambda s: (-sizes[s], s)):
                 if needed <= capacity:
                     break
+                given = storages[storage].kind is StorageKind.INPUT or storages[storage].is_output
+                if given and self.inputs_resident:
+                    continue
                 far.add(storage)
                 needed -= sizes[storage]
         return frozenset(far)

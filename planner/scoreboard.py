@@ -32,13 +32,13 @@ def objective_value(plan: Plan, objective: Objective) -> float:
 def rank(plan: Plan, objective: Objective) -> tuple[float, float, float]:
     """Key by which plans are compared; smaller is better.
 
-    Under the peak objective a plan that moves nothing comes before one that spills, and the arena,
-    which is what has to be provided, before the live bytes it was made for.
+    Under the peak objective a plan that moves nothing comes before one that spills; of equal peaks
+    the smaller arena, which is what has to be provided, wins.
     """
     near, metrics = plan.target.nearest.name, plan.metrics
     arena = metrics.arena_bytes.get(near, 0)
     if objective is Objective.PEAK:
-        return (metrics.traffic_bytes, arena, metrics.peak_bytes.get(near, 0))
+        return (metrics.traffic_bytes, metrics.peak_bytes.get(near, 0), arena)
     latency = metrics.latency_s if metrics.latency_s is not None else 0.0
     if objective is Objective.TRAFFIC:
         return (metrics.traffic_bytes, arena, latency)
@@ -99,6 +99,12 @@ class Scoreboard:
             self._on_progress(f"{contender}: {objective_value(plan, objective):,.6g}")
         return improved
 
+    def credit(self, contender: str) -> None:
+        """Enter the best plan for a contender that has proved it optimal."""
+        with self._lock:
+            if self._best is not None:
+                self._entries.setdefault(contender, self._best[1])
+
     def raise_bounds(self, bounds: Bounds) -> None:
         """Merge proven lower bounds; the higher of two known values stays."""
 
@@ -145,6 +151,8 @@ class Scoreboard:
             return False
         aligned = -(-bound // near.alignment_bytes) * near.alignment_bytes
         arena_proven = metrics.arena_bytes.get(near.name, 0) <= aligned
+        if self._problem.objective is Objective.PEAK:
+            return arena_proven and metrics.peak_bytes.get(near.name, 0) <= bound
         if self._problem.objective is Objective.LATENCY:
             return arena_proven and metrics.latency_s == metrics.latency_lower_bound_s
         return arena_proven

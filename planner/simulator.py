@@ -138,15 +138,19 @@ def latency_lower_bound(graph: Graph, target: Target) -> float:
 
 
 def _fastest_operands(target: Target) -> Target:
-    """Return the target with a nearest memory as fast as the best that operands may lie in."""
+    """Return the target with a nearest memory as fast as the best that operands may lie in.
+
+    Constants in a memory that operands may share pay its latency for both.
+    """
     if target.operands_resident:
         return target
     usable = [memory for memory in target.memories if memory.writable]
+    shared = any(memory.name == target.constant_memory for memory in usable[1:])
     near = replace(
         target.nearest,
         read_bandwidth=max((m.read_bandwidth or 0.0 for m in usable), default=0.0),
         write_bandwidth=max((m.write_bandwidth or 0.0 for m in usable), default=0.0),
-        latency_s=min((m.latency_s for m in usable), default=0.0),
+        latency_s=0.0 if shared else min((m.latency_s for m in usable), default=0.0),
     )
     return replace(target, memories=(near, *target.memories[1:]))
 

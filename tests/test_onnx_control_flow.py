@@ -8,7 +8,8 @@ import pytest
 from onnx import numpy_helper, parser
 
 from frontends.onnx import load_onnx
-from frontends.onnx.inlining import MAX_NODES
+from frontends.onnx.inlining import MAX_PATH, Names
+from frontends.onnx.nodes import MAX_NODES
 from planner.errors import LoweringError
 from planner.graph import StorageKind
 
@@ -305,6 +306,56 @@ def test_functions_that_unfold_into_billions_of_nodes_are_refused():
     lines.append('<domain: "l", opset_import: ["" : 17]> f40 (p) => (q) { q = Relu(p) }')
     with pytest.raises(LoweringError, match=f"{1 << 40:,} nodes, more than {MAX_NODES:,}"):
         load_onnx(model("(float[2] x) => (y) { y = l.f0(x) }", functions="\n".join(lines)))
+
+
+def test_two_functions_of_one_name_are_refused():
+    one = '<domain: "l", opset_import: ["" : 17]> f (p) => (q) { q = Relu(p) }'
+    with pytest.raises(LoweringError, match='of domain "l" have the name "f"'):
+        load_onnx(model("(float[2] x) => (y) { y = l.f(x) }", functions=f"{one}\n{one}"))
+
+
+def test_call_paths_are_bounded_and_keep_both_ends():
+    depth, long = 100, "n" * 1000
+    lines = [
+        f'<domain: "l", opset_import: ["" : 17, "l" : 1]> f{i} (p) => (q)'
+        f" {{ {long} = l.f{i + 1}(p) q = Relu({long}) }}"
+        for i in range(depth)
+    ]
+    lines.append(f'<domain: "l", opset_import: ["" : 17]> f{depth} (p) => (q) {{ q = Relu(p) }}')
+    graph = load_onnx(
+        model("(float[2] x) => (first) { first = l.f0(x) }", functions="\n".join(lines))
+    )
+    assert len(graph.operators) == depth + 1
+    inner = [tensor.name for tensor in graph.tensors if tensor.name not in ("x", "first")]
+    assert len(set(inner)) == depth
+    # A number in front of the last name keeps equal paths apart.
+    assert max(map(len, inner)) <= MAX_PATH + len(f"/{long}~{depth}")
+    assert all(name.startswith("first/n") for name in inner)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "f (p) => (q) { LONG = Relu(p) q = Relu(LONG) }",
+        "f (p) => (q) { q = Sum(p, p, p, p, p, p, p, p, p, p) }",
+        "f <LONG> (p) => (q) { q = Concat<axis : int = @LONG>(p, p) }",
+    ],
+    ids=["inner name", "operand", "attribute"],
+)
+def test_functions_that_unfold_into_gigabytes_are_refused(monkeypatch, function):
+    monkeypatch.setattr("frontends.onnx.inlining.MAX_UNFOLDED_BYTES", 50_000)
+    long = "n" * 1000
+    calls = " ".join(f"y{i} = l.f({long})" for i in range(50))
+    text = f'<domain: "l", opset_import: ["" : 17]> {function.replace("LONG", long)}'
+    made = model(f"(float[2] x) => (y0) {{ {long} = Relu(x) {calls} }}", functions=text)
+    with pytest.raises(LoweringError, match="unfold into more than 50,000 bytes"):
+        load_onnx(made)
+
+
+def test_many_values_of_one_name_get_numbers_in_linear_time():
+    names = Names(["a", "a~3"])
+    assert [names.fresh("a") for _ in range(3)] == ["a~2", "a~4", "a~5"]
+    assert len({names.fresh("a") for _ in range(100_000)}) == 100_000
 
 
 def test_the_model_given_is_not_changed_by_inlining():

@@ -62,7 +62,7 @@ def test_a_model_in_memory_is_left_as_it_was_and_has_no_hash():
         (b'{"format": "planner.plan"}', "no ONNX model"),
         (numpy_helper.from_array(np.zeros(3, np.float32), "x").SerializeToString(), "no ONNX"),
         (onnx.ModelProto(ir_version=8).SerializeToString(), "holds no graph"),
-        (onnx.ModelProto(graph=onnx.GraphProto(name="g")).SerializeToString(), "no ONNX model"),
+        (onnx.ModelProto(graph=onnx.GraphProto(name="g")).SerializeToString(), "ir_version is abs"),
     ],
     ids=["empty", "text", "binary", "json", "tensor", "no graph", "no version"],
 )
@@ -260,6 +260,49 @@ def test_nesting_is_bounded():
         graph = graph.node.add(op_type="If").attribute.add(name="then_branch").g
     with pytest.raises(LoweringError, match="nested more than 32"):
         load_onnx(deep)
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["top level", "body"])
+def test_more_nodes_than_anyone_plans_are_refused(monkeypatch, hidden):
+    monkeypatch.setattr("frontends.onnx.nodes.MAX_NODES", 100)
+    made = model("(float[2] x) => (float[2] y) { y = Relu(x) }")
+    graph = made.graph
+    if hidden:
+        graph = graph.node.add(op_type="If").attribute.add(name="then_branch").g
+    for _ in range(101):
+        graph.node.add()
+    with pytest.raises(LoweringError, match=f"more than 100 nodes: {103 if hidden else 102} or"):
+        load_onnx(made)
+
+
+def test_more_function_nodes_or_declared_values_than_anyone_plans_are_refused(monkeypatch):
+    monkeypatch.setattr("frontends.onnx.nodes.MAX_NODES", 100)
+    made = model("(float[2] x) => (float[2] y) { y = Relu(x) }")
+    function = made.functions.add(name="f", domain="d")
+    for _ in range(100):
+        function.node.add()
+    with pytest.raises(LoweringError, match="more than 100 nodes"):
+        load_onnx(made)
+    del made.functions[:]
+    monkeypatch.setattr("frontends.onnx.nodes.MAX_VALUES", 100)
+    for _ in range(60):
+        made.graph.value_info.add()
+        made.graph.initializer.add()
+    with pytest.raises(LoweringError, match="more than 100 declared values and stored tensors"):
+        load_onnx(made)
+
+
+def test_the_skimmer_stops_at_too_many_nodes_or_fields(monkeypatch):
+    many_nodes = onnx.GraphProto()
+    for _ in range(2000):
+        many_nodes.node.add()
+    many_names = onnx.GraphProto(node=[onnx.NodeProto(input=[""] * 4000)])
+    for graph, words in [(many_nodes, "more than 1,000 nodes"), (many_names, "3,000 fields")]:
+        monkeypatch.setattr("frontends.onnx.skim.MAX_NODES", 1000)
+        monkeypatch.setattr("frontends.onnx.skim._MAX_FIELDS", 3000)
+        content = onnx.ModelProto(ir_version=8, graph=graph).SerializeToString()
+        with pytest.raises(BadFileError, match=words):
+            drop_large_payloads(memoryview(content), 100)
 
 
 def test_skimming_keeps_everything_but_large_payloads():

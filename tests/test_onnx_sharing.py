@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from frontends.onnx import load_onnx
-from planner.errors import LoweringError
+from planner.errors import LoweringError, UsageError
 from planner.graph import Graph, StorageKind
 
 
@@ -545,6 +545,44 @@ def test_packed_parts_must_start_on_a_byte():
     assert place(load_onnx(made, zero_copy=True, shapes=types), "b") == ("b", 0)
     types = {name: text.replace("3:int4", "4:int4") for name, text in types.items()}
     assert place(load_onnx(made, zero_copy=True, shapes=types), "b") == ("h", 2)
+
+
+SPLIT_AND_CONCAT = """(float[6, 4] x) => (y) {
+    h = Relu(x) a, b = Split<axis = 0>(h, s) c = Relu(a) d = Relu(b) y = Concat<axis = 0>(d, c) }"""
+
+
+@pytest.mark.parametrize(
+    ("alignment_bytes", "split", "concat"),
+    [(1, True, True), (16, True, True), (32, True, True), (64, False, True), (128, False, False)],
+)
+def test_an_operator_whose_parts_would_not_be_aligned_copies(alignment_bytes, split, concat):
+    """The second part of Split begins at byte 32, that of Concat at byte 64."""
+    made = model(SPLIT_AND_CONCAT, {"s": [2, 4]})
+    graph = load_onnx(made, zero_copy=True, alignment_bytes=alignment_bytes)
+    assert place(graph, "b") == (("h", 32) if split else ("b", 0))
+    assert place(graph, "a") == (("h", 0) if split else ("a", 0))
+    # A storage is named after the first tensor in it.
+    assert place(graph, "c") == (("c", 64) if concat else ("c", 0))
+    assert place(graph, "d") == (("c", 0) if concat else ("d", 0))
+    assert all(tensor.offset_bytes % alignment_bytes == 0 for tensor in graph.tensors)
+
+
+@pytest.mark.parametrize(("alignment_bytes", "storage"), [(16, "h"), (32, "k")])
+def test_slices_and_gathers_that_would_not_be_aligned_copy(alignment_bytes, storage):
+    for cut in ("k = Slice(h, one, three, zero)", "k = Gather<axis = 0>(h, one)"):
+        made = model(
+            f"(float[6, 4] x) => (y) {{ h = Relu(x) {cut} y = Relu(k) }}",
+            {"zero": [0], "one": [1], "three": [3]},
+        )
+        graph = load_onnx(made, zero_copy=True, alignment_bytes=alignment_bytes)
+        assert place(graph, "k")[0] == storage
+
+
+def test_the_alignment_changes_nothing_without_zero_copy_and_is_positive():
+    made = model(SPLIT_AND_CONCAT, {"s": [2, 4]})
+    assert load_onnx(made, alignment_bytes=64) == load_onnx(made)
+    with pytest.raises(UsageError, match="alignment of 0 bytes"):
+        load_onnx(made, alignment_bytes=0)
 
 
 def test_two_graph_outputs_cannot_be_parts_of_one_storage():

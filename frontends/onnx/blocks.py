@@ -88,14 +88,12 @@ class Walk:
         Symbols may occur in the declarations of bodies as well.
     names : Names
         For values of branches that are taken into the graph around them.
-    infer_all : bool
-        Infer known types too, so that contradictions come to light.
     inference : NodeInference
+        Of known types too, so that contradictions come to light.
     """
 
     bindings: Bindings
     names: Names
-    infer_all: bool
     inference: NodeInference = field(default_factory=NodeInference)
 
     def resolve(self, block: Block, nodes: Sequence[Node]) -> None:
@@ -115,8 +113,7 @@ class Walk:
                     self._body(node, attribute, graph, scope) for attribute, graph in node.bodies
                 ]
                 add_result_types(node, block.bodies[index], scope)
-            if self.infer_all or any(name not in scope.types for name in node.results):
-                self.inference.infer(node, scope)
+            self.inference.infer(node, scope)
             # A node that writes a graph output runs whatever it depends on: somebody must.
             if not outputs.isdisjoint(node.outputs):
                 self._note_content(node, scope)
@@ -165,7 +162,7 @@ class Walk:
         for sparse in graph.sparse_initializer:
             inner.add_sparse_initializer(sparse)
         inputs = [value for value in graph.input if value.name not in inner.initializers]
-        add_declared(inner, [*inputs, *graph.value_info, *graph.output], self.bindings)
+        add_declared(inner, [*graph.input, *graph.value_info, *graph.output], self.bindings)
         add_body_inputs(node, [value.name for value in inputs], inner)
         block = Block(
             f"{attribute} of {node.label}",

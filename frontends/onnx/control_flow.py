@@ -17,7 +17,7 @@ _SOURCE = "its body"
 
 
 def add_body_inputs(node: Node, inputs: Sequence[str], inner: Scope) -> None:
-    """Types of the inputs of a Loop or Scan body, where the file does not declare them.
+    """Types of the inputs of a Loop or Scan body.
 
     Carried state is taken to keep the shape it starts with.
     """
@@ -38,7 +38,7 @@ def add_body_inputs(node: Node, inputs: Sequence[str], inner: Scope) -> None:
     else:
         return
     for name, type_ in zip(inputs, types, strict=False):
-        if type_ is not None and name not in inner.types:
+        if type_ is not None:
             inner.add(name, type_, f"what {node.label} passes in")
 
 
@@ -54,7 +54,7 @@ def add_result_types(node: Node, bodies: Sequence[Block], scope: Scope) -> None:
     else:
         return
     for name, type_ in zip(node.outputs, types, strict=False):
-        if name and type_ is not None and name not in scope.types:
+        if name and type_ is not None:
             scope.add(name, type_, _SOURCE)
 
 

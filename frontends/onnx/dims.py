@@ -26,9 +26,9 @@ class Bindings:
     Attributes
     ----------
     symbols : dict of str to int
-        Bound everywhere the symbol occurs.
+        Bound everywhere the symbol occurs, unless places make it mean different sizes.
     places : dict of (str, int) to int
-        Input name and axis; wins over the symbol.
+        Input name and axis; wins over the symbol. In the end every open one of the inputs.
     applied : list of (str, int)
         All bindings as keys of `--dim`, defaults included.
     defaults : list of str
@@ -92,7 +92,7 @@ def bind_dims(
     bindings = Bindings()
     for key, size in dims.items():
         if not 0 <= size <= MAX_BYTES:
-            raise UsageError(f"--dim {key}={size}: a size is a number from 0 to 2^62.")
+            raise UsageError(f"--dim {key}={size}: a size is a number from 0 to 2^53.")
         if key in symbols:
             bindings.symbols[key] = size
         else:
@@ -106,6 +106,7 @@ def bind_dims(
             bindings.defaults.append(symbol)
     bindings.open_symbols = symbols - bindings.symbols.keys()
     _refuse_open_places(open_places, bindings)
+    _settle_places(open_places, bindings)
     return bindings
 
 
@@ -186,6 +187,17 @@ def _bind_symbols_by_place(open_places: Mapping[tuple[str, int], str], bindings:
         size = next(iter(bound))
         if symbol and len(bound) == 1 and size is not None:
             bindings.symbols.setdefault(symbol, size)
+
+
+def _settle_places(open_places: Mapping[tuple[str, int], str], bindings: Bindings) -> None:
+    """A symbol that means different sizes at different inputs says nothing about other values."""
+    sizes: dict[str, set[int]] = {}
+    for place, symbol in open_places.items():
+        size = bindings.places.setdefault(place, bindings.symbols.get(symbol, 0))
+        sizes.setdefault(symbol, set()).add(size)
+    for symbol, bound in sizes.items():
+        if len(bound) > 1:
+            bindings.symbols.pop(symbol, None)
 
 
 def _refuse_open_places(open_places: Mapping[tuple[str, int], str], bindings: Bindings) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-MAX_BYTES = 1 << 62
+MAX_BYTES = 1 << 53
+"""Sizes beyond this are refused: solvers and plan files count exactly up to here, as doubles do."""
+
+MAX_RANK = 1000
+"""Tensors of more dimensions are refused before their elements are counted."""
+
+_SHOWN_DIMS = 16
 STRING = 8
 BOOL = 9
 INT64 = 7
@@ -67,7 +73,10 @@ class TensorType(NamedTuple):
         return _ELEMENT_TYPES[self.element][0]
 
     def __str__(self) -> str:
-        return f"{'x'.join(map(str, self.shape)) or 'scalar'} {self.dtype}"
+        shape = "x".join(map(str, self.shape[:_SHOWN_DIMS])) or "scalar"
+        if len(self.shape) > _SHOWN_DIMS:
+            shape += f"x... ({len(self.shape):,} dimensions)"
+        return f"{shape} {self.dtype}"
 
 
 def is_element_type(number: int) -> bool:

@@ -43,6 +43,7 @@ def load_onnx(
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
     zero_copy: bool = False,
+    alignment_bytes: int = 1,
     on_warning: Callable[[str], None] | None = None,
 ) -> Graph:
     """Lower an ONNX model to a tensor-lifetime graph.
@@ -58,6 +59,9 @@ def load_onnx(
         Shapes of tensors that nothing else knows, ``{"t88": "1x77x768:float32"}``.
     zero_copy : bool
         Let Split, Slice, Gather and Concat share storage where the layout allows it.
+    alignment_bytes : int
+        That of the target's nearest memory. Zero copy leaves out an operator with a part that
+        would not begin at a multiple of it; nothing else depends on it.
     on_warning : callable taking str
         Told what makes the plan differ from what one might expect. The notes of the graph have it
         too.
@@ -67,10 +71,13 @@ def load_onnx(
     BadFileError
         If the file is missing, damaged, no ONNX model, or refers to data outside its folder.
     UsageError
-        If a key of ``dims`` or ``shapes`` names nothing in the model.
+        If a key of ``dims`` or ``shapes`` names nothing in the model, or the alignment is not
+        positive.
     LoweringError
         If a tensor has no static size or the graph is not well formed.
     """
+    if alignment_bytes < 1:
+        raise UsageError(f"alignment of {alignment_bytes:,} bytes: must be at least 1.")
     if isinstance(source, ModelProto):
         model, name, digest, folder = source, "", "", None
     else:
@@ -80,7 +87,7 @@ def load_onnx(
     check_external_data(model, folder)
     name = name or model.graph.name or "model"
     return _Frontend(model, dict(dims or {}), dict(shapes or {})).graph(
-        name, digest, zero_copy, on_warning or (lambda _: None)
+        name, digest, zero_copy, alignment_bytes, on_warning or (lambda _: None)
     )
 
 
@@ -96,14 +103,19 @@ class _Frontend:
         self.warnings: list[str] = []
 
     def graph(
-        self, name: str, digest: str, zero_copy: bool, on_warning: Callable[[str], None]
+        self,
+        name: str,
+        digest: str,
+        zero_copy: bool,
+        alignment_bytes: int,
+        on_warning: Callable[[str], None],
     ) -> Graph:
         block, bindings, nodes = self._block(name)
         self._resolve(block, bindings, nodes)
         reference = ModelReference(
             name, digest, tuple(bindings.applied), tuple(self.shapes.items()), zero_copy
         )
-        lowered = lower(block, zero_copy=zero_copy)
+        lowered = lower(block, zero_copy=zero_copy, alignment_bytes=alignment_bytes)
         if not lowered.operators:
             raise LoweringError(f"{name} has no operators: there is nothing to plan.")
         self._report(lowered, block)
@@ -140,7 +152,7 @@ class _Frontend:
             f'Dimension "{symbol}" is taken to be 1: bind it with --dim {symbol}=N.'
             for symbol in bindings.defaults
         ]
-        add_declared(scope, [*self.inputs.values(), *others], bindings)
+        add_declared(scope, [*graph.input, *others], bindings)
         nodes = inline_functions(self.model)
         outputs = list(dict.fromkeys(value.name for value in graph.output))
         given = {*self.inputs, *scope.initializers}
@@ -161,8 +173,7 @@ class _Frontend:
         scope = block.scope
         taken = {name for node in nodes for name in node.results}
         names = Names({*taken, *scope.initializers, *self.inputs})
-        # A file that knows every type needs no inference, and gets none.
-        walk = Walk(bindings, names, bool(self.shapes) or not taken <= scope.types.keys())
+        walk = Walk(bindings, names)
         walk.resolve(block, nodes)
         unknown = block.unknown_values()
         for name, node in unknown:
@@ -179,6 +190,12 @@ class _Frontend:
                 unknown = block.unknown_values()
         if unknown:
             self._refuse(block, bindings, unknown)
+        self.notes += dict.fromkeys(walk.inference.notes)
+        if walk.inference.unchecked:
+            self.notes.append(
+                f"The declared results of {_count(walk.inference.unchecked, 'node')} were not "
+                "compared with inference: the model is too large for that."
+            )
 
     def _refuse(
         self, block: Block, bindings: Bindings, unknown: Sequence[tuple[str, Node]]

@@ -29,15 +29,29 @@ if TYPE_CHECKING:
     from frontends.onnx.scope import Scope
 
 ONNX_INFERENCE = "ONNX shape inference"
+MAX_CHECKS = 5000
+"""So many different nodes are inferred whose results are known already, to find contradictions."""
+
 _FUSED = {"com.microsoft.FusedConv": "Conv", "com.microsoft.FusedGemm": "Gemm"}
 _MAX_FLOATS = 16  # longer lists of floats are weights, not scales of a Resize
 
 
 class NodeInference:
-    """Infers results node by node; equal nodes with equal operands are asked about once."""
+    """Infers results node by node; equal nodes with equal operands are asked about once.
+
+    Attributes
+    ----------
+    notes : list of str
+        Where the file is believed although ONNX infers otherwise.
+    unchecked : int
+        Nodes whose declared results were taken on trust after `MAX_CHECKS` different others.
+    """
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.unchecked = 0
         self._memo: dict[Hashable, Sequence[TypeProto | None]] = {}
+        self._checks = 0
 
     def infer(self, node: Node, scope: Scope) -> None:
         """Note the types of the node's results.
@@ -56,8 +70,8 @@ class NodeInference:
         schema = None if node.bodies else _schema(node.op_type, node.version, node.domain)
         if schema is not None:
             types = self._by_schema(schema, node, scope)
-            for name, proto in zip(node.outputs, types, strict=True):
-                if name and proto is not None:
+            for name, proto in zip(node.outputs, types, strict=False):
+                if name and proto is not None and not self._is_padded(node, name, proto, scope):
                     scope.add_proto(name, proto, ONNX_INFERENCE)
         if any(name not in scope.types and name not in scope.kinds for name in node.results):
             by_rule = types_by_rule(node, scope)
@@ -87,6 +101,11 @@ class NodeInference:
         )
         types = self._memo.get(key)
         if types is None:
+            if all(name in scope.types for name in node.results):
+                self._checks += 1
+                if self._checks > MAX_CHECKS:
+                    self.unchecked += 1
+                    return ()
             try:
                 found = _infer(schema, node, scope, contents)
             except Exception:  # any of onnx's errors: the operands do not fit the operator
@@ -94,6 +113,34 @@ class NodeInference:
             types = [found.get(name) if name else None for name in node.outputs]
             self._memo[key] = types
         return types
+
+    def _is_padded(self, node: Node, name: str, inferred: TypeProto, scope: Scope) -> bool:
+        """Whether a `ConvTranspose` lacks only the `output_padding` that its declared result needs.
+
+        A strided Conv maps several sizes to one. Generators of gradients declare the right one and
+        leave the attribute out.
+        """
+        known = scope.types.get(name)
+        if node.type != "ConvTranspose" or known is None or known.shape == ():
+            return False
+        if node.attribute("output_padding") or node.attribute("output_shape"):
+            return False
+        tensor = inferred.tensor_type
+        dims = [dim.dim_value for dim in tensor.shape.dim]
+        slack = (1, 1, *(node.integers("strides") or (1,) * len(dims[2:])))
+        extra = [size - dim for size, dim in zip(known.shape, dims, strict=False)]
+        if (
+            tensor.elem_type != known.element
+            or not len(known.shape) == len(dims) == len(slack)
+            or not any(extra)
+            or not all(0 <= more < limit for more, limit in zip(extra, slack, strict=True))
+        ):
+            return False
+        self.notes.append(
+            f'{node.label}: the file says {known} for "{name}", which takes an output_padding of '
+            f"{extra[2:]} that the node lacks. The file is believed."
+        )
+        return True
 
 
 def _as_standard(node: Node) -> Node:

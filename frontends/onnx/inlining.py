@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from onnx import AttributeProto, NodeProto, helper
 
-from frontends.onnx.nodes import STANDARD_DOMAINS, graph_values, node_bodies, read_node
+from frontends.onnx.nodes import (
+    MAX_NODES,
+    STANDARD_DOMAINS,
+    graph_values,
+    node_bodies,
+    read_node,
+)
 from planner.errors import LoweringError
 
 if TYPE_CHECKING:
@@ -22,24 +28,45 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str, str]
 
-MAX_NODES = 500_000
-"""A model that unfolds into more nodes than this is refused before it fills the memory."""
+MAX_UNFOLDED_BYTES = 1 << 28
+"""Calls that unfold into more than this are refused before they fill the memory."""
+
+MAX_PATH = 200
+"""Characters of a call path before names inside it; the middle of a longer one is left out."""
 
 
 class Names:
-    """Hands out value names that nothing else in the model has."""
+    """Hands out value names that nothing else in the model has, and bounds what they cost."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
+        self._numbers: dict[str, int] = {}
+        self._bytes_left = MAX_UNFOLDED_BYTES
 
     def fresh(self, name: str) -> str:
         """The name itself, or with a number where it is taken."""
-        candidate, number = name, 1
+        candidate, number = name, self._numbers.get(name, 1)
         while candidate in self._taken:
             number += 1
             candidate = f"{name}~{number}"
         self._taken.add(candidate)
+        self._numbers[name] = number
         return candidate
+
+    def spend(self, size_bytes: int) -> None:
+        """Count what a copy of a node takes.
+
+        Raises
+        ------
+        LoweringError
+            If all copies together take more than `MAX_UNFOLDED_BYTES`.
+        """
+        self._bytes_left -= size_bytes
+        if self._bytes_left < 0:
+            raise LoweringError(
+                "the calls of model-local functions, and the branches of If with a constant "
+                f"condition, unfold into more than {MAX_UNFOLDED_BYTES:,} bytes. Refused."
+            )
 
 
 def operator_versions(model: ModelProto | FunctionProto) -> dict[str, int]:
@@ -56,12 +83,18 @@ def inline_functions(model: ModelProto) -> list[Node]:
     Raises
     ------
     LoweringError
-        If a function calls itself, or the calls unfold into more than `MAX_NODES` nodes.
+        If two functions have one name, a function calls itself, or the calls unfold into more
+        than `MAX_NODES` nodes or `MAX_UNFOLDED_BYTES`.
     """
     versions = operator_versions(model)
-    functions: dict[Key, FunctionProto] = {
-        (_domain(f.domain), f.name, f.overload): f for f in model.functions
-    }
+    functions: dict[Key, FunctionProto] = {}
+    for function in model.functions:
+        key = _domain(function.domain), function.name, function.overload
+        if key in functions:
+            raise LoweringError(
+                f'two model-local functions of domain "{key[0]}" have the name "{key[1]}".'
+            )
+        functions[key] = function
     if not functions:
         return [read_node(proto, versions) for proto in model.graph.node]
     _check_size(model.graph.node, functions)
@@ -101,11 +134,11 @@ def branch_nodes(
     """
     results = list(zip((value.name for value in branch.output), node.outputs, strict=False))
     rename, copies = _rename_results(branch.node, results)
-    prefix = node.name or next(iter(node.results), node.type)
+    prefix = _path(node.name or next(iter(node.results), node.type))
     for name in sorted(graph_values(branch)):
         if name and name not in rename:
             rename[name] = names.fresh(f"{prefix}/{name}")
-    taken = [_instantiate(proto, prefix, rename, None) for proto in protos]
+    taken = [_instantiate(proto, prefix, rename, None, names) for proto in protos]
     taken += [
         helper.make_node("Identity", [rename.get(source, source)], [target], f"{prefix}/{target}")
         for source, target in copies
@@ -115,6 +148,14 @@ def branch_nodes(
 
 def _domain(domain: str) -> str:
     return "" if domain in STANDARD_DOMAINS else domain
+
+
+def _path(name: str) -> str:
+    """A call's name as a prefix: nested calls with long names would add up without a bound."""
+    if len(name) <= MAX_PATH:
+        return name
+    kept = (MAX_PATH - 3) // 2
+    return f"{name[:kept]}...{name[-kept:]}"
 
 
 def _key(proto: NodeProto) -> Key:
@@ -146,14 +187,14 @@ def _call(proto: NodeProto, function: FunctionProto, names: Names) -> list[NodeP
     rename, copies = _rename_results(function.node, results)
     actual = list(proto.input) + [""] * len(function.input)
     rename.update(zip(function.input, actual, strict=False))
-    prefix = proto.name or next(filter(None, proto.output), proto.op_type)
+    prefix = _path(proto.name or next(filter(None, proto.output), proto.op_type))
     for node in function.node:
         for name in node.output:
             if name and name not in rename:
                 rename[name] = names.fresh(f"{prefix}/{name}")
     attributes = {attribute.name: attribute for attribute in function.attribute_proto}
     attributes.update((attribute.name, attribute) for attribute in proto.attribute)
-    body = [_instantiate(node, prefix, rename, attributes) for node in function.node]
+    body = [_instantiate(node, prefix, rename, attributes, names) for node in function.node]
     body += [
         helper.make_node("Identity", [rename.get(source, source)], [target], f"{prefix}/{target}")
         for source, target in copies
@@ -183,46 +224,59 @@ def _instantiate(
     prefix: str,
     rename: Mapping[str, str],
     attributes: Mapping[str, AttributeProto] | None,
+    names: Names,
 ) -> NodeProto:
     """A copy of a node with values renamed and references to the call's attributes resolved."""
+    names.spend(proto.ByteSize())
     copy = NodeProto()
     copy.CopyFrom(proto)
     if copy.name:
         copy.name = f"{prefix}/{copy.name}"
-    copy.input[:] = [rename.get(name, name) for name in proto.input]
-    copy.output[:] = [rename.get(name, name) for name in proto.output]
+    copy.input[:] = _renamed(proto.input, rename, names)
+    copy.output[:] = _renamed(proto.output, rename, names)
     if attributes is not None:
-        _resolve_references(copy, attributes)
+        _resolve_references(copy, attributes, names)
     for _, body in node_bodies(copy):
-        _rename_captured(body, rename, attributes)
+        _rename_captured(body, rename, attributes, names)
     return copy
+
+
+def _renamed(old: Iterable[str], rename: Mapping[str, str], names: Names) -> list[str]:
+    """New names for old ones, counted before they are copied into the node."""
+    new = [rename.get(name, name) for name in old]
+    names.spend(sum(map(len, new)))
+    return new
 
 
 def _rename_captured(
     graph: GraphProto,
     rename: Mapping[str, str],
     attributes: Mapping[str, AttributeProto] | None,
+    names: Names,
 ) -> None:
     shadowed = graph_values(graph) & rename.keys()
     if shadowed:
         rename = {old: new for old, new in rename.items() if old not in shadowed}
     for node in graph.node:
-        node.input[:] = [rename.get(name, name) for name in node.input]
+        node.input[:] = _renamed(node.input, rename, names)
         if attributes is not None:
-            _resolve_references(node, attributes)
+            _resolve_references(node, attributes, names)
         for _, body in node_bodies(node):
-            _rename_captured(body, rename, attributes)
+            _rename_captured(body, rename, attributes, names)
     for value in graph.output:
         value.name = rename.get(value.name, value.name)
 
 
-def _resolve_references(node: NodeProto, attributes: Mapping[str, AttributeProto]) -> None:
+def _resolve_references(
+    node: NodeProto, attributes: Mapping[str, AttributeProto], names: Names
+) -> None:
     if not any(attribute.ref_attr_name for attribute in node.attribute):
         return
     resolved: list[AttributeProto] = []
     for attribute in node.attribute:
         actual = attributes.get(attribute.ref_attr_name) if attribute.ref_attr_name else attribute
         if actual is not None:  # else the call leaves the attribute at its operator's default
+            names.spend(actual.ByteSize())
             copy = AttributeProto()
             copy.CopyFrom(actual)
             copy.name = attribute.name

@@ -72,8 +72,10 @@ def load_model(
         raise BadFileError(
             f"{path} is no ONNX model: truncated, malformed or nested too deeply."
         ) from None
-    if not model.HasField("graph") or not model.ir_version:
+    if not model.HasField("graph"):
         raise BadFileError(f"{path} is no ONNX model: it holds no graph.")
+    if not model.ir_version:
+        raise BadFileError(f"{path} is no ONNX model: its ir_version is absent or 0.")
     return model, digest
 
 

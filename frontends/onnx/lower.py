@@ -91,13 +91,17 @@ class Lowered:
         return Graph(model, self.operators, self.tensors, self.storages, notes)
 
 
-def lower(block: Block, *, zero_copy: bool = False, lenient: bool = False) -> Lowered:
+def lower(
+    block: Block, *, zero_copy: bool = False, alignment_bytes: int = 1, lenient: bool = False
+) -> Lowered:
     """Build the graph of a resolved block.
 
     Parameters
     ----------
     zero_copy : bool
         Share storage between Concat, Split, Slice, Gather and their operands where possible.
+    alignment_bytes : int
+        An operator with a part that would not begin at a multiple of this copies instead.
     lenient : bool
         Count values of unknown size as empty instead of refusing: for bodies.
 
@@ -106,7 +110,7 @@ def lower(block: Block, *, zero_copy: bool = False, lenient: bool = False) -> Lo
     LoweringError
         If a value has no static size, or a view changes the number of bytes.
     """
-    return _Lowering(block, lenient).run(zero_copy)
+    return _Lowering(block, lenient).run(zero_copy, alignment_bytes)
 
 
 def no_number_message(name: str, role: str, kind: str) -> str:
@@ -132,7 +136,7 @@ class _Lowering:
         self.workspace_values: dict[int, int] = {}
         self.is_lower_bound = False
 
-    def run(self, zero_copy: bool) -> Lowered:
+    def run(self, zero_copy: bool, alignment_bytes: int) -> Lowered:
         block = self.block
         for name in block.inputs:
             self._value(name, StorageKind.INPUT, "a graph input")
@@ -142,12 +146,12 @@ class _Lowering:
         for name in block.outputs:
             if name not in self.index:
                 self._value(name, StorageKind.CONSTANT, "a graph output")
-        sharing = share(self.steps, self.values, self.scope, zero_copy)
+        sharing = share(self.steps, self.values, self.scope, zero_copy, alignment_bytes)
         tensors, storages = self._tables(sharing)
         total = sum(storage.size_bytes for storage in storages)
         if total > MAX_BYTES:
             raise LoweringError(
-                f"the tensors of {self.block.where} take {total:,} bytes together: more than 2^62."
+                f"the tensors of {self.block.where} take {total:,} bytes together: more than 2^53."
             )
         captured = {
             tensors[self.index[name]].storage

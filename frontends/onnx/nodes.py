@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 MAX_DEPTH = 32
 """Bodies nested deeper than this are refused: it bounds all recursion over subgraphs."""
 
+MAX_NODES = 500_000
+"""A model of more nodes, bodies included and functions unfolded, is refused before any work."""
+
+MAX_VALUES = 4 * MAX_NODES
+"""Likewise for inputs, outputs, declared values and stored tensors together."""
+
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
 
@@ -157,7 +163,7 @@ def captured_names(graph: GraphProto) -> list[str]:
 
 
 def check_structure(model: ModelProto, where: str) -> None:
-    """Bound the recursion over bodies, and make sure that names are text.
+    """Bound the size of a model and the recursion over bodies; make sure that names are text.
 
     Parameters
     ----------
@@ -167,20 +173,24 @@ def check_structure(model: ModelProto, where: str) -> None:
     Raises
     ------
     LoweringError
-        If bodies are nested deeper than `MAX_DEPTH`.
+        If bodies are nested deeper than `MAX_DEPTH`, or there are more than `MAX_NODES` nodes or
+        `MAX_VALUES` declared values and stored tensors.
     BadFileError
         If a name is not UTF-8: protobuf then hands out bytes in place of text.
     """
     try:
-        _check_graphs(model)
+        _check_graphs(model, where)
     except TypeError:
         raise BadFileError(f"{where} is no ONNX model: a name in it is not UTF-8 text.") from None
 
 
-def _check_graphs(model: ModelProto) -> None:
+def _check_graphs(model: ModelProto, where: str) -> None:
     _require_text((model.graph.name, *(entry.domain for entry in model.opset_import)))
     pending = [(model.graph, 0)]
+    nodes, values = len(model.functions), 0
     for function in model.functions:
+        nodes += len(function.node)
+        _check_count(nodes, MAX_NODES, "nodes", where)
         _require_text((function.name, function.domain, function.overload))
         _require_text((*function.input, *function.output, *function.attribute))
         _require_text(entry.domain for entry in function.opset_import)
@@ -191,12 +201,22 @@ def _check_graphs(model: ModelProto) -> None:
             raise LoweringError(
                 f"control flow is nested more than {MAX_DEPTH} levels deep. Refused."
             )
+        nodes += len(graph.node)
+        _check_count(nodes, MAX_NODES, "nodes", where)
+        values += len(graph.input) + len(graph.output) + len(graph.value_info)
+        values += len(graph.initializer) + len(graph.sparse_initializer)
+        _check_count(values, MAX_VALUES, "declared values and stored tensors", where)
         _require_text(tensor.name for tensor in graph.initializer)
         _require_text(sparse.values.name for sparse in graph.sparse_initializer)
         for value in (*graph.input, *graph.output, *graph.value_info):
             dims = value.type.tensor_type.shape.dim
             _require_text((value.name, *(dim.dim_param for dim in dims)))
         pending += _check_nodes(graph.node, depth)
+
+
+def _check_count(count: int, limit: int, what: str, where: str) -> None:
+    if count > limit:
+        raise LoweringError(f"{where} has more than {limit:,} {what}: {count:,} or more. Refused.")
 
 
 def _check_nodes(nodes: Iterable[NodeProto], depth: int) -> list[tuple[GraphProto, int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from frontends.onnx.dtypes import (
     INT64,
     MAX_BYTES,
+    MAX_RANK,
     STRING,
     TensorType,
     element_name,
@@ -33,11 +34,11 @@ class Scope:
     types : dict of str to TensorType
         Values with a concrete shape and element type.
     sources : dict of str to str
-        Who supplied each type, for messages about contradictions.
+        Who supplied each type or hint, for messages about contradictions.
     kinds : dict of str to str
         Values that are no tensors: ``sequence``, ``optional``, ``map``, ``sparse tensor``.
     hints : dict of str to TypeProto
-        What is known of a tensor without a concrete shape, for messages.
+        What is known of a tensor without a concrete shape.
     initializers : dict of str to TensorProto or None
         Contents in the file, None for a sparse one.
     constants : set of str
@@ -66,21 +67,31 @@ class Scope:
         """
         known = self.types.get(name)
         if known is None:
-            if type_.size_bytes > MAX_BYTES:
+            # Dimensions first: the product of millions of them would take for ever.
+            too_many = len(type_.shape) > MAX_RANK
+            if too_many or type_.size_bytes > MAX_BYTES:
                 raise LoweringError(
-                    f'tensor "{name}" has the shape {type_} ({source}): more than 2^62 bytes.'
+                    f'tensor "{name}" has the shape {type_} ({source}): more than '
+                    f"{f'{MAX_RANK:,} dimensions' if too_many else '2^53 bytes'}. "
+                    "Nothing that large can be planned."
                 )
+            hint = self.hints.get(name)
+            if hint is not None and not _fits(type_, hint):
+                raise self._contradiction(name, _hint_text(hint), str(type_), source)
             self.types[name] = type_
             self.sources[name] = source
             self.hints.pop(name, None)
         elif known != type_ and not _one_element(known, type_):
-            raise LoweringError(
-                f'tensor "{name}": {self.sources[name]} says {known}, {source} says {type_}. '
-                "One of them is wrong; correct the file or the --dim and --shape given."
-            )
+            raise self._contradiction(name, str(known), str(type_), source)
 
     def add_proto(self, name: str, proto: TypeProto, source: str) -> None:
-        """Note what a `TypeProto` says: a concrete type, a kind that is no tensor, or a hint."""
+        """Note what a `TypeProto` says: a concrete type, a kind that is no tensor, or a hint.
+
+        Raises
+        ------
+        LoweringError
+            If another source says otherwise, or the size is absurd.
+        """
         kind = proto.WhichOneof("value")
         if kind is None:
             return
@@ -96,9 +107,20 @@ class Scope:
                 shape = tuple(dim.dim_value for dim in dims)
                 self.add(name, TensorType(shape, tensor.elem_type), source)
                 return
-        known = self.hints.get(name)
-        if name not in self.types and not (known and known.tensor_type.HasField("shape")):
+        type_, hint = self.types.get(name), self.hints.get(name)
+        element = type_.element if type_ else hint.tensor_type.elem_type if hint else 0
+        if element not in (0, tensor.elem_type):
+            text = str(type_) if type_ else element_name(element)
+            raise self._contradiction(name, text, element_name(tensor.elem_type), source)
+        if type_ is None and not (hint and hint.tensor_type.HasField("shape")):
             self.hints[name] = _without_negative_dims(proto)
+            self.sources[name] = source
+
+    def _contradiction(self, name: str, known: str, new: str, source: str) -> LoweringError:
+        return LoweringError(
+            f'tensor "{name}": {self.sources[name]} says {known}, {source} says {new}. '
+            "One of them is wrong; correct the file or the --dim and --shape given."
+        )
 
     def add_initializer(self, tensor: TensorProto) -> None:
         """A constant of the file.
@@ -194,6 +216,28 @@ def _without_negative_dims(proto: TypeProto) -> TypeProto:
         if dim.dim_value < 0:
             dim.Clear()
     return copy
+
+
+def _fits(type_: TensorType, hint: TypeProto) -> bool:
+    """Whether the element and every dimension that the hint fixes are those of the type."""
+    tensor = hint.tensor_type
+    if tensor.elem_type != type_.element:
+        return False
+    if not tensor.HasField("shape"):
+        return True
+    dims = tensor.shape.dim
+    if len(dims) != len(type_.shape):
+        return type_.elements == 1 and len(dims) + len(type_.shape) == 1
+    return all(
+        not dim.HasField("dim_value") or dim.dim_value == size
+        for dim, size in zip(dims, type_.shape, strict=True)
+    )
+
+
+def _hint_text(hint: TypeProto) -> str:
+    tensor = hint.tensor_type
+    dims = [str(d.dim_value) if d.HasField("dim_value") else "?" for d in tensor.shape.dim]
+    return f"{'x'.join(dims[:16])} {element_name(tensor.elem_type)}".lstrip()
 
 
 def _content(tensor: TensorProto | None) -> NDArray[np.generic] | None:

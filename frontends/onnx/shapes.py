@@ -3,8 +3,8 @@
 Sources, in order; each only fills gaps, and two that contradict each other are an error:
 
 1. the user's ``--shape`` and what the file declares, symbolic dimensions bound before;
-2. ONNX's shape inference, node by node, with the contents of computed constants (reshape
-   targets), and rules for results that it leaves open (`inference`, `rules`);
+2. ONNX's shape inference, node by node and of declared values too, with the contents of computed
+   constants (reshape targets), and rules for results that it leaves open (`inference`, `rules`);
 3. what crosses the border of control-flow bodies (`control_flow`);
 4. ONNX Runtime's symbolic inference, where installed and something is still unknown.
 """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from frontends.onnx.nodes import MAX_NODES
 from planner.errors import BadFileError
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _TENSOR_PAYLOADS = frozenset({4, 5, 6, 7, 9, 10, 11})
 # data_location (field 14, varint) = EXTERNAL
 _MARK_EXTERNAL = bytes([14 << 3 | _VARINT, 1])
 _MAX_DEPTH = 100  # as protobuf's own parser
+# Fields of one message: a graph has nodes, declared values and stored tensors, all bounded later.
+_MAX_FIELDS = 8 * MAX_NODES
 
 
 class _Field(NamedTuple):
@@ -78,8 +81,16 @@ def _rewrite(
     pieces: list[bytes | memoryview] = []
     kept_from = position = start
     dropped = False
+    fields = nodes = 0
+    is_graph = message == "GraphProto"
     while position < end:
         field = _read_field(data, position, end)
+        fields += 1
+        nodes += is_graph and field.number == 1
+        if nodes > MAX_NODES:
+            raise BadFileError(f"a graph in it has more than {MAX_NODES:,} nodes. Refused.")
+        if fields > _MAX_FIELDS:
+            raise BadFileError(f"a {message} in it has more than {_MAX_FIELDS:,} fields. Refused.")
         size = field.end - field.payload
         child = children.get(field.number)
         large = field.wire_type == _LENGTH_DELIMITED and size > keep_bytes

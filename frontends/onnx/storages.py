@@ -97,8 +97,21 @@ class Sharing:
         self._has_output[root] |= self._has_output[value]
 
 
-def share(steps: Sequence[Step], values: Sequence[Value], scope: Scope, zero_copy: bool) -> Sharing:
+def share(
+    steps: Sequence[Step],
+    values: Sequence[Value],
+    scope: Scope,
+    zero_copy: bool,
+    alignment_bytes: int = 1,
+) -> Sharing:
     """Find all sharing.
+
+    Parameters
+    ----------
+    zero_copy : bool
+        Also parts of one tensor in another.
+    alignment_bytes : int
+        Every part begins at a multiple of this in its storage; otherwise the operator copies.
 
     Raises
     ------
@@ -110,7 +123,8 @@ def share(steps: Sequence[Step], values: Sequence[Value], scope: Scope, zero_cop
         if is_pure_view(step.node, scope):
             is_view = _alias(step, sharing)
         else:
-            is_view = zero_copy and step.node.type in _CUTS and _cut(step, sharing, scope)
+            is_cut = zero_copy and step.node.type in _CUTS
+            is_view = is_cut and _cut(step, sharing, scope, alignment_bytes)
         if is_view:
             sharing.views.add(position)
     if zero_copy:
@@ -121,7 +135,7 @@ def share(steps: Sequence[Step], values: Sequence[Value], scope: Scope, zero_cop
         ]
         # Stable: ties go to the earlier node.
         for position in sorted(concats, key=lambda p: -values[steps[p].outputs[0]].size_bytes):
-            if _join(steps[position], sharing):
+            if _join(steps[position], sharing, alignment_bytes):
                 sharing.views.add(position)
     return sharing
 
@@ -166,7 +180,7 @@ def _alias(step: Step, sharing: Sharing) -> bool:
     return shared
 
 
-def _cut(step: Step, sharing: Sharing, scope: Scope) -> bool:
+def _cut(step: Step, sharing: Sharing, scope: Scope, alignment_bytes: int) -> bool:
     """Split, Slice, Gather: results as parts of the operand, all or none."""
     source = step.inputs[0] if step.inputs else -1
     results = [result for result in step.outputs if result >= 0]
@@ -174,6 +188,9 @@ def _cut(step: Step, sharing: Sharing, scope: Scope) -> bool:
         return False
     offsets = _part_offsets(step.node, sharing.values[source].type, scope)
     if offsets is None or len(offsets) != len(step.outputs):
+        return False
+    # The operand itself begins at a multiple already, wherever it lies.
+    if any(offset % alignment_bytes for offset in offsets):
         return False
     values = sharing.values
     outputs = sum(values[result].is_output for result in results)
@@ -257,7 +274,7 @@ def _gather_start(node: Node, dim: int, scope: Scope) -> int | None:
     return rows[0] if consecutive and rows[0] >= 0 and rows[-1] < dim else None
 
 
-def _join(step: Step, sharing: Sharing) -> bool:
+def _join(step: Step, sharing: Sharing, alignment_bytes: int) -> bool:
     """Concat: operands become parts of the result, all or none."""
     values, result = sharing.values, step.outputs[0]
     target, node = sharing.find(result)[0], step.node
@@ -279,7 +296,8 @@ def _join(step: Step, sharing: Sharing) -> bool:
         starts_on_byte = (
             values[operand].type.elements * element_bits(values[operand].type.element) == 8 * size
         )
-        if not movable or not starts_on_byte or not sharing.may_share(operand, result):
+        aligned = starts_on_byte and offset % alignment_bytes == 0
+        if not movable or not aligned or not sharing.may_share(operand, result):
             return False
         outputs += sharing.holds_output(root)
         placed.append((root, offset))

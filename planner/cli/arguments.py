@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, TypeVar
+
+from planner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Value = TypeVar("Value")
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -66,3 +74,20 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return value
+
+
+def distinct(option: str, pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """Collect a repeatable option's pairs.
+
+    Raises
+    ------
+    UsageError
+        If a name is given two different values.
+    """
+    collected: dict[str, Value] = {}
+    for name, value in pairs:
+        if collected.setdefault(name, value) != value:
+            raise UsageError(
+                f"{option} {name}={collected[name]} and {option} {name}={value}: give it once."
+            )
+    return collected

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Lower the model as the plan says, check, list the violations."""
     import planner
+    from planner.report.names import printable
 
     plan = planner.read_plan(options.plan)
     graph = load_planned_model(options.model, plan)
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"legal: {steps:,} steps, {storages:,} placements, target {plan.target.name}")
     else:
         for violation in violations:
-            print(violation.message)
+            print(printable(violation.message))
     return InvalidPlanError.exit_code if violations else 0
 
 
@@ -58,4 +59,5 @@ def load_planned_model(path: str, plan: Plan) -> Graph:
         dims=dict(plan.model.dims),
         shapes=dict(plan.model.shapes),
         zero_copy=plan.model.zero_copy,
+        alignment_bytes=plan.target.nearest.alignment_bytes,
     )

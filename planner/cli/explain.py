@@ -24,11 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the explanation."""
+    import planner
     from planner.cli.check import load_planned_model
+    from planner.errors import InvalidPlanError
     from planner.plan_file import read_plan
     from planner.report.explain import render_explanation
+    from planner.violation import ViolationKind
 
     plan = read_plan(options.plan)
     graph = load_planned_model(options.model, plan) if options.model else None
+    if graph is not None:
+        for violation in planner.check(graph, plan.target, plan):
+            if violation.kind is ViolationKind.MODEL:
+                raise InvalidPlanError(violation.message)
     print(render_explanation(plan, graph, step=options.step, tensor=options.tensor))
     return 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
+from planner.cli.streams import open_streams
 from planner.errors import PlannerError
 from planner.version import VERSION
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+_MESSAGE_WIDTH = 2000
 
 VERBS = {
     "solve": "plan a model: order, offsets, spills, and a proof (the default verb)",
@@ -63,8 +67,27 @@ def with_default_verb(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        Default: those of the process. Then the process may also end in here.
+    """
+    open_streams()
+    if arguments is not None:
+        return _run(arguments)
+    code = _run(sys.argv[1:])
+    if any(thread.daemon for thread in threading.enumerate()):
+        # A contender that outlived its deadline is inside a kernel. The interpreter's own way out
+        # would pull the ground from under it.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    given = list(arguments)
     parser = build_parser()
     if not given:
         parser.print_help()
@@ -78,33 +101,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except PlannerError as error:
-        print(f"plan: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("plan: interrupted before a plan was found", file=sys.stderr)
+        _complain("interrupted before a plan was found")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader went away (plan ... | head). Python would complain at exit on the dead pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except RecursionError:
-        print("plan: the input is nested too deeply to be read", file=sys.stderr)
+        _complain("the input is nested too deeply to be read")
         return 6
     except MemoryError:
-        print("plan: out of memory", file=sys.stderr)
+        _complain("out of memory")
         return 1
     except OSError as error:
-        print(f"plan: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
+        _complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
         return 6
     except Exception as error:
         if os.environ.get("PLANNER_DEBUG"):
             raise
+        _complain(f"internal error: {type(error).__name__}: {error}")
         print(
-            f"plan: internal error: {type(error).__name__}: {error}\n"
             "This is a bug. Run again with PLANNER_DEBUG=1 for the traceback and report it.",
             file=sys.stderr,
         )
         return 1
+
+
+def _complain(message: str) -> None:
+    """Print one line: names in it come from models and may hold anything."""
+    from planner.report.names import printable
+
+    print(f"plan: {printable(message, _MESSAGE_WIDTH)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

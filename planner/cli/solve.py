@@ -6,10 +6,12 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.arguments import assignment, capacity, dimension, seconds
+from planner.cli.arguments import assignment, capacity, dimension, distinct, seconds
+from planner.errors import BadFileError
 
 if TYPE_CHECKING:
     import argparse
@@ -84,26 +86,31 @@ def run(options: argparse.Namespace) -> int:
     from planner.cli.main import EXIT_INTERRUPTED
     from planner.cli.progress import ProgressLine
     from planner.cli.reserved_stdout import reserved_stdout
+    from planner.report.names import printable
 
     with ProgressLine(options) as progress, reserved_stdout():
         result = planner.plan(
             options.model,
             target=options.target,
             objective=options.objective,
-            memory=dict(options.memory),
+            memory=distinct("--memory", options.memory),
             solvers=options.solver,
             time_limit=options.time_limit,
             seed=options.seed,
-            dims=dict(options.dim),
-            shapes=dict(options.shape),
+            dims=distinct("--dim", options.dim),
+            shapes=distinct("--shape", options.shape),
             in_place=not options.no_inplace,
             zero_copy=options.zero_copy,
             on_progress=progress.update,
         )
-    written = _write_outputs(result, Path(options.output)) if options.output else []
+    try:
+        written = _write_outputs(result, Path(options.output)) if options.output else []
+    except KeyboardInterrupt:  # the plan is there, so it is not thrown away
+        result = replace(result, interrupted=True)
+        written = _write_outputs(result, Path(options.output))
     if not options.quiet:
         for note in result.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
     if options.json:
         print(json.dumps(result.to_json(), indent=2, sort_keys=True))
     else:
@@ -119,7 +126,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
-    """Write plan, report and trace; all or none, each complete or absent."""
+    """Write plan, report and trace; all or none, each complete or absent.
+
+    Raises
+    ------
+    BadFileError
+        If one of them cannot be written.
+    """
     from planner.plan_file import plan_to_json
     from planner.report.html import render_html
     from planner.report.trace import render_trace
@@ -136,10 +149,12 @@ def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
         ),
         f"{stem}.trace.json": render_trace(result.plan, result.timeline, graph=result.graph),
     }
-    directory.mkdir(parents=True, exist_ok=True)
     staged: list[tuple[str, Path]] = []
     try:
+        directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
+            if (directory / name).is_dir():
+                raise BadFileError(f"{directory / name} is a directory: nothing was written.")
             handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
             staged.append((temporary, directory / name))
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -149,6 +164,10 @@ def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
         for temporary, final in staged:
             os.chmod(temporary, 0o666 & ~umask)
             os.replace(temporary, final)
+    except OSError as error:
+        raise BadFileError(
+            f"{directory}: the outputs cannot be written there: {error.strerror or error}."
+        ) from None
     finally:
         for temporary, _ in staged:
             Path(temporary).unlink(missing_ok=True)

@@ -65,7 +65,9 @@ def in_place_inputs(plan: Plan) -> dict[int, int]:
     ending = {(p.storage, p.memory, p.end): i for i, p in enumerate(plan.placements)}
     pairs: dict[int, int] = {}
     for pair in plan.in_place:
-        step = step_of[pair.operator]
+        step = step_of.get(pair.operator)
+        if step is None:  # an illegal plan may still be looked at
+            continue
         for memory in plan.target.memories:
             output = starting.get((pair.output, memory.name, step))
             overwritten = ending.get((pair.input, memory.name, step + 1))
@@ -82,15 +84,17 @@ def occupancies(plan: Plan) -> tuple[Occupancy, ...]:
         held = tuple(i for i, p in enumerate(plan.placements) if p.memory == memory.name)
         if not held and memory.name != plan.target.nearest.name:
             continue
-        delta = np.zeros(len(plan.order) + 1, dtype=np.int64)
+        steps = len(plan.order)
+        delta = np.zeros(steps + 1, dtype=np.int64)
         arena_bytes = 0
         for index in held:
             placement = plan.placements[index]
             size_bytes = plan.storages[placement.storage].size_bytes
             arena_bytes = max(arena_bytes, placement.offset + size_bytes)
-            delta[placement.start] += size_bytes
+            # An illegal plan, which may still be looked at, holds bytes past its last step.
+            delta[min(placement.start, steps)] += size_bytes
             # The output takes the bytes over one step before their first owner ends.
-            delta[placement.end - (index in overwritten)] -= size_bytes
+            delta[min(placement.end - (index in overwritten), steps)] -= size_bytes
         result.append(Occupancy(memory, held, np.cumsum(delta[:-1]), arena_bytes))
     return tuple(result)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,8 @@ def assemble(
 
     Inputs that lie in a farther memory are fetched at their first episode, outputs that have to end
     there are stored as soon as they are complete, and a storage that leaves between two episodes
-    is spilled unless a farther copy is current. Copies out may run from the moment the storage is
+    is spilled unless a farther copy is current: once if it is complete by then, after each episode
+    that wrote a part of it otherwise. Copies out may run from the moment the storage is
     complete until it has to leave. Unless only bytes count, copies are then stretched over
     neighbouring steps where that saves time.
 
@@ -76,12 +77,12 @@ def assemble(
     by_storage: dict[int, list[Episode]] = {}
     for episode in sorted(episodes):
         by_storage.setdefault(episode.storage, []).append(episode)
-    last_write = _last_writes(problem, order)
+    writes = _write_steps(problem, order)
 
     transfers: list[Transfer] = []
     copies: list[tuple[int, int, int]] = []
     for storage, stays in by_storage.items():
-        moved, copy = _transfers(problem, storage, stays, last_write.get(storage, 0), len(order))
+        moved, copy = _transfers(problem, storage, stays, writes[storage], len(order))
         transfers += moved
         if copy is not None:
             copies.append((storage, *copy))
@@ -140,46 +141,48 @@ def with_metrics(problem: PlanningProblem, plan: Plan) -> Plan:
     return replace(plan, metrics=timed)
 
 
-def _last_writes(problem: PlanningProblem, order: Sequence[int]) -> dict[int, int]:
-    """Step of the last operator that writes each storage."""
+def _write_steps(problem: PlanningProblem, order: Sequence[int]) -> list[list[int]]:
+    """Per storage, the steps that put bytes into it, ascending."""
     step_of = {operator: step for step, operator in enumerate(order)}
     writers = problem.graph.storage_writers
-    return {
-        storage: max(step_of[operator] for operator in writers.row(storage).tolist())
+    return [
+        sorted(step_of[operator] for operator in writers.row(storage).tolist())
         for storage in range(len(writers))
-        if len(writers.row(storage))
-    }
+    ]
 
 
 def _transfers(
-    problem: PlanningProblem, storage: int, stays: Sequence[Episode], last_write: int, steps: int
+    problem: PlanningProblem,
+    storage: int,
+    stays: Sequence[Episode],
+    writes: Sequence[int],
+    steps: int,
 ) -> tuple[list[Transfer], tuple[int, int] | None]:
     """Transfers of one storage, and the steps in which its farther copy is held."""
-    target, described = problem.target, problem.graph.storages[storage]
-    near, io = target.nearest.name, target.io_memory
-    spill = target.spill_memory
-    far = io if io != near else (spill.name if spill is not None else near)
+    described = problem.graph.storages[storage]
+    near, io, far = problem.target.nearest.name, problem.target.io_memory, problem.far_memory
     moves: list[Transfer] = []
     copy_start: int | None = None
-    copy_end = 0
-    if described.kind is StorageKind.INPUT and io != near:
-        at = stays[0].start
-        moves.append(Transfer(storage, io, near, at, at, TransferKind.FETCH))
-        copy_start, copy_end = 0, at + 1
-    complete = last_write + 1
-    if described.is_output and io != near:
-        if copy_start is None:
-            end = next(stay.end for stay in stays if stay.start < complete <= stay.end)
-            moves.append(Transfer(storage, near, io, complete, end, TransferKind.STORE))
-            copy_start = min(complete, steps - 1)
-        copy_end = steps
-    for before, after in itertools.pairwise(stays):
-        if copy_start is None:
-            moves.append(Transfer(storage, near, far, complete, before.end, TransferKind.SPILL))
-            copy_start = complete
-        at = after.start
-        moves.append(Transfer(storage, far, near, at, at, TransferKind.RELOAD))
-        copy_end = max(copy_end, at + 1)
+    copy_end = copied = 0
+    for index, stay in enumerate(stays):
+        if index > 0:
+            moves.append(Transfer(storage, far, near, stay.start, stay.start, TransferKind.RELOAD))
+            copy_end = max(copy_end, stay.start + 1)
+        elif described.kind is StorageKind.INPUT and io != near:
+            moves.append(Transfer(storage, io, near, stay.start, stay.start, TransferKind.FETCH))
+            copy_start, copy_end = 0, stay.start + 1
+        written = bisect_left(writes, stay.end)
+        is_store = described.is_output and io != near and written == len(writes)
+        is_current = copy_start is not None and copied == written
+        if not is_current and (is_store or index < len(stays) - 1):
+            begin = (writes[written - 1] if written else 0) + 1
+            kind = TransferKind.STORE if is_store else TransferKind.SPILL
+            moves.append(Transfer(storage, near, far, begin, stay.end, kind))
+            copied = written
+            if copy_start is None:
+                copy_start = min(begin, steps - 1)
+        if is_store:
+            copy_end = steps
     return moves, None if copy_start is None else (copy_start, copy_end)
 
 
@@ -202,9 +205,7 @@ def _place_copies(
     copies = [copy for copy in copies if graph.storages[copy[0]].size_bytes > 0]
     if not copies:
         return []
-    near = target.nearest.name
-    spill = target.spill_memory
-    name = target.io_memory if target.io_memory != near or spill is None else spill.name
+    name = problem.far_memory
     memory = target.memory(name)
     outcome = greedy_pack(
         OffsetProblem(
@@ -222,7 +223,8 @@ def _place_copies(
     if memory.capacity_bytes is not None and solution.height + held > memory.capacity_bytes:
         raise DoesNotFitError(
             f"does not fit: inputs, outputs and spills need {solution.height:,} bytes of {name} "
-            f"beside {held:,} of constants, it has {memory.capacity_bytes:,}.",
+            f"beside {held:,} of constants, it has {memory.capacity_bytes:,}. Use a larger memory, "
+            f"--memory {name}={-(-(solution.height + held) // 1024)}KiB.",
             proven=False,
         )
     return [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from solvers.contenders.orders import (
     heuristic_orders,
     order_problem,
-    order_with_forced_overwrites,
+    order_that_fits,
 )
 from solvers.contenders.spilling import may_spill, offer_spilling_plans
 from solvers.protocol import Availability
@@ -45,7 +45,7 @@ class Belady:
         """Offer a plan for each order."""
         ordering = order_problem(problem)
         orders = heuristic_orders(problem, ordering, deadline, seed)
-        forced = order_with_forced_overwrites(problem, ordering)
+        forced = order_that_fits(problem, ordering)
         offer_spilling_plans(
             problem,
             board,

@@ -11,7 +11,7 @@ from solvers.contenders.in_place import InPlaceChoice
 from solvers.contenders.orders import (
     heuristic_orders,
     order_problem,
-    order_with_forced_overwrites,
+    order_that_fits,
 )
 from solvers.contenders.spilling import may_spill, offer_spilling_plans
 from solvers.contenders.whole_lives import lowest_placement, offer_placement
@@ -55,6 +55,9 @@ class Exact:
         )
         if outcome.lower_bound is not None and not problem.far_storages:
             board.raise_bounds(_bounds(problem, outcome.lower_bound))
+            if board.settled():
+                board.credit(self.name)
+                return "proved that the best plan is optimal"
         if outcome.solution is None:
             return "no order in the time given"
         order = tuple(int(operator) for operator in outcome.solution.order)
@@ -75,7 +78,7 @@ class Exact:
         """Offer the lowest arenas found for an order; return whether one fits."""
         placing = deadline.within(_PLACEMENT_SHARE * deadline.remaining_s())
         lowest = lowest_placement(
-            problem, [fix_order(problem, order, choice) for choice in InPlaceChoice], pack, placing
+            problem, (fix_order(problem, order, choice) for choice in InPlaceChoice), pack, placing
         )
         if lowest is None:
             return False
@@ -101,7 +104,7 @@ class Exact:
             for fixed in heuristic_orders(problem, ordering, deadline, seed)
             if fixed.order != proven.order
         ]
-        forced = order_with_forced_overwrites(problem, ordering)
+        forced = order_that_fits(problem, ordering)
         orders = [proven, *others, *([] if forced is None else [forced])]
         outcomes = offer_spilling_plans(
             problem,

@@ -78,20 +78,20 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
         not resident and (s.kind is StorageKind.INPUT or s.is_output) for s in graph.storages
     ]
     capacity = problem.capacity_bytes
-    return FixedOrder(
-        order=order,
-        in_place=pairs,
-        peak_bytes=_peak_bytes(problem, order, lifetimes, pairs),
-        replacement=ReplacementProblem(
-            steps=len(order),
-            capacity=_UNLIMITED if capacity is None else max(capacity, 0),
-            size=np.array([s.size_bytes for s in graph.storages], dtype=np.int64),
-            alignment=problem.target.nearest.alignment_bytes,
-            uses=_uses(problem, order, lifetimes),
-            has_copy=np.array(has_copy, dtype=bool),
-            merged=tuple((step_of[p.operator], p.output, p.input) for p in pairs),
-        ),
+    replacement = ReplacementProblem(
+        steps=len(order),
+        capacity=_UNLIMITED if capacity is None else max(capacity, 0),
+        size=np.array([s.size_bytes for s in graph.storages], dtype=np.int64),
+        alignment=problem.target.nearest.alignment_bytes,
+        uses=_uses(problem, order, lifetimes, whole_writes=True),
+        has_copy=np.array(has_copy, dtype=bool),
+        merged=tuple((step_of[p.operator], p.output, p.input) for p in pairs),
     )
+    in_parts = bool(np.any(np.diff(graph.storage_writers.offsets) > 1))
+    if in_parts and Demand.of(replacement).infeasible() is not None:
+        uses = _uses(problem, order, lifetimes, whole_writes=False)
+        replacement = replace(replacement, uses=uses)
+    return FixedOrder(order, pairs, _peak_bytes(problem, order, lifetimes, pairs), replacement)
 
 
 def _peak_bytes(
@@ -107,29 +107,34 @@ def _peak_bytes(
     return int(np.max(live))
 
 
-def _uses(problem: PlanningProblem, order: Sequence[int], lifetimes: Lifetimes) -> RaggedArray:
+def _uses(
+    problem: PlanningProblem, order: Sequence[int], lifetimes: Lifetimes, *, whole_writes: bool
+) -> RaggedArray:
     """Steps at which each storage must be resident; none for those without bytes or left far.
 
-    A storage written piece by piece stays from its first write to its last, since a copy made in
-    between would be out of date. What the caller leaves in the nearest memory, or expects there,
-    is used at the first or last step.
+    With ``whole_writes``, a storage written piece by piece stays from its first write to its last,
+    since a copy made in between would be out of date and have to be made again. What the caller
+    leaves in the nearest memory, or expects there, is used at the first or last step.
     """
     graph = problem.graph
     position = np.empty(len(order), dtype=np.int64)
     position[np.asarray(order, dtype=np.int64)] = np.arange(len(order))
+    far = problem.far_storages
+    user_steps = position[graph.storage_users.values].tolist()
+    bounds = graph.storage_users.offsets.tolist()
+    written_in_parts = (np.diff(graph.storage_writers.offsets) > 1).tolist()
+    starts, ends = lifetimes.start.tolist(), lifetimes.end.tolist()
     rows: list[list[int]] = []
     for index, storage in enumerate(graph.storages):
-        users = graph.storage_users.row(index)
-        if storage.size_bytes == 0 or len(users) == 0 or index in problem.far_storages:
+        steps = set(user_steps[bounds[index] : bounds[index + 1]])
+        if storage.size_bytes == 0 or not steps or index in far:
             rows.append([])
             continue
-        steps = set(position[users].tolist())
-        writers = graph.storage_writers.row(index)
-        if len(writers) > 1:
-            writes = position[writers]
+        if whole_writes and written_in_parts[index]:
+            writes = position[graph.storage_writers.row(index)]
             steps.update(range(int(writes.min()), int(writes.max())))
-        steps.add(int(lifetimes.start[index]))
-        steps.add(int(lifetimes.end[index]) - 1)
+        steps.add(starts[index])
+        steps.add(ends[index] - 1)
         rows.append(sorted(steps))
     return RaggedArray.from_rows(rows)
 

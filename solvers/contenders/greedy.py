@@ -9,7 +9,7 @@ from solvers.contenders.in_place import InPlaceChoice
 from solvers.contenders.orders import (
     heuristic_orders,
     order_problem,
-    order_with_forced_overwrites,
+    order_that_fits,
 )
 from solvers.contenders.spilling import may_spill, offer_spilling_plans
 from solvers.contenders.whole_lives import lowest_placement, offer_placement
@@ -45,11 +45,11 @@ class Greedy:
         orders = heuristic_orders(problem, ordering, deadline, seed)
         lowest = lowest_placement(
             problem,
-            [
-                fix_order(problem, fixed.order, choice)
+            (
+                candidate
                 for fixed in orders[:_ORDERS_TRIED]
-                for choice in (InPlaceChoice.YOUNGEST, InPlaceChoice.NONE)
-            ],
+                for candidate in (fixed, fix_order(problem, fixed.order, InPlaceChoice.NONE))
+            ),
             greedy_pack,
             deadline,
         )
@@ -58,7 +58,7 @@ class Greedy:
             return ""
         if not may_spill(problem):
             return ""
-        forced = order_with_forced_overwrites(problem, ordering)
+        forced = order_that_fits(problem, ordering)
         offer_spilling_plans(
             problem,
             board,

@@ -1,12 +1,12 @@
-"""Orders to plan on: the list heuristics, and orders that force overwrites a memory depends on."""
+"""Orders to plan on: the list heuristics, and orders on which steps fit that need care."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
-import networkx
-
+from planner.ends import ends
 from planner.footprint import forced_overwrites
 from planner.problem import OrderProblem
 from solvers.contenders.fixed_order import FixedOrder, fix_order
@@ -14,8 +14,14 @@ from solvers.contenders.in_place import InPlaceChoice
 from solvers.order.heuristics import LIST_ORDERS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from planner.ends import End
     from planner.problem import PlanningProblem
     from solvers.protocol import Deadline
+
+# Operators considered for the first step, and for the last.
+_ENDS_TRIED = 4
 
 
 def order_problem(problem: PlanningProblem) -> OrderProblem:
@@ -47,13 +53,13 @@ def heuristic_orders(
     return sorted(found.values(), key=lambda fixed: fixed.peak_bytes)
 
 
-def order_with_forced_overwrites(
-    problem: PlanningProblem, ordering: OrderProblem
-) -> FixedOrder | None:
-    """Return an order under which operators fit that need an overwrite to fit.
+def order_that_fits(problem: PlanningProblem, ordering: OrderProblem) -> FixedOrder | None:
+    """Return an order under which steps fit that do not fit under every order.
 
-    Everybody else who uses the overwritten operand runs before. Of the orders with these
-    precedences it is the one that takes the lowest ready number first.
+    Operators that fit only by overwriting an operand run after everybody else who uses it. Where
+    the caller's inputs and outputs lie in the nearest memory, the first operator fits beside the
+    inputs and the last one beside the outputs. Of the orders with these precedences it is the one
+    that takes the lowest ready number first.
 
     Returns
     -------
@@ -61,13 +67,18 @@ def order_with_forced_overwrites(
         None where nothing has to be forced, or the precedences contradict each other.
     """
     graph, capacity = problem.graph, problem.capacity_bytes
-    if capacity is None or not problem.in_place:
+    if capacity is None:
         return None
-    forced = forced_overwrites(
-        graph, capacity, alignment_bytes=problem.target.nearest.alignment_bytes
-    )
-    if not forced:
+    forced: dict[int, int] | None = {}
+    if problem.in_place:
+        forced = forced_overwrites(
+            graph, capacity, alignment_bytes=problem.target.nearest.alignment_bytes
+        )
+    firsts, lasts = (_fitting(end, capacity) for end in ends(problem))
+    if forced is None or (not forced and firsts == [None] and lasts == [None]):
         return None
+    import networkx
+
     precedence: networkx.DiGraph[int] = networkx.DiGraph()
     precedence.add_nodes_from(range(ordering.operators))
     for operator in range(ordering.operators):
@@ -77,7 +88,21 @@ def order_with_forced_overwrites(
         for other in graph.storage_users.row(storage).tolist():
             if other != operator:
                 precedence.add_edge(other, operator)
-    if not networkx.is_directed_acyclic_graph(precedence):
-        return None
-    order = list(networkx.lexicographical_topological_sort(precedence))
-    return fix_order(problem, order, InPlaceChoice.YOUNGEST)
+    for first, last in product(firsts, lasts):
+        with_ends = precedence.copy()
+        others = precedence.nodes
+        if first is not None:
+            with_ends.add_edges_from((first, other) for other in others if other != first)
+        if last is not None:
+            with_ends.add_edges_from((other, last) for other in others if other != last)
+        if networkx.is_directed_acyclic_graph(with_ends):
+            order = list(networkx.lexicographical_topological_sort(with_ends))
+            return fix_order(problem, order, InPlaceChoice.YOUNGEST)
+    return None
+
+
+def _fitting(end: End, capacity: int) -> Sequence[int | None]:
+    """Operators worth forcing to one end, lowest first; [None] where all of them fit there."""
+    if not end.operators or end.operators[-1][0] <= capacity:
+        return [None]
+    return [operator for needed, operator in end.operators if needed <= capacity][:_ENDS_TRIED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.errors import DoesNotFitError
 from planner.problem import Status
 from solvers.contenders.assemble import assemble
 
@@ -48,18 +49,22 @@ def offer_spilling_plans(
     -------
     list of Outcome
         Of the orders on which there is a plan.
+
+    Raises
+    ------
+    DoesNotFitError
+        If there is none because the farther memory is too small for the copies.
     """
     outcomes: list[Outcome[ReplacementSolution]] = []
+    misfit: DoesNotFitError | None = None
     for fixed in orders:
         if outcomes and (len(outcomes) >= at_most or deadline.expired()):
             break
         outcome = solver.solve(fixed.replacement, deadline=deadline, seed=seed)
         if outcome.status is Status.INFEASIBLE or outcome.solution is None:
             continue
-        outcomes.append(outcome)
-        board.offer(
-            contender,
-            assemble(
+        try:
+            plan = assemble(
                 problem,
                 fixed.order,
                 fixed.in_place,
@@ -67,6 +72,12 @@ def offer_spilling_plans(
                 contender=contender,
                 deadline=deadline,
                 seed=seed,
-            ),
-        )
+            )
+        except DoesNotFitError as error:
+            misfit = error
+            continue
+        outcomes.append(outcome)
+        board.offer(contender, plan)
+    if misfit is not None and not outcomes:
+        raise misfit
     return outcomes

@@ -33,12 +33,21 @@ def lowest_placement(
 
     Stops when an arena is as low as the candidates' peaks allow. Of equal arenas the earlier
     candidate wins.
+
+    Parameters
+    ----------
+    candidates : iterable of FixedOrder
+        The first one has the lowest peak. Taken one by one, so that a generator makes no more of
+        them than are needed.
     """
     capacity = problem.capacity_bytes
     alignment = problem.target.nearest.alignment_bytes
     seen: set[tuple[object, object]] = set()
     best: Placed | None = None
+    lowest_peak: int | None = None
     for fixed in candidates:
+        if lowest_peak is None:
+            lowest_peak = fixed.peak_bytes
         if (fixed.order, fixed.in_place) in seen:
             continue
         seen.add((fixed.order, fixed.in_place))
@@ -52,6 +61,8 @@ def lowest_placement(
             continue
         if best is None or placement.height_bytes < best.placement.height_bytes:
             best = Placed(fixed, placement)
+            if placement.height_bytes < lowest_peak + alignment:
+                break
     return best
 
 
