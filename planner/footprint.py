@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.ends import require_room_for_caller
 from planner.errors import DoesNotFitError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from planner.graph import Graph
     from planner.problem import PlanningProblem
+
+
+# Ways to share out overwrites that are looked at, those that give a storage away twice included.
+_COMBINATIONS = 4096
 
 
 class Footprint(NamedTuple):
@@ -71,20 +78,30 @@ def largest_footprint(graph: Graph, *, in_place: bool, alignment_bytes: int = 1)
 
 def forced_overwrites(
     graph: Graph, capacity_bytes: int, *, alignment_bytes: int = 1
-) -> dict[int, int] | None:
-    """Which operators fit a memory only by overwriting an operand, and which operand.
+) -> Iterator[dict[int, int]]:
+    """Share out overwrites among the operators that fit a memory only with one.
 
-    Returns
-    -------
-    dict of operator to storage, or None
-        None where some operator cannot fit at all. Everybody else who uses the storage has to run
-        before the operator.
+    Yields
+    ------
+    dict of operator to storage
+        One way after another; an empty one where no operator needs an overwrite, none at all where
+        some operator cannot fit. Everybody else who uses the storage runs before the operator.
     """
     separate = [
         _separate_footprint(graph, operator, alignment_bytes)
         for operator in range(len(graph.operators))
     ]
-    return _Overwrites(graph, separate, alignment_bytes).shared_out(capacity_bytes)
+    overwrites = _Overwrites(graph, separate, alignment_bytes)
+    first = overwrites.shared_out(capacity_bytes)
+    if first is None:
+        return
+    yield first
+    choices = product(*(overwrites.enough(operator, capacity_bytes) for operator in first))
+    for other in islice(choices, _COMBINATIONS):
+        if len(set(other)) == len(other):
+            chosen = dict(zip(first, other, strict=True))
+            if chosen != first:
+                yield chosen
 
 
 class _Overwrites:
@@ -151,6 +168,11 @@ class _Overwrites:
                 return None
         return taken
 
+    def enough(self, operator: int, capacity: int) -> list[int]:
+        """Operands whose overwriting lets the operator fit."""
+        excess = self._separate[operator].size_bytes - capacity
+        return [storage for storage, gain in self._possible(operator) if gain >= excess]
+
     def _possible(self, operator: int) -> list[tuple[int, int]]:
         """Operands that no successor of the operator uses, with the bytes they save."""
         if operator not in self._options:
@@ -210,10 +232,15 @@ def require_fit(problem: PlanningProblem) -> None:
     graph, target = problem.graph, problem.target
     memory = target.memory(target.constant_memory)
     if memory.capacity_bytes is not None and graph.constant_bytes > memory.capacity_bytes:
+        needed = graph.constant_bytes
+        if memory.name == target.nearest.name:
+            needed += largest_footprint(
+                graph, in_place=problem.in_place, alignment_bytes=memory.alignment_bytes
+            ).size_bytes
         raise DoesNotFitError(
             f"does not fit: the constants need {graph.constant_bytes:,} bytes of {memory.name}, "
             f"{target.name} has {memory.capacity_bytes:,}. Use a larger memory, "
-            f"{_suggestion(memory.name, graph.constant_bytes)}, or a smaller element type.",
+            f"{_suggestion(memory.name, needed)} at least, or a smaller element type.",
             proven=True,
         )
     capacity = problem.capacity_bytes

@@ -233,12 +233,12 @@ class _Run:
         self.sizes = sizes
         self.durations = durations
         self.count = len(plan.order)
-        self.starting: dict[int, list[int]] = {}
+        self.pending: dict[int, tuple[list[int], list[int], list[int]]] = {}
         self.unfinished = [[0, 0, 0] for _ in range(self.count + 1)]
         for index, transfer in enumerate(plan.transfers):
-            self.starting.setdefault(transfer.start, []).append(index)
-            self.unfinished[transfer.end][self.rank(transfer)] += 1
-        self.handed_over: set[int] = set()
+            rank = self.rank(transfer)
+            self.pending.setdefault(transfer.start, ([], [], []))[rank].append(index)
+            self.unfinished[transfer.end][rank] += 1
         self.copied: dict[int, Interval] = {}
 
     def rank(self, transfer: Transfer) -> int:
@@ -279,11 +279,12 @@ class _Run:
     def hand_over(self, boundary: int, now_s: float) -> None:
         """Queue the copies that may begin at this boundary, in the order of the plan."""
         left = self.unfinished[boundary]
-        for index in self.starting.get(boundary, ()):
-            transfer = self.transfers[index]
-            if index in self.handed_over or any(left[: self.rank(transfer)]):
-                continue
-            self.handed_over.add(index)
-            engine = self.engines[transfer.source, transfer.destination]
-            engine.waiting.append((index, self.sizes[index]))
-            engine.admit(now_s)
+        for rank, indices in enumerate(self.pending.get(boundary, ())):
+            if any(left[:rank]):
+                return
+            for index in indices:
+                transfer = self.transfers[index]
+                engine = self.engines[transfer.source, transfer.destination]
+                engine.waiting.append((index, self.sizes[index]))
+                engine.admit(now_s)
+            indices.clear()

@@ -265,7 +265,7 @@ def test_switching_overwrites_along_a_long_chain_needs_no_recursion() -> None:
         storages.append(Storage(f"out{len(storages)}", 100, is_output=True))
         reads = [i + 1, i + 2] if len(operators) < 2 * count + 1 else [1, count + 1]
         operators.append((reads, [len(storages) - 1]))
-    chosen = forced_overwrites(graph_of(storages, operators), 200)
+    chosen = next(forced_overwrites(graph_of(storages, operators), 200))
     assert chosen is not None
     assert len(set(chosen.values())) == count + 1
 

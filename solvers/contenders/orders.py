@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING
 
 from planner.ends import ends
@@ -14,12 +14,14 @@ from solvers.contenders.in_place import InPlaceChoice
 from solvers.order.heuristics import LIST_ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from planner.ends import End
     from planner.problem import PlanningProblem
     from solvers.protocol import Deadline
 
+# Ways to share out overwrites that are tried where their precedences contradict each other.
+_OVERWRITES_TRIED = 64
 # Operators considered for the first step, and for the last.
 _ENDS_TRIED = 4
 
@@ -69,35 +71,36 @@ def order_that_fits(problem: PlanningProblem, ordering: OrderProblem) -> FixedOr
     graph, capacity = problem.graph, problem.capacity_bytes
     if capacity is None:
         return None
-    forced: dict[int, int] | None = {}
+    forced: Iterable[dict[int, int]] = [{}]
     if problem.in_place:
         forced = forced_overwrites(
             graph, capacity, alignment_bytes=problem.target.nearest.alignment_bytes
         )
     firsts, lasts = (_fitting(end, capacity) for end in ends(problem))
-    if forced is None or (not forced and firsts == [None] and lasts == [None]):
-        return None
     import networkx
 
-    precedence: networkx.DiGraph[int] = networkx.DiGraph()
-    precedence.add_nodes_from(range(ordering.operators))
-    for operator in range(ordering.operators):
-        for before in ordering.predecessors.row(operator).tolist():
-            precedence.add_edge(before, operator)
-    for operator, storage in forced.items():
-        for other in graph.storage_users.row(storage).tolist():
-            if other != operator:
-                precedence.add_edge(other, operator)
-    for first, last in product(firsts, lasts):
-        with_ends = precedence.copy()
-        others = precedence.nodes
-        if first is not None:
-            with_ends.add_edges_from((first, other) for other in others if other != first)
-        if last is not None:
-            with_ends.add_edges_from((other, last) for other in others if other != last)
-        if networkx.is_directed_acyclic_graph(with_ends):
-            order = list(networkx.lexicographical_topological_sort(with_ends))
-            return fix_order(problem, order, InPlaceChoice.YOUNGEST)
+    for overwrites in islice(forced, _OVERWRITES_TRIED):
+        if not overwrites and firsts == [None] and lasts == [None]:
+            return None
+        precedence: networkx.DiGraph[int] = networkx.DiGraph()
+        precedence.add_nodes_from(range(ordering.operators))
+        for operator in range(ordering.operators):
+            for before in ordering.predecessors.row(operator).tolist():
+                precedence.add_edge(before, operator)
+        for operator, storage in overwrites.items():
+            for other in graph.storage_users.row(storage).tolist():
+                if other != operator:
+                    precedence.add_edge(other, operator)
+        for first, last in product(firsts, lasts):
+            with_ends = precedence.copy()
+            others = precedence.nodes
+            if first is not None:
+                with_ends.add_edges_from((first, other) for other in others if other != first)
+            if last is not None:
+                with_ends.add_edges_from((other, last) for other in others if other != last)
+            if networkx.is_directed_acyclic_graph(with_ends):
+                order = list(networkx.lexicographical_topological_sort(with_ends))
+                return fix_order(problem, order, InPlaceChoice.YOUNGEST)
     return None
 
 
