@@ -47,9 +47,3 @@ class BadFileError(PlannerError):
     """A file that is missing, truncated, malformed or hostile."""
 
     exit_code = 6
-
-
-class SolverUnavailableError(PlannerError):
-    """A solver or feature whose optional dependency is missing."""
-
-    exit_code = 2

@@ -48,11 +48,10 @@ class FixedOrder(NamedTuple):
 
 
 class WholeLifePlacement(NamedTuple):
-    """Offsets for a plan without spills; ``bound_bytes`` is that of this order and overwrites."""
+    """Offsets for a plan without spills, and the arena they need."""
 
     episodes: tuple[Episode, ...]
     height_bytes: int
-    bound_bytes: int
 
 
 def greedy_pack(problem: OffsetProblem, deadline: Deadline) -> Outcome[OffsetSolution]:
@@ -160,10 +159,10 @@ def place_whole_lives(
     stays = stays_between(demand, set())
     buffers = episodes_to_buffers(demand, stays)
     if not stays:
-        return WholeLifePlacement((), 0, 0)
+        return WholeLifePlacement((), 0)
     outcome = pack(replace(buffers.problem, capacity=capacity), deadline)
     if outcome.solution is None:
         return None
     offsets = [int(offset) for offset in outcome.solution.offsets]
     episodes = placed(demand, stays, buffers.of_stay, offsets).episodes
-    return WholeLifePlacement(episodes, int(outcome.solution.height), outcome.lower_bound or 0)
+    return WholeLifePlacement(episodes, int(outcome.solution.height))

@@ -49,11 +49,6 @@ def stays_between(demand: Demand, dropped: Set[tuple[int, int]]) -> list[Stay]:
     return stays
 
 
-def stays_of_single_steps(demand: Demand) -> list[Stay]:
-    """Nothing stays beyond its step: legal whenever anything is."""
-    return [Stay(storage, use, use + 1) for storage, uses in enumerate(demand.uses) for use in uses]
-
-
 def traffic_bytes(demand: Demand, stays: Iterable[Stay | Episode]) -> int:
     """Bytes written out and read back: one read per return, one write per storage that leaves."""
     count: dict[int, int] = {}
