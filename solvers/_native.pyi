@@ -37,8 +37,7 @@ def order_model(
 
 def list_order(
     model: OrderModel,
-    rule: Literal["default", "lpmf", "depth-first", "breadth-first", "noisy-lpmf"],
-    seed: int = 0,
+    rule: Literal["default", "lpmf", "depth-first", "breadth-first"],
 ) -> tuple[NDArray[np.int32], int, int]:
     """Order by a list rule: (order, peak, largest footprint of an operator)."""
 

@@ -338,6 +338,24 @@ def test_sizes_that_add_up_to_2_to_the_62_do_not_overflow() -> None:
     assert optimum(problem) == 3 * quarter
 
 
+def test_needs_that_add_up_beyond_64_bits_do_not_overflow() -> None:
+    # Every operator reads all results before it, so that a tree would hold each many times over.
+    # The sanitizers see an overflow; the order alone might not show it.
+    n = 12
+    problem = problem_of(
+        [list(range(v)) for v in range(n)],
+        [(2**58, [v], list(range(v + 1, n))) for v in range(n)],
+    )
+    outcome = solve(problem)
+    assert (outcome.status, outcome.lower_bound) == (Status.OPTIMAL, n * 2**58)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_takes_any_integer_as_seed(seed: int) -> None:
+    problem = two_layer_branches(6, random.Random(4))
+    assert solve(problem, seed=seed).status is Status.OPTIMAL
+
+
 def test_a_kept_operand_is_not_overwritten() -> None:
     problem = problem_of([[], [0]], [(8, [0], [1]), (8, [1], [])], in_place={1: [0]})
     assert solve(problem).lower_bound == 8

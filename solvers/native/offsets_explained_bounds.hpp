@@ -62,7 +62,11 @@ class ExplainedBounds {
   }
 
   std::size_t changes() const { return changes_.size(); }
-  std::size_t saved_words() const { return saved_words_.size(); }
+
+  // Of what is kept in order to be undone or explained.
+  std::size_t bytes() const {
+    return changes_.size() * sizeof(Change) + saved_words_.size() * sizeof(Word);
+  }
 
   // Back to when there were so many changes.
   void undo(std::size_t changes) {

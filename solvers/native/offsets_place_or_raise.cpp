@@ -1,16 +1,16 @@
-// The walk through the tree of placements; what each of them implies is in offsets_propagation.cpp.
+// The walk through the tree of placements. What each of them implies is in offsets_propagation.cpp,
+// how the rest falls apart in offsets_parts.cpp.
 #include "offsets_place_or_raise.hpp"
 
 #include <algorithm>
 #include <limits>
 #include <numeric>
-#include <tuple>
 
 namespace planner::offsets {
 namespace {
 
-// Words of saved reasons (128 MiB) after which a run gives up.
-constexpr std::size_t kSavedReasonLimit = std::size_t{1} << 24;
+// Bytes of recorded changes after which a run gives up.
+constexpr std::size_t kChangesLimit = std::size_t{1} << 27;
 
 // A child works on its parent's list, skipping what is placed, until this fraction of it is placed.
 // So all lists of a branch together stay linear in the number of buffers.
@@ -85,6 +85,7 @@ Answer PlaceOrRaise<Integer>::run(std::int64_t capacity, Configuration configura
                                   std::int64_t node_limit, Control& control) {
   configuration_ = configuration;
   node_limit_ = node_limit;
+  control_ = &control;
   reset(capacity);
   for (std::size_t v = 0; v < buffers_; ++v) {
     if (highest_offset_[v] < 0) return Answer::kImpossible;
@@ -100,7 +101,7 @@ Answer PlaceOrRaise<Integer>::run(std::int64_t capacity, Configuration configura
   push_parts(root, 0);
   Signal signal = Signal::kEnter;
   while (!frames_.empty()) {
-    signal = frames_.back().splits ? resume_parts(signal) : resume_node(signal, control);
+    signal = frames_.back().splits ? resume_parts(signal) : resume_node(signal);
   }
   switch (signal) {
     case Signal::kPlaced:
@@ -112,76 +113,8 @@ Answer PlaceOrRaise<Integer>::run(std::int64_t capacity, Configuration configura
   }
 }
 
-// Each resume function takes what the frame above it came to (kEnter if there was
-// none yet), and returns kEnter after pushing another, or its own result after popping itself.
-
-template <class Integer>
-typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_parts(Signal signal) {
-  Frame& frame = frames_.back();
-  if (signal != Signal::kEnter) close_part(frame);
-  if (signal == Signal::kEnter || signal == Signal::kPlaced) {
-    if (open_part(frame)) return Signal::kEnter;
-    signal = Signal::kPlaced;
-  }
-  list_.resize(frame.list_restore);
-  frames_.pop_back();
-  return signal;
-}
-
-// Lists the parent's unplaced buffers by start, so that each part is a range of the list.
-template <class Integer>
-void PlaceOrRaise<Integer>::push_parts(const Frame& parent, std::int32_t level) {
-  Frame frame{};
-  frame.splits = true;
-  frame.level = level;
-  frame.first_section = parent.first_section;
-  frame.end_section = parent.end_section;
-  frame.list_restore = list_.size();
-  frame.list_begin = list_.size();
-  for (std::size_t k = parent.list_begin; k < parent.list_end; ++k) {
-    if (!placed(list_[k])) list_.push_back(list_[k]);
-  }
-  frame.list_end = list_.size();
-  frame.part_end = frame.list_begin;
-  std::sort(list_.begin() + static_cast<std::ptrdiff_t>(frame.list_begin), list_.end(),
-            [this](std::int32_t u, std::int32_t v) {
-              const std::int32_t first_u = instance_.first_section[index(u)];
-              const std::int32_t first_v = instance_.first_section[index(v)];
-              return first_u != first_v ? first_u < first_v : u < v;
-            });
-  frames_.push_back(frame);
-}
-
-template <class Integer>
-bool PlaceOrRaise<Integer>::open_part(Frame& frame) {
-  frame.part_begin = frame.part_end;
-  if (frame.part_begin == frame.list_end) return false;
-  std::size_t k = frame.part_begin;
-  const std::int32_t first_section = instance_.first_section[index(list_[k])];
-  std::int32_t end_section = first_section;
-  for (; k < frame.list_end && (k == frame.part_begin ||
-                                instance_.first_section[index(list_[k])] < end_section);
-       ++k) {
-    end_section = std::max(end_section, instance_.end_section[index(list_[k])]);
-  }
-  frame.part_end = k;
-  frame.saved_ranks = saved_ranks_.size();
-  for (k = frame.part_begin; k < frame.part_end; ++k) {
-    saved_ranks_.push_back(rank_[index(list_[k])]);
-  }
-  rank_part(frame.part_begin, frame.part_end);
-  push_node(frame.level, first_section, end_section, frame.part_begin, frame.part_end,
-            static_cast<std::int32_t>(frame.part_end - frame.part_begin), list_.size());
-  return true;
-}
-
-template <class Integer>
-void PlaceOrRaise<Integer>::close_part(const Frame& frame) {
-  for (std::size_t k = frame.part_begin; k < frame.part_end; ++k) {
-    rank_[index(list_[k])] = saved_ranks_[frame.saved_ranks + (k - frame.part_begin)];
-  }
-  saved_ranks_.resize(frame.saved_ranks);
-}
+// Each resume function takes what the frame above it came to (kEnter if there was none yet), and
+// returns kEnter after pushing another, or its own result after popping itself.
 
 template <class Integer>
 void PlaceOrRaise<Integer>::push_node(std::int32_t level, std::int32_t first_section,
@@ -202,15 +135,10 @@ void PlaceOrRaise<Integer>::push_node(std::int32_t level, std::int32_t first_sec
 }
 
 template <class Integer>
-typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_node(Signal signal,
-                                                                          Control& control) {
+typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_node(Signal signal) {
   if (signal == Signal::kEnter) {
-    Frame& frame = frames_.back();
-    if (frame.unplaced == 0) return leave_node(Signal::kPlaced);
-    ++nodes_;
-    if (nodes_ > node_limit_ || bounds_.saved_words() > kSavedReasonLimit || control.stop()) {
-      return leave_node(Signal::kStopped);
-    }
+    if (frames_.back().unplaced == 0) return leave_node(Signal::kPlaced);
+    if (++nodes_ > node_limit_) return leave_node(Signal::kStopped);
   } else {
     Frame& frame = frames_.back();
     unplace(frame);
@@ -218,10 +146,11 @@ typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_node(Signal
   }
   // Place the lowest buffer; as long as that fails at once, raise it and take the next.
   for (;;) {
+    // Each turn begins with this, because a stop leaves conclusions undrawn: see settle_floating.
+    if (control_->stop() || bounds_.bytes() > kChangesLimit) return leave_node(Signal::kStopped);
     Frame& frame = frames_.back();
     if (place(frame)) return descend();
     unplace(frame);
-    if (control.stop()) return leave_node(Signal::kStopped);
     if (!refute(frame)) return leave_node(Signal::kImpossible);
   }
 }
@@ -363,50 +292,6 @@ std::int32_t PlaceOrRaise<Integer>::lowest_buffer(const Frame& frame) const {
     }
   }
   return best;
-}
-
-template <class Integer>
-void PlaceOrRaise<Integer>::rank_part(std::size_t begin, std::size_t end) {
-  struct Keyed {
-    double first, second, third;
-    std::int32_t buffer;
-  };
-  std::vector<Keyed> keyed;
-  keyed.reserve(end - begin);
-  for (std::size_t k = begin; k < end; ++k) {
-    const std::int32_t v = list_[k];
-    const double span = instance_.span(index(v));
-    const auto size = static_cast<double>(size_[index(v)]);
-    const double area = span * size;
-    const auto total = static_cast<double>(fullest_section(v));
-    switch (configuration_.priority) {
-      case Priority::kTotalSpanArea:
-        keyed.push_back({total, span, area, v});
-        break;
-      case Priority::kTotalAreaSpan:
-        keyed.push_back({total, area, span, v});
-        break;
-      case Priority::kTotalSizeSpan:
-        keyed.push_back({total, size, span, v});
-        break;
-      case Priority::kSpanAreaTotal:
-        keyed.push_back({span, area, total, v});
-        break;
-      case Priority::kAreaSpanTotal:
-        keyed.push_back({area, span, total, v});
-        break;
-      case Priority::kSizeSpanTotal:
-        keyed.push_back({size, span, total, v});
-        break;
-    }
-  }
-  std::sort(keyed.begin(), keyed.end(), [](const Keyed& x, const Keyed& y) {
-    return std::tie(y.first, y.second, y.third, x.buffer) <
-           std::tie(x.first, x.second, x.third, y.buffer);
-  });
-  for (std::size_t k = 0; k < keyed.size(); ++k) {
-    rank_[index(keyed[k].buffer)] = static_cast<std::int32_t>(k);
-  }
 }
 
 template <class Integer>

@@ -85,7 +85,7 @@ class PlaceOrRaise final : public PlacementSearch {
 
   void reset(std::int64_t capacity);
   Signal resume_parts(Signal signal);
-  Signal resume_node(Signal signal, Control& control);
+  Signal resume_node(Signal signal);
   void push_node(std::int32_t level, std::int32_t first_section, std::int32_t end_section,
                  std::size_t list_begin, std::size_t list_end, std::int32_t unplaced,
                  std::size_t list_restore);
@@ -131,6 +131,7 @@ class PlaceOrRaise final : public PlacementSearch {
   // One run.
   Configuration configuration_{};
   std::int64_t node_limit_ = 0, nodes_ = 0;
+  Control* control_ = nullptr;
   Integer capacity_ = 0;                // for all but the buffers that may overhang it by one unit
   std::vector<Integer> highest_offset_;  // that a buffer may have
   std::vector<std::int32_t> overhanging_;

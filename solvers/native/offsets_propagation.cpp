@@ -53,7 +53,8 @@ bool PlaceOrRaise<Integer>::propagate(const Frame& frame) {
 }
 
 // Raises floating buffers to a fixpoint. There the lowest buffer never floats, because every
-// floating one is above another.
+// floating one is above another. When the control says stop, it ends before, with bounds that hold
+// but are not the best: no buffer may be placed then.
 template <class Integer>
 bool PlaceOrRaise<Integer>::settle_floating(const Frame& frame) {
   floating_list_.clear();
@@ -66,6 +67,7 @@ bool PlaceOrRaise<Integer>::settle_floating(const Frame& frame) {
     if (++rounds > kSettlingRounds) return settle_jointly();
     again = false;
     for (std::int32_t v : floating_list_) {
+      if (control_->stop()) return true;
       if (instance_.first_section[index(v)] >= touched_end_ ||
           instance_.end_section[index(v)] <= touched_first_ || !raise(v, nullptr)) {
         continue;
@@ -90,6 +92,7 @@ bool PlaceOrRaise<Integer>::settle_jointly() {
   for (bool again = true; again;) {
     again = false;
     for (std::int32_t v : floating_list_) {
+      if (control_->stop()) return true;
       Integer lowest = settled_[index(v)];
       for (std::size_t e = conflicts_.row[index(v)]; e < conflicts_.row[index(v) + 1]; ++e) {
         const std::int32_t w = conflicts_.neighbour[e];
@@ -102,6 +105,7 @@ bool PlaceOrRaise<Integer>::settle_jointly() {
     }
   }
   for (;;) {
+    if (control_->stop_now()) return true;
     Integer raised = std::numeric_limits<Integer>::max();
     for (std::int32_t v : floating_list_) {
       if (settled_[index(v)] > bounds_.lowest[index(v)]) {
@@ -211,8 +215,12 @@ void PlaceOrRaise<Integer>::set_conflict(Reason reason) {
   Bounds::add(conflict_.data(), reason);
 }
 
-// Instantiates the members defined here.
-template class PlaceOrRaise<std::int32_t>;
-template class PlaceOrRaise<std::int64_t>;
+// The members that offsets_place_or_raise.cpp calls.
+template bool PlaceOrRaise<std::int32_t>::propagate(const Frame&);
+template bool PlaceOrRaise<std::int64_t>::propagate(const Frame&);
+template bool PlaceOrRaise<std::int32_t>::raise(std::int32_t, const Word*);
+template bool PlaceOrRaise<std::int64_t>::raise(std::int32_t, const Word*);
+template void PlaceOrRaise<std::int32_t>::touch(std::int32_t);
+template void PlaceOrRaise<std::int64_t>::touch(std::int32_t);
 
 }  // namespace planner::offsets

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 namespace planner::order {
 
 namespace {
-
-std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
 // Of a state with very many ready operators only the most promising are tried.
 constexpr std::size_t kMaxChildren = 64;
@@ -41,6 +41,7 @@ class Layer {
         candidates_.push_back(std::move(candidate));
         return;
       }
+      if (width == 0) return;
       place = std::max_element(candidates_.begin(), candidates_.end(), better);
     }
     if (!better(candidate, *place)) return;
@@ -48,6 +49,7 @@ class Layer {
     *place = std::move(candidate);
   }
 
+  std::size_t size() const { return candidates_.size(); }
   std::vector<Candidate> take() { return std::move(candidates_); }
 
  private:
@@ -70,9 +72,14 @@ std::vector<Branch> branches_to(const std::vector<Trace>& trace, std::int32_t en
 }  // namespace
 
 std::optional<Order> beam_order(const OrderModel& model, std::int64_t level, std::int64_t upper,
-                                Rules rules, std::int32_t width, Control& control) {
+                                Rules rules, std::int32_t width, std::int64_t memory_bytes,
+                                Control& control) {
   if (level >= upper) return std::nullopt;
   Downset downset(model);
+  const std::size_t most_candidates =
+      static_cast<std::size_t>(std::max(memory_bytes, std::int64_t{0})) /
+      (sizeof(Candidate) + 8 * downset.bits().size());
+  std::size_t candidates = 1;
   std::vector<std::int32_t> trail;
   finish_branch(downset, level, rules, trail);
   std::vector<Layer> layers(index(model.operators) + 1);
@@ -82,7 +89,9 @@ std::optional<Order> beam_order(const OrderModel& model, std::int64_t level, std
   std::vector<std::int32_t> children;
   std::int32_t best = -1;
   for (std::int32_t done = 0; done <= model.operators; ++done) {
-    for (const Candidate& state : layers[index(done)].take()) {
+    const std::vector<Candidate> layer = layers[index(done)].take();
+    candidates -= layer.size();
+    for (const Candidate& state : layer) {
       if (state.level >= upper) continue;
       const auto id = static_cast<std::int32_t>(trace.size());
       trace.push_back({{state.level, state.chosen}, state.parent});
@@ -102,12 +111,17 @@ std::optional<Order> beam_order(const OrderModel& model, std::int64_t level, std
         children.resize(kMaxChildren);
       }
       for (const std::int32_t v : children) {
-        if (control.stop()) return std::nullopt;
+        if (control.stop_now()) return std::nullopt;
         const std::int64_t highest = begin_branch(downset, v, rules, trail);
         const std::int64_t reached = std::max(state.level, highest);
         if (reached >= upper) continue;
         finish_branch(downset, reached, rules, trail);
-        layers[index(downset.done())].insert(downset, {reached, v}, id, index(width));
+        Layer& next = layers[index(downset.done())];
+        const std::size_t before = next.size();
+        // Without room for more it may still replace a worse one.
+        next.insert(downset, {reached, v}, id,
+                    candidates < most_candidates ? index(width) : before);
+        candidates += next.size() - before;
         for (std::size_t i = trail.size(); i-- > 0;) downset.unrun(trail[i]);
       }
     }

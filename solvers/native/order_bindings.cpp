@@ -63,18 +63,17 @@ order::ListRule rule_of(const std::string& name) {
   if (name == "lpmf") return order::ListRule::kLeastLive;
   if (name == "depth-first") return order::ListRule::kDepthFirst;
   if (name == "breadth-first") return order::ListRule::kBreadthFirst;
-  if (name == "noisy-lpmf") return order::ListRule::kNoisy;
   throw nb::value_error(("rule: there is none called " + name).c_str());
 }
 
-nb::tuple list_order(const order::OrderModel& model, const std::string& rule, std::uint64_t seed) {
+nb::tuple list_order(const order::OrderModel& model, const std::string& rule) {
   const order::ListRule list_rule = rule_of(rule);
   order::Order order;
   std::int64_t peak = 0;
   std::int64_t bound = 0;
   {
     const nb::gil_scoped_release release;
-    order = order::list_order(model, list_rule, seed);
+    order = order::list_order(model, list_rule, 0);
     peak = order::peak_of(model, order);
     bound = order::footprint_bound(model);
   }
@@ -86,7 +85,8 @@ nb::tuple exact_order(const order::OrderModel& model, double time_limit_s, const
                       bool dominance, bool climbs, bool decompose, std::int64_t memory_bytes) {
   order::Order known;
   if (incumbent) known = read_order(model, *incumbent);
-  const order::SolveOptions options{time_limit_s, seed, {dominance, climbs}, decompose, memory_bytes};
+  const order::SolveOptions options{
+      time_limit_s, seed, {dominance, climbs}, decompose, memory_bytes};
   order::SolveResult result;
   {
     const nb::gil_scoped_release release;
@@ -118,11 +118,12 @@ void bind_order(nb::module_& m) {
         nb::arg("starters"), nb::arg("user_offsets"), nb::arg("users"), nb::arg("kept"),
         nb::arg("in_place_offsets"), nb::arg("in_place"),
         "Check the arrays of a planner.problem.OrderProblem; ValueError says what is wrong.");
-  m.def("list_order", &list_order, nb::arg("model"), nb::arg("rule"), nb::arg("seed") = 0,
+  m.def("list_order", &list_order, nb::arg("model"), nb::arg("rule"),
         "Order by a list rule: (order, peak, largest footprint of an operator).");
   m.def("exact_order", &exact_order, nb::arg("model"), nb::kw_only(), nb::arg("time_limit_s"),
         nb::arg("cancel"), nb::arg("seed") = 0, nb::arg("incumbent") = nb::none(),
-        nb::arg("dominance") = true, nb::arg("climbs") = true, nb::arg("decompose") = true, nb::arg("memory_bytes"),
+        nb::arg("dominance") = true, nb::arg("climbs") = true, nb::arg("decompose") = true,
+        nb::arg("memory_bytes"),
         "Order of the smallest peak: (order, peak, proven lower bound, statistics).");
 }
 

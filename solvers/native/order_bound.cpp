@@ -8,8 +8,6 @@ namespace planner::order {
 
 namespace {
 
-std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
-
 constexpr std::int64_t kInfinite = kMaxTotalBytes + 1;
 
 }  // namespace
@@ -148,7 +146,8 @@ void CutBound::add_operand(std::int32_t v, std::int32_t operand) {
   for (const std::int32_t k : free_users_) network_.add_arc(unfinished, k, kInfinite);
 }
 
-std::int64_t CutBound::cut(std::int32_t v, std::int32_t operand, std::int64_t& work) {
+std::int64_t CutBound::cut(std::int32_t v, std::int32_t operand, std::int64_t& work,
+                           Control& control) {
   ++cuts_;
   network_.clear();
   constant_ = model_.base;
@@ -166,17 +165,18 @@ std::int64_t CutBound::cut(std::int32_t v, std::int32_t operand, std::int64_t& w
   for (const std::int32_t s : started_here) constant_ += model_.size[index(s)];
   if (operand >= 0) add_operand(v, operand);
   work -= static_cast<std::int64_t>(model_.users.values.size() + model_.starters.values.size());
-  const std::int64_t flow = network_.maximum_flow(work);
+  const std::int64_t flow = network_.maximum_flow(work, control);
   return flow < 0 ? -1 : flow + constant_;
 }
 
 std::int64_t CutBound::smallest_transient(std::int32_t v, Place place,
                                           const std::vector<std::int32_t>& group,
-                                          std::int64_t enough, std::int64_t& work) {
+                                          std::int64_t enough, std::int64_t& work,
+                                          Control& control) {
   if (!classify(v, place, group, work)) return kImpossible;
   std::int64_t smallest = -1;
   const auto try_operand = [&](std::int32_t operand) {
-    const std::int64_t value = cut(v, operand, work);
+    const std::int64_t value = cut(v, operand, work, control);
     if (value < 0) return false;
     if (smallest < 0 || value < smallest) {
       smallest = value;
@@ -241,7 +241,8 @@ std::int64_t group_bound(CutBound& cuts, CutBound::Place place, std::vector<std:
     // The lightest is the most likely to fail.
     for (std::size_t i = group.size(); i-- > 0 && least > bound;) {
       if (work < 0 || control.stop_now()) return bound;
-      least = std::min(least, cuts.smallest_transient(group[i], place, group, bound, work));
+      least =
+          std::min(least, cuts.smallest_transient(group[i], place, group, bound, work, control));
       if (least <= bound) group.erase(group.begin() + static_cast<std::ptrdiff_t>(i));
     }
     if (least > bound) return least;
@@ -265,7 +266,7 @@ BoundResult cut_bound(const OrderModel& model, std::vector<std::int64_t> estimat
     if (estimates[index(v)] <= bound) continue;
     if (work < 0 || control.stop_now()) return {bound, cuts.cuts()};
     const std::int64_t value =
-        cuts.smallest_transient(v, CutBound::Place::kAnywhere, {}, bound, work);
+        cuts.smallest_transient(v, CutBound::Place::kAnywhere, {}, bound, work, control);
     if (value < 0) return {bound, cuts.cuts()};
     bound = std::max(bound, value);
     // The cut is a downset in which other operators may run, too.

@@ -22,7 +22,7 @@ std::int64_t footprint_bound(const OrderModel& model);
 // When v runs, the downset D of finished operators contains its ancestors, and neither v nor its
 // descendants. The smallest transient of v over all such D is a minimum cut with D on the source
 // side: f + charge is submodular, and so is minus the gain from one operand, so there is one cut
-// for each storage that v may overwrite (one in all if there is none), and the least of them counts.
+// for each storage that v may overwrite (one in all if there is none); the least of them counts.
 class CutBound {
  public:
   // When an operator runs, relative to a group of operators that it belongs to.
@@ -32,10 +32,11 @@ class CutBound {
   explicit CutBound(const OrderModel& model);
 
   // The smallest transient of v at this place in the group, or some upper estimate of it as soon
-  // as that is not above `enough`; kImpossible if v cannot have the place; -1 if `work` ran out.
+  // as that is not above `enough`; kImpossible if v cannot have the place; -1 if `work` ran out or
+  // the control said stop.
   std::int64_t smallest_transient(std::int32_t v, Place place,
                                   const std::vector<std::int32_t>& group, std::int64_t enough,
-                                  std::int64_t& work);
+                                  std::int64_t& work, Control& control);
 
   // The downset behind the last answer.
   const Bits& downset() const { return best_; }
@@ -44,7 +45,7 @@ class CutBound {
  private:
   bool classify(std::int32_t v, Place place, const std::vector<std::int32_t>& group,
                 std::int64_t& work);
-  std::int64_t cut(std::int32_t v, std::int32_t operand, std::int64_t& work);
+  std::int64_t cut(std::int32_t v, std::int32_t operand, std::int64_t& work, Control& control);
   void add_storage(std::int32_t s);
   void add_operand(std::int32_t v, std::int32_t operand);
 

@@ -29,6 +29,7 @@
 // over the operators that are left the search that branches on these misses no optimum. Levels
 // play no part, so that the rule goes together with safe chains.
 #include <algorithm>
+#include <vector>
 
 #include "order_downset.hpp"
 
@@ -39,33 +40,31 @@ namespace {
 // With more operators than this the answer is no, without a look.
 constexpr std::int32_t kMaxOperators = 256;
 
-bool any_of_them_follows(const OrderModel& model, std::int32_t v, Span operators) {
-  return operators.size() <= kMaxOperators && std::any_of(operators.begin(), operators.end(),
-                     [&](std::int32_t k) { return model.successors[v].contains(k); });
-}
-
-bool all_others_follow(const OrderModel& model, std::int32_t v, Span operators) {
-  return operators.size() <= kMaxOperators &&
-         std::all_of(operators.begin(), operators.end(), [&](std::int32_t k) {
-           return k == v || model.successors[v].contains(k);
-         });
-}
-
 }  // namespace
 
 void Downset::bound_steps() {
+  std::vector<std::int32_t> last_before(index(model_.operators), -1);  // predecessor marked last
   for (std::int32_t v = 0; v < model_.operators; ++v) {
+    for (const std::int32_t q : model_.successors[v]) last_before[index(q)] = v;
+    const auto follows = [&](std::int32_t k) { return last_before[index(k)] == v; };
+    const auto any_follows = [&](Span operators) {
+      return operators.size() <= kMaxOperators &&
+             std::any_of(operators.begin(), operators.end(), follows);
+    };
+    const auto all_others_follow = [&](Span operators) {
+      return operators.size() <= kMaxOperators &&
+             std::all_of(operators.begin(), operators.end(),
+                         [&](std::int32_t k) { return k == v || follows(k); });
+    };
     std::int64_t charged = 0;
     std::int64_t freed = 0;
     std::int64_t gain = 0;
     for (const std::int32_t s : model_.starts[v])
-      if (all_others_follow(model_, v, model_.starters[s])) charged += model_.size[index(s)];
+      if (all_others_follow(model_.starters[s])) charged += model_.size[index(s)];
     for (const std::int32_t s : model_.uses[v])
-      if (!model_.kept[index(s)] && !any_of_them_follows(model_, v, model_.users[s]))
-        freed += model_.size[index(s)];
+      if (!model_.kept[index(s)] && !any_follows(model_.users[s])) freed += model_.size[index(s)];
     for (const std::int32_t s : model_.in_place[v])
-      if (!any_of_them_follows(model_, v, model_.users[s]))
-        gain = std::max(gain, model_.size[index(s)]);
+      if (!any_follows(model_.users[s])) gain = std::max(gain, model_.size[index(s)]);
     least_rise_.push_back(charged - gain);
     least_growth_.push_back(charged - freed);
   }

@@ -58,7 +58,6 @@ class Downset {
   static constexpr std::int64_t kWaits = std::numeric_limits<std::int64_t>::max();
 
  private:
-  static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
   std::int64_t charge(std::int32_t v) const;
   std::int64_t gain(std::int32_t v) const;
   std::int64_t freed(std::int32_t v) const;

@@ -5,10 +5,6 @@
 
 namespace planner::order {
 
-namespace {
-std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
-}  // namespace
-
 void FlowNetwork::clear() {
   first_.assign(2, -1);
   arcs_.clear();
@@ -79,15 +75,15 @@ std::int64_t FlowNetwork::augment_once(std::int64_t& work) {
   return flow;
 }
 
-std::int64_t FlowNetwork::maximum_flow(std::int64_t& work) {
+std::int64_t FlowNetwork::maximum_flow(std::int64_t& work, Control& control) {
   std::int64_t total = 0;
   while (find_levels(work)) {
     current_ = first_;
     while (const std::int64_t flow = augment_once(work)) {
       total += flow;
-      if (work < 0) return -1;
+      if (work < 0 || control.stop()) return -1;
     }
-    if (work < 0) return -1;
+    if (work < 0 || control.stop_now()) return -1;
   }
   return total;
 }

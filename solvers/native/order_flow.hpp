@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "control.hpp"
+#include "order_model.hpp"
+
 namespace planner::order {
 
 class FlowNetwork {
@@ -16,11 +19,12 @@ class FlowNetwork {
   std::int32_t add_node();
   void add_arc(std::int32_t from, std::int32_t to, std::int64_t capacity);
 
-  // The maximum flow, or -1 once `work` (arcs looked at, counted down) is used up.
-  std::int64_t maximum_flow(std::int64_t& work);
+  // The maximum flow, or -1 once `work` (arcs looked at, counted down) is used up or the control
+  // says stop.
+  std::int64_t maximum_flow(std::int64_t& work, Control& control);
 
   // After maximum_flow: whether the node is on the source side of the minimum cut found.
-  bool on_source_side(std::int32_t node) const { return level_[static_cast<std::size_t>(node)] >= 0; }
+  bool on_source_side(std::int32_t node) const { return level_[index(node)] >= 0; }
 
  private:
   struct Arc {

@@ -1,6 +1,7 @@
 #include "order_heuristics.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <queue>
 #include <random>
@@ -9,8 +10,6 @@
 namespace planner::order {
 
 namespace {
-
-std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
 // The counters of a downset, and the growth of every operator kept up to date. As growth only
 // falls while the downset grows, a heap with entries for outdated values works.
@@ -31,15 +30,14 @@ class GrowthTracker {
         remaining_sum_[index(s)] += static_cast<std::uint32_t>(k);
       started_[index(s)] = model.starters[s].empty() ? 1 : 0;
       for (const std::int32_t p : model.starters[s]) growth_[index(p)] += model.size[index(s)];
-      if (remaining_[index(s)] == 1)
-        growth_[index(last_user(s))] -= model.size[index(s)];
+      if (remaining_[index(s)] == 1) growth_[index(last_user(s))] -= model.size[index(s)];
     }
   }
 
   std::int64_t growth(std::int32_t v) const { return growth_[index(v)]; }
   bool is_ready(std::int32_t v) const { return missing_[index(v)] == 0; }
 
-  // Calls enabled(q) for each operator that became ready, and cheaper(k) for each whose growth fell.
+  // Calls enabled(q) for each operator that became ready, cheaper(k) for each whose growth fell.
   template <class Enabled, class Cheaper>
   void run(std::int32_t v, Enabled enabled, Cheaper cheaper) {
     for (const std::int32_t s : model_.starts[v]) {
@@ -92,7 +90,9 @@ Order list_order(const OrderModel& model, ListRule rule, std::uint64_t seed) {
   order.reserve(index(model.operators));
   GrowthTracker tracker(model);
   std::mt19937_64 random(seed);
-  const std::int64_t blur = rule == ListRule::kNoisy ? median_size(model) : 0;
+  // Twice the blur plus a growth has to fit into 64 bits.
+  const std::int64_t blur =
+      rule == ListRule::kNoisy ? std::min(median_size(model), kMaxTotalBytes / 2 - 1) : 0;
   std::vector<std::int32_t> ready_since(index(model.operators), 0);
   std::vector<std::int64_t> noise(rule == ListRule::kNoisy ? index(model.operators) : 0);
   std::vector<std::int64_t> tie(noise.size());
@@ -137,17 +137,19 @@ Order list_order(const OrderModel& model, ListRule rule, std::uint64_t seed) {
 }
 
 Order demand_order(const OrderModel& model) {
-  std::vector<std::int64_t> leaves(index(model.operators), 0);  // bytes started
-  std::vector<std::int64_t> need(index(model.operators), 0);    // of the tree above it, as if alone
+  // Not integers: where the graph is no tree, what is shared counts again and again.
+  std::vector<double> leaves(index(model.operators), 0.0);  // bytes started
+  std::vector<double> need(index(model.operators), 0.0);    // of the tree above it, as if alone
   Rows by_urgency;
   std::vector<std::int32_t> row;
   for (std::int32_t v = 0; v < model.operators; ++v) {
-    for (const std::int32_t s : model.starts[v]) leaves[index(v)] += model.size[index(s)];
+    for (const std::int32_t s : model.starts[v])
+      leaves[index(v)] += static_cast<double>(model.size[index(s)]);
     row.assign(model.predecessors[v].begin(), model.predecessors[v].end());
     std::stable_sort(row.begin(), row.end(), [&](std::int32_t a, std::int32_t b) {
       return need[index(a)] - leaves[index(a)] > need[index(b)] - leaves[index(b)];
     });
-    std::int64_t held = 0;
+    double held = 0.0;
     for (const std::int32_t p : row) {
       need[index(v)] = std::max(need[index(v)], held + need[index(p)]);
       held += leaves[index(p)];

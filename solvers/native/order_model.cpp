@@ -15,21 +15,22 @@ void Rows::add_row(const std::vector<std::int32_t>& row) {
 
 Rows transposed(const Rows& rows, std::int32_t count) {
   Rows result;
-  result.offsets.assign(static_cast<std::size_t>(count) + 1, 0);
+  result.offsets.assign(index(count) + 1, 0);
   result.values.resize(rows.values.size());
-  for (const std::int32_t v : rows.values) ++result.offsets[static_cast<std::size_t>(v) + 1];
-  for (std::size_t i = 1; i < result.offsets.size(); ++i) result.offsets[i] += result.offsets[i - 1];
+  for (const std::int32_t v : rows.values) ++result.offsets[index(v) + 1];
+  for (std::size_t i = 1; i < result.offsets.size(); ++i)
+    result.offsets[i] += result.offsets[i - 1];
   std::vector<std::int64_t> next(result.offsets.begin(), result.offsets.end() - 1);
   for (std::int32_t row = 0; row < rows.count(); ++row)
     for (const std::int32_t v : rows[row])
-      result.values[static_cast<std::size_t>(next[static_cast<std::size_t>(v)]++)] = row;
+      result.values[static_cast<std::size_t>(next[index(v)]++)] = row;
   return result;
 }
 
 std::int64_t live_at_start(const OrderModel& model) {
   std::int64_t live = model.base;
   for (std::int32_t s = 0; s < model.storages(); ++s)
-    if (model.starters[s].empty()) live += model.size[static_cast<std::size_t>(s)];
+    if (model.starters[s].empty()) live += model.size[index(s)];
   return live;
 }
 
@@ -55,7 +56,7 @@ void ModelBuilder::add_operator(const std::vector<std::int32_t>& predecessors,
   // A kept storage is live to the end, so nothing may ever overwrite it.
   std::vector<std::int32_t> usable;
   for (const std::int32_t s : in_place)
-    if (s >= 0 && !model_.kept[static_cast<std::size_t>(s)]) usable.push_back(s);
+    if (s >= 0 && !model_.kept[index(s)]) usable.push_back(s);
   model_.in_place.add_row(usable);
 }
 
@@ -120,14 +121,14 @@ std::optional<std::string> build_model(const OrderArrays& arrays, OrderModel& mo
 
   ModelBuilder builder(static_cast<std::int32_t>(n));
   std::vector<std::int32_t> starters, users, predecessors, options;
-  std::vector<std::int32_t> index(static_cast<std::size_t>(m));
+  std::vector<std::int32_t> model_index(static_cast<std::size_t>(m));  // -1 if left out
   Rows all_users;
   for (std::int64_t s = 0; s < m; ++s) {
     read_row(arrays.starters, s, starters);
     read_row(arrays.users, s, users);
     if (!std::includes(users.begin(), users.end(), starters.begin(), starters.end()))
       return "starters: storage " + std::to_string(s) + " has a starter that is no user of it";
-    index[static_cast<std::size_t>(s)] =
+    model_index[static_cast<std::size_t>(s)] =
         builder.add_storage(arrays.size[s], arrays.kept[s], starters, users);
     all_users.add_row(users);
   }
@@ -141,7 +142,7 @@ std::optional<std::string> build_model(const OrderArrays& arrays, OrderModel& mo
       if (!all_users[s].contains(static_cast<std::int32_t>(v)))
         return "in_place: operator " + std::to_string(v) + " may overwrite storage " +
                std::to_string(s) + ", but is no user of it";
-      s = index[static_cast<std::size_t>(s)];
+      s = model_index[index(s)];
     }
     builder.add_operator(predecessors, options);
   }

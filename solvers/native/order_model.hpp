@@ -12,6 +12,8 @@ namespace planner::order {
 
 constexpr std::int64_t kMaxTotalBytes = std::int64_t{1} << 62;
 
+inline std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
+
 // One row of Rows: operator or storage indices.
 struct Span {
   const std::int32_t* first;
@@ -29,7 +31,7 @@ struct Rows {
   std::vector<std::int32_t> values;
 
   Span operator[](std::int32_t row) const {
-    const auto r = static_cast<std::size_t>(row);
+    const std::size_t r = index(row);
     return {values.data() + offsets[r], values.data() + offsets[r + 1]};
   }
   std::int32_t count() const { return static_cast<std::int32_t>(offsets.size() - 1); }
@@ -42,7 +44,7 @@ Rows transposed(const Rows& rows, std::int32_t count);
 // Live bytes after the downset D (a set of operators closed under predecessors) are
 //   f(D) = base + sum of size[s] over storages s with (a starter in D, or no starters)
 //                                               and (kept[s], or a user outside D).
-// Starters are users. f is submodular; see downset.hpp for what an operator adds while it runs.
+// Starters are users. f is submodular; what an operator adds while it runs: order_downset.hpp.
 // Storages that f cannot depend on are left out: empty ones, and those live throughout (in base).
 struct OrderModel {
   std::int32_t operators = 0;

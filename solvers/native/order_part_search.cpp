@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "order_beam.hpp"
 #include "order_search.hpp"
@@ -123,17 +124,23 @@ class PartSearch {
 
   // As wide as the work allows, judged by the ready operators along the best order.
   void try_beam(std::int64_t work) {
-    Downset downset(model_);
+    std::vector<std::int32_t> missing(index(model_.operators));
+    std::int64_t ready = 0;
+    for (std::int32_t v = 0; v < model_.operators; ++v) {
+      missing[index(v)] = model_.predecessors[v].size();
+      if (missing[index(v)] == 0) ++ready;
+    }
     std::int64_t children = 0;
     for (const std::int32_t v : result_.order) {
-      children += static_cast<std::int64_t>(downset.ready().size());
-      downset.run(v);
+      children += ready--;
+      for (const std::int32_t q : model_.successors[v])
+        if (--missing[index(q)] == 0) ++ready;
     }
     const std::int64_t width = std::min(kMaxBeamWidth, work / children);
     if (width == 0 || control_.stop_now()) return;
     ++result_.beams;
     accept(beam_order(model_, level_, result_.peak, options_.rules,
-                      static_cast<std::int32_t>(width), control_));
+                      static_cast<std::int32_t>(width), options_.memory_bytes, control_));
   }
 
   const OrderModel& model_;

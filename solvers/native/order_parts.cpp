@@ -4,10 +4,6 @@
 
 namespace planner::order {
 
-namespace {
-std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
-}  // namespace
-
 std::vector<Part> split(const OrderModel& model) {
   const std::int32_t n = model.operators;
   // All u < c are ancestors of c if and only if each of them has a successor <= c: follow smallest
@@ -35,7 +31,9 @@ std::vector<Part> split(const OrderModel& model) {
 }
 
 PartModels::PartModels(const OrderModel& model)
-    : model_(model), live_before_(index(model.operators) + 1, 0), storage_index_(model.size.size(), -1),
+    : model_(model),
+      live_before_(index(model.operators) + 1, 0),
+      storage_index_(model.size.size(), -1),
       number_(index(model.operators)) {
   std::vector<std::int64_t>& change = live_before_;
   change[0] = model.base;

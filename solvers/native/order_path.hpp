@@ -2,7 +2,6 @@
 // branched on, and the level of each branch. The rest is found again by replaying.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 

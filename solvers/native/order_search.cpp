@@ -74,8 +74,11 @@ OrderSearch::OrderSearch(const OrderModel& model, std::int64_t level, std::int64
 
 bool OrderSearch::full() const {
   // Vectors that double may hold twice what they need, and three times while they grow.
-  constexpr std::int64_t kBytesPerState = sizeof(State) + 3 * sizeof(Entry) + 6 * sizeof(Slot);
-  return states() * kBytesPerState + bits_.bytes() >= memory_bytes_ ||
+  constexpr std::int64_t kBytesPerState = sizeof(State) + 6 * sizeof(Slot);
+  constexpr std::int64_t kBytesPerEntry = 3 * sizeof(Entry);
+  // A state that was reached again at a lower level is queued twice.
+  const auto entries = std::max(states(), static_cast<std::int64_t>(queue_.size()));
+  return states() * kBytesPerState + entries * kBytesPerEntry + bits_.bytes() >= memory_bytes_ ||
          states() >= std::numeric_limits<std::int32_t>::max();
 }
 
@@ -150,7 +153,7 @@ bool OrderSearch::expand(std::uint32_t id, Control& control) {
   children_ = downset_.ready();
   std::sort(children_.begin(), children_.end());
   for (const std::int32_t v : children_) {
-    if (full() || control.stop()) return false;
+    if (full() || control.stop_now()) return false;
     const std::int64_t highest = begin_branch(downset_, v, rules_, trail_);
     if (highest == Downset::kWaits) continue;
     const std::int64_t reached = std::max(level, highest);
@@ -184,10 +187,8 @@ std::int64_t OrderSearch::bound() const {
 std::optional<Order> OrderSearch::order() const {
   if (best_ < 0) return std::nullopt;
   std::vector<Branch> branches;
-  for (std::int32_t id = best_; states_[static_cast<std::size_t>(id)].parent >= 0;
-       id = states_[static_cast<std::size_t>(id)].parent)
-    branches.push_back(
-        {states_[static_cast<std::size_t>(id)].level, states_[static_cast<std::size_t>(id)].chosen});
+  for (std::int32_t id = best_; states_[index(id)].parent >= 0; id = states_[index(id)].parent)
+    branches.push_back({states_[index(id)].level, states_[index(id)].chosen});
   std::reverse(branches.begin(), branches.end());
   return replay(model_, start_level_, rules_, branches);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "order_downset.hpp"
@@ -10,13 +11,13 @@ namespace planner::order {
 
 namespace {
 
-std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
-
 class SuffixSearch {
  public:
-  SuffixSearch(const OrderModel& model, std::int64_t level, const Order& prefix)
+  SuffixSearch(const OrderModel& model, std::int64_t level, const Order& prefix,
+               Control& control)
       : model_(model),
         level_(level),
+        control_(control),
         downset_(model),
         successors_left_(index(model.operators)),
         movable_(index(model.operators), 1) {
@@ -24,13 +25,6 @@ class SuffixSearch {
       downset_.run(v);
       successors_left_[index(v)] = model.successors[v].size();
     }
-    for (std::int32_t s = 0; s < model.storages(); ++s)
-      if (model.starters[s].size() > 1)
-        for (const std::int32_t p : model.starters[s]) movable_[index(p)] = 0;
-    for (std::int32_t v = 0; v < model.operators; ++v)
-      for (const std::int32_t s : model.in_place[v])
-        for (const std::int32_t k : model.users[s])
-          if (k != v) movable_[index(k)] = 0;
     for (const std::int32_t v : prefix) movable_[index(v)] = 0;
   }
 
@@ -43,6 +37,7 @@ class SuffixSearch {
       found = false;
       std::vector<std::int32_t> next_ends;
       for (const std::int32_t x : ends) {
+        if (control_.stop_now()) return reversed();
         if (!take_chain(x)) {
           next_ends.push_back(x);
           continue;
@@ -56,12 +51,13 @@ class SuffixSearch {
       next_ends.erase(std::unique(next_ends.begin(), next_ends.end()), next_ends.end());
       ends = std::move(next_ends);
     }
-    std::reverse(backwards_.begin(), backwards_.end());
-    return std::move(backwards_);
+    return reversed();
   }
 
  private:
   static constexpr std::size_t kChainLimit = 128;
+
+  Order reversed() { return {backwards_.rbegin(), backwards_.rend()}; }
 
   // Moves the chain that starts at the end x to the suffix if it is safe; otherwise nothing
   // changes.
@@ -114,6 +110,7 @@ class SuffixSearch {
 
   const OrderModel& model_;
   const std::int64_t level_;
+  Control& control_;
   Downset downset_;  // what is not in the suffix
   std::vector<std::int32_t> successors_left_;
   std::vector<char> movable_;
@@ -123,11 +120,11 @@ class SuffixSearch {
 
 }  // namespace
 
-Settled settled_operators(const OrderModel& model, std::int64_t level) {
+Settled settled_operators(const OrderModel& model, std::int64_t level, Control& control) {
   Settled settled;
   Downset downset(model);
   downset.close(level, settled.prefix);
-  settled.suffix = SuffixSearch(model, level, settled.prefix).run();
+  settled.suffix = SuffixSearch(model, level, settled.prefix, control).run();
   return settled;
 }
 

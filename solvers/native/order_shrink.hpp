@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "control.hpp"
 #include "order_heuristics.hpp"
 #include "order_model.hpp"
 
@@ -17,8 +18,11 @@ struct Settled {
 // chains seen from the end: x1 has no successor left, each next operator has none but the one
 // before, and the first k of them leave no more bytes live before than after. Moving such a
 // chain X to the end of any order turns each downset E into E - X, where submodularity gives
-// f(E - X) <= f(E). Charges and gains of the other operators stay the same because members share
-// no storage with other starters or with in-place options of other operators.
-Settled settled_operators(const OrderModel& model, std::int64_t level);
+// f(E - X) <= f(E). The transients of the other operators do not rise either, even where X holds
+// starters or users of what they start or overwrite: a transient is f after the first half step
+// of its operator (see order_climb.cpp), f is submodular on these, too, and X has whole operators.
+//
+// When the control says stop, the suffix may be shorter than it could be.
+Settled settled_operators(const OrderModel& model, std::int64_t level, Control& control);
 
 }  // namespace planner::order

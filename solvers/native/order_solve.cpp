@@ -14,8 +14,6 @@ namespace planner::order {
 
 namespace {
 
-std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
-
 // Arcs looked at by all cuts together. Counted in work, not in time, so that a run without a
 // deadline can be repeated.
 constexpr std::int64_t kCutWork = 150'000'000;
@@ -168,15 +166,17 @@ class Solve {
     while (task.peak > level && !control_.stop_now()) {
       const Part middle = settle(task, level);
       const OrderModel part_model = models_.of(task.part, task.order);
-      task.peak = std::max(level, peak_of(part_model, list_order(part_model, ListRule::kDefault, 0)));
+      task.peak =
+          std::max(level, peak_of(part_model, list_order(part_model, ListRule::kDefault, 0)));
       if (task.peak == level) return;
       Order numbering;
       for (std::int32_t i = middle.first; i < middle.last; ++i) numbering.push_back(i);
       const OrderModel model = PartModels(part_model).of(middle, numbering);
       if (middle.size() < task.part.size()) {
         // The same cuts see less freedom now.
-        const BoundResult found = cut_bound(
-            model, transients(model, list_order(model, ListRule::kDefault, 0)), level, work, control_);
+        const BoundResult found =
+            cut_bound(model, transients(model, list_order(model, ListRule::kDefault, 0)), level,
+                      work, control_);
         result_.cuts += found.cuts;
         if (found.bound > level) {
           level = task.bound = std::max(task.bound, found.bound);
@@ -204,7 +204,7 @@ class Solve {
   // and returns the range of the others.
   Part settle(Task& task, std::int64_t level) {
     if (!options_.rules.chains) return {0, task.part.size()};
-    const Settled settled = settled_operators(models_.of(task.part, task.order), level);
+    const Settled settled = settled_operators(models_.of(task.part, task.order), level, control_);
     std::vector<char> is_settled(task.order.size(), 0);
     Order order;
     for (const std::int32_t i : settled.prefix) {

@@ -89,7 +89,7 @@ class ExactOrder:
             native_model(problem),
             time_limit_s=deadline.remaining_s(),
             cancel=deadline.cancel,
-            seed=seed,
+            seed=seed % 2**64,
             incumbent=(
                 None if incumbent is None else np.ascontiguousarray(incumbent.order, dtype=np.int32)
             ),
