@@ -237,11 +237,50 @@ class OrderSolution(NamedTuple):
     peak_bytes: int
 
 
+class Uses(NamedTuple):
+    """Which bytes of which buffer are in use when; several buffers may have several entries.
+
+    Attributes
+    ----------
+    buffer : int32 array of shape [uses]
+        Ascending; every buffer has at least one.
+    lower, upper : int64 array of shape [uses]
+        Times ``[lower, upper)``, not empty; those of one buffer may intersect.
+    begin, end : int64 array of shape [uses]
+        Bytes ``[begin, end)`` counted from the buffer's offset, not empty, inside its size.
+    """
+
+    buffer: NDArray[np.int32]
+    lower: NDArray[np.int64]
+    upper: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+class PairRule(NamedTuple):
+    """Decides for two buffers, in place of their uses, which of their offsets go together.
+
+    Attributes
+    ----------
+    first, second : int
+        Buffers.
+    forbidden : tuple of (int, int)
+        Open intervals, ascending and disjoint: ``offset(second) - offset(first)`` is in none.
+    shared : int
+        The most bytes that both may use at the same time.
+    """
+
+    first: int
+    second: int
+    forbidden: tuple[tuple[int, int], ...]
+    shared: int
+
+
 @dataclass(frozen=True)
 class OffsetProblem:
     """Place buffers with known lifetimes in one address range.
 
-    Buffers whose half-open lifetimes intersect share no byte.
+    Buffers share no byte at a time at which both use it.
 
     Attributes
     ----------
@@ -253,6 +292,12 @@ class OffsetProblem:
         Each offset is a multiple of it, positive.
     capacity : int or None
         Give None to minimise the height; otherwise any height up to it will do.
+    fixed : int64 array of shape [buffers] or None
+        Fixed offsets, -1 where the offset is free.
+    uses : Uses or None
+        None if each buffer uses all of its bytes in all of its lifetime.
+    pair_rules : tuple of PairRule
+        At most one for two buffers.
     """
 
     lower: NDArray[np.int64]
@@ -260,6 +305,9 @@ class OffsetProblem:
     size: NDArray[np.int64]
     alignment: NDArray[np.int64]
     capacity: int | None = None
+    fixed: NDArray[np.int64] | None = None
+    uses: Uses | None = None
+    pair_rules: tuple[PairRule, ...] = ()
 
 
 class OffsetSolution(NamedTuple):
