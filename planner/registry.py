@@ -48,11 +48,18 @@ SOLVERS: dict[str, dict[str, Entry]] = {
         ),
     },
     "offsets": {
-        "greedy-offsets": Entry(
-            "solvers.offsets:GreedyOffsets", "portfolio of orders, first and best fit"
-        ),
-        "exact-offsets": Entry(
+        "greedy": Entry("solvers.offsets:GreedyOffsets", "portfolio of orders, first and best fit"),
+        "exact": Entry(
             "solvers.offsets:ExactOffsets", "place-or-raise branch and bound after greedy"
+        ),
+        "cp": Entry("solvers.offsets.cp:CpOffsets", "CP-SAT: rectangles that do not overlap"),
+        "mip": Entry(
+            "solvers.offsets.mip:PulpOffsets", "big-M MIP through PuLP, with any solver it finds"
+        ),
+        "mathopt": Entry("solvers.offsets.mathopt:MathOptOffsets", "the same MIP through MathOpt"),
+        "bilevel": Entry(
+            "solvers.offsets.bilevel:BilevelOffsets",
+            "MEMO: repeated layers packed once, then the rest",
         ),
     },
     "replacement": {

@@ -33,7 +33,7 @@ class ExactOffsets:
     Learning", ASPLOS 2023); bounds carry explanations, by which the search jumps back.
     """
 
-    name = "exact-offsets"
+    name = "exact"
 
     def available(self) -> Availability:
         """Return that it always is: the kernel is part of the project."""

@@ -22,7 +22,7 @@ class GreedyOffsets:
     bytes are found in a segment tree, without a conflict graph.
     """
 
-    name = "greedy-offsets"
+    name = "greedy"
 
     def available(self) -> Availability:
         """Return that it always is: the kernel is part of the project."""
