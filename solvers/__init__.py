@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from solvers._native import CancelFlag
+    from solvers._native import CancelFlag, SharedBest
 except ImportError as error:
     raise ImportError(
         "the compiled core solvers._native could not be loaded "
@@ -11,4 +11,4 @@ except ImportError as error:
         "- and, to run Python from inside the source tree, with: pip install -e ."
     ) from error
 
-__all__ = ["CancelFlag"]
+__all__ = ["CancelFlag", "SharedBest"]

@@ -16,6 +16,26 @@ class CancelFlag:
     def is_set(self) -> bool:
         """Whether a stop was asked for."""
 
+class SharedBest:
+    """The best packing of one problem and the best bound on it, shared by solvers that race.
+
+    Any thread may call anything. What is offered has to be legal, or proven, for the problem.
+    """
+
+    def __init__(self) -> None: ...
+    def offer(self, offsets: NDArray[np.int64], height: int) -> bool:
+        """Offer a legal packing; true if it is lower than what was there."""
+    def offer_bound(self, bound: int) -> None:
+        """Offer a proven lower bound on the height."""
+    @property
+    def height(self) -> int:
+        """Height of the lowest packing offered; 2**62 while there is none."""
+    @property
+    def lower_bound(self) -> int:
+        """Highest bound offered; 0 at first."""
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Offsets of the lowest packing offered, or None."""
+
 class OrderModel:
     """A checked ordering problem. Immutable; any thread may use it."""
 
@@ -73,6 +93,7 @@ def offsets_pack(
     search: bool,
     time_limit_s: float,
     cancel: CancelFlag,
+    shared: SharedBest | None = None,
 ) -> tuple[NDArray[np.int64], int, int, str, int, int, int]:
     """Return offsets, height, proven bound, winning order, components, nodes and searches.
 

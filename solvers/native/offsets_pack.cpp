@@ -23,36 +23,99 @@ std::vector<Part> split(const Instance& instance) {
   return parts;
 }
 
-std::int64_t largest_bound(const std::vector<ScheduledSearch>& searches) {
-  std::int64_t bound = 0;
-  for (const ScheduledSearch& search : searches) bound = std::max(bound, search.lower_bound());
-  return bound;
-}
-
-// Works on the highest component, the only one that matters, until its height is proven.
-void minimise(std::vector<ScheduledSearch>& searches, Control& control) {
-  while (!control.stop_now()) {
-    ScheduledSearch& highest = *std::max_element(
-        searches.begin(), searches.end(), [](const ScheduledSearch& x, const ScheduledSearch& y) {
-          return x.packing().height < y.packing().height;
-        });
-    const std::int64_t bound = largest_bound(searches);
-    if (highest.packing().height <= bound || !highest.try_lower(bound, control)) return;
+// The searches of all parts, and the packing of the whole that they make together.
+class WholeSearch {
+ public:
+  WholeSearch(const Instance& instance, const std::vector<Part>& parts,
+              std::vector<ScheduledSearch>& searches, SharedBest* shared)
+      : instance_(instance), parts_(parts), searches_(searches), shared_(shared) {
+    publish();
   }
-}
 
-// Takes turns over the components that do not fit yet, until one is proven not to.
-void fit(std::vector<ScheduledSearch>& searches, std::int64_t capacity, Control& control) {
-  for (bool open = true; open;) {
-    open = false;
-    for (ScheduledSearch& search : searches) {
-      if (search.packing().height <= capacity) continue;
-      if (control.stop_now() || !search.try_fit(capacity, control)) return;
-      if (search.lower_bound() > capacity) return;
-      open = open || search.packing().height > capacity;
+  // Works on the highest component, the only one that matters, until its height is proven.
+  void minimise(Control& control) {
+    adopt();
+    while (!control.stop_now()) {
+      ScheduledSearch& search = *highest();
+      const std::int64_t bound = lower_bound();
+      if (search.packing().height <= bound || !search.try_lower(bound, control)) return;
+      publish();
+      adopt();
     }
   }
-}
+
+  // Takes turns over the components that do not fit yet, until one is proven not to.
+  void fit(std::int64_t capacity, Control& control) {
+    adopt();
+    for (bool open = true; open;) {
+      open = false;
+      for (ScheduledSearch& search : searches_) {
+        if (search.packing().height <= capacity) continue;
+        if (control.stop_now() || !search.try_fit(capacity, control)) return;
+        publish();
+        adopt();
+        if (lower_bound() > capacity) return;
+        open = open || search.packing().height > capacity;
+      }
+    }
+  }
+
+  std::int64_t lower_bound() const {
+    std::int64_t bound = shared_ != nullptr ? shared_->lower_bound() : 0;
+    for (const ScheduledSearch& search : searches_) {
+      bound = std::max(bound, search.lower_bound());
+    }
+    return bound;
+  }
+
+  Packing packing() const {
+    Packing whole{std::vector<std::int64_t>(instance_.buffers()), 0};
+    for (std::size_t p = 0; p < parts_.size(); ++p) {
+      const Packing& own = searches_[p].packing();
+      whole.height = std::max(whole.height, own.height);
+      for (std::size_t k = 0; k < own.offsets.size(); ++k) {
+        whole.offsets[static_cast<std::size_t>(parts_[p].buffers[k])] = own.offsets[k];
+      }
+    }
+    return whole;
+  }
+
+  std::string order() const { return searches_.empty() ? "" : highest()->order(); }
+
+ private:
+  std::vector<ScheduledSearch>::iterator highest() const {
+    return std::max_element(searches_.begin(), searches_.end(),
+                            [](const ScheduledSearch& x, const ScheduledSearch& y) {
+                              return x.packing().height < y.packing().height;
+                            });
+  }
+
+  void publish() {
+    if (shared_ == nullptr || searches_.empty()) return;
+    shared_->offer_bound(lower_bound());
+    if (highest()->packing().height < shared_->height()) shared_->offer(packing());
+  }
+
+  // Each part for itself: what is high in one may be low in another.
+  void adopt() {
+    if (shared_ == nullptr || highest()->packing().height <= shared_->height()) return;
+    const Packing whole = shared_->packing();
+    for (std::size_t p = 0; p < parts_.size(); ++p) {
+      Packing own;
+      own.offsets.reserve(parts_[p].buffers.size());
+      for (std::int32_t v : parts_[p].buffers) {
+        own.offsets.push_back(whole.offsets[static_cast<std::size_t>(v)]);
+      }
+      own.height = packing_height(parts_[p].instance, own.offsets);
+      searches_[p].adopt(std::move(own), "shared incumbent");
+    }
+  }
+
+  const Instance& instance_;
+  const std::vector<Part>& parts_;
+  std::vector<ScheduledSearch>& searches_;
+  SharedBest* shared_;
+};
 
 }  // namespace
 
@@ -63,7 +126,7 @@ std::int64_t lower_bound(const Instance& instance) {
 }
 
 PackResult pack(const Instance& instance, const std::vector<std::int64_t>& hint,
-                std::int64_t capacity, bool search, Control& control) {
+                std::int64_t capacity, bool search, Control& control, SharedBest* shared) {
   const std::vector<Part> parts = split(instance);
   std::int64_t bound = 0;
   for (const Part& part : parts) bound = std::max(bound, part.instance.lower_bound);
@@ -79,29 +142,23 @@ PackResult pack(const Instance& instance, const std::vector<std::int64_t>& hint,
     searches.emplace_back(part.instance,
                           pack_greedily(part.instance, own_hint, good_enough, control));
   }
+  WholeSearch whole(instance, parts, searches, shared);
   if (search && !searches.empty()) {
     if (capacity < 0) {
-      minimise(searches, control);
+      whole.minimise(control);
     } else if (bound <= capacity) {
-      fit(searches, capacity, control);
+      whole.fit(capacity, control);
     }
   }
 
   PackResult result;
-  result.packing.offsets.resize(instance.buffers());
+  result.packing = whole.packing();
+  result.lower_bound = whole.lower_bound();
+  result.order = whole.order();
   result.components = static_cast<int>(parts.size());
-  if (!searches.empty()) result.lower_bound = largest_bound(searches);
-  for (std::size_t p = 0; p < parts.size(); ++p) {
-    const Packing& packing = searches[p].packing();
-    for (std::size_t k = 0; k < parts[p].buffers.size(); ++k) {
-      result.packing.offsets[static_cast<std::size_t>(parts[p].buffers[k])] = packing.offsets[k];
-    }
-    if (packing.height > result.packing.height) {
-      result.packing.height = packing.height;
-      result.order = searches[p].order();
-    }
-    result.nodes += searches[p].nodes();
-    result.searches += searches[p].searches();
+  for (const ScheduledSearch& own : searches) {
+    result.nodes += own.nodes();
+    result.searches += own.searches();
   }
   return result;
 }

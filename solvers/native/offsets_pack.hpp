@@ -8,6 +8,7 @@
 #include "control.hpp"
 #include "offsets_greedy.hpp"
 #include "offsets_instance.hpp"
+#include "offsets_shared.hpp"
 
 namespace planner::offsets {
 
@@ -24,8 +25,9 @@ struct PackResult {
 std::int64_t lower_bound(const Instance& instance);
 
 // `capacity` negative: minimise the height. Otherwise the first packing within it will do, and a
-// bound above it is a proof that there is none.
+// bound above it is a proof that there is none. With `shared`, improvements of packing and bound are
+// published there, and the search goes on from what others have published.
 PackResult pack(const Instance& instance, const std::vector<std::int64_t>& hint,
-                std::int64_t capacity, bool search, Control& control);
+                std::int64_t capacity, bool search, Control& control, SharedBest* shared);
 
 }  // namespace planner::offsets

@@ -52,6 +52,12 @@ ScheduledSearch::ScheduledSearch(const Instance& instance, GreedyResult start)
       order_(std::move(start.order)),
       unit_(offset_unit(instance)) {}
 
+void ScheduledSearch::adopt(Packing packing, const char* order) {
+  if (packing.height >= packing_.height) return;
+  packing_ = std::move(packing);
+  order_ = order;
+}
+
 // Heights of canonical placements are a multiple of the unit plus the size of a buffer.
 std::int64_t ScheduledSearch::highest_height_up_to(std::int64_t capacity) const {
   std::int64_t highest = 0;

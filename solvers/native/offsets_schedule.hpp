@@ -25,6 +25,9 @@ class ScheduledSearch {
   std::int64_t nodes() const { return nodes_; }
   int searches() const { return searches_; }
 
+  // Takes a packing from elsewhere if it is lower.
+  void adopt(Packing packing, const char* order);
+
   // One run of the search at a capacity from `floor` (or the bound, if that is higher) to just
   // below the height. False if the instance is too large to be searched.
   bool try_lower(std::int64_t floor, Control& control);

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from planner.problem import OffsetProblem, OffsetSolution, Outcome
+    from solvers import SharedBest
     from solvers.protocol import Deadline
 
 
@@ -47,6 +48,7 @@ class ExactOffsets:
         seed: int = 0,
         incumbent: OffsetSolution | None = None,
         on_progress: Callable[[str], None] | None = None,
+        shared: SharedBest | None = None,
     ) -> Outcome[OffsetSolution]:
         """Solve, see `pack`. Nothing in it is random, so the seed is not used.
 
@@ -55,4 +57,6 @@ class ExactOffsets:
         ValueError
             As for `solvers.offsets.kernel.run_packer`.
         """
-        return run_packer(problem, search=True, deadline=deadline, incumbent=incumbent)
+        return run_packer(
+            problem, search=True, deadline=deadline, incumbent=incumbent, shared=shared
+        )

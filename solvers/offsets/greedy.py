@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from planner.problem import OffsetProblem, OffsetSolution, Outcome
+    from solvers import SharedBest
     from solvers.protocol import Deadline
 
 
@@ -36,6 +37,7 @@ class GreedyOffsets:
         seed: int = 0,
         incumbent: OffsetSolution | None = None,
         on_progress: Callable[[str], None] | None = None,
+        shared: SharedBest | None = None,
     ) -> Outcome[OffsetSolution]:
         """Return the lowest packing found. Nothing in it is random, so the seed is not used.
 
@@ -44,4 +46,6 @@ class GreedyOffsets:
         ValueError
             As for `solvers.offsets.kernel.run_packer`.
         """
-        return run_packer(problem, search=False, deadline=deadline, incumbent=incumbent)
+        return run_packer(
+            problem, search=False, deadline=deadline, incumbent=incumbent, shared=shared
+        )

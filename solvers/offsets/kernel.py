@@ -13,6 +13,7 @@ from solvers.offsets.arrays import LIMIT, checked_arrays
 
 if TYPE_CHECKING:
     from planner.problem import OffsetProblem
+    from solvers import SharedBest
     from solvers.protocol import Deadline
 
 
@@ -22,11 +23,13 @@ def run_packer(
     search: bool,
     deadline: Deadline,
     incumbent: OffsetSolution | None,
+    shared: SharedBest | None = None,
 ) -> Outcome[OffsetSolution]:
     """Pack greedily and, with ``search``, go on to the branch and bound.
 
     Optimal means that the height equals a proven bound; infeasible, that the bound exceeds the
     capacity. A packing above the capacity is not handed back, only its height, in the statistics.
+    What is found is published in ``shared``, and what others publish there is gone on from.
 
     Raises
     ------
@@ -51,6 +54,7 @@ def run_packer(
         search=search,
         time_limit_s=deadline.remaining_s(),
         cancel=deadline.cancel,
+        shared=shared,
     )
     fits = problem.capacity is None or height <= problem.capacity
     if problem.capacity is not None and bound > problem.capacity:
