@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "offsets_constraints.hpp"
 #include "offsets_schedule.hpp"
 
 namespace planner::offsets {
@@ -64,9 +65,14 @@ std::int64_t lower_bound(const Instance& instance) {
 
 PackResult pack(const Instance& instance, const std::vector<std::int64_t>& hint,
                 std::int64_t capacity, bool search, Control& control) {
+  PackResult result;
   const std::vector<Part> parts = split(instance);
   std::int64_t bound = 0;
   for (const Part& part : parts) bound = std::max(bound, part.instance.lower_bound);
+  result.components = static_cast<int>(parts.size());
+  result.lower_bound = bound;
+  result.clash = clashing_pins(instance);
+  if (result.clash) return result;
   // A component lower than another's bound is as good as the lowest one.
   const std::int64_t good_enough = std::max(capacity, bound);
   std::vector<ScheduledSearch> searches;
@@ -87,9 +93,7 @@ PackResult pack(const Instance& instance, const std::vector<std::int64_t>& hint,
     }
   }
 
-  PackResult result;
   result.packing.offsets.resize(instance.buffers());
-  result.components = static_cast<int>(parts.size());
   if (!searches.empty()) result.lower_bound = largest_bound(searches);
   for (std::size_t p = 0; p < parts.size(); ++p) {
     const Packing& packing = searches[p].packing();
