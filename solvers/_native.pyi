@@ -80,6 +80,7 @@ def offsets_lower_bound(
     upper: NDArray[np.int64],
     size: NDArray[np.int64],
     alignment: NDArray[np.int64],
+    fixed: NDArray[np.int64],
 ) -> int:
     """Return a proven bound on the height of every placement of checked arrays."""
 
@@ -88,14 +89,16 @@ def offsets_pack(
     upper: NDArray[np.int64],
     size: NDArray[np.int64],
     alignment: NDArray[np.int64],
+    fixed: NDArray[np.int64],
     hint: NDArray[np.int64],
     capacity: int,
     search: bool,
     time_limit_s: float,
     cancel: CancelFlag,
     shared: SharedBest | None = None,
-) -> tuple[NDArray[np.int64], int, int, str, int, int, int]:
-    """Return offsets, height, proven bound, winning order, components, nodes and searches.
+) -> tuple[NDArray[np.int64], int, int, str, int, int, int, tuple[int, int] | None]:
+    """Return offsets, height, proven bound, winning order, components, nodes, searches and clash.
 
-    A negative capacity asks for the lowest height; an empty hint is none.
+    A clash is two buffers whose fixed offsets exclude each other; then there is no packing. A
+    negative capacity asks for the lowest height; empty hints and fixed offsets are none.
     """

@@ -1,6 +1,7 @@
 // Python names of the offset-assignment kernels.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
@@ -31,30 +32,32 @@ void require_same_length(const Int64s& lower, const Int64s& other) {
 }
 
 offsets::Instance instance_from(const Int64s& lower, const Int64s& upper, const Int64s& size,
-                                const Int64s& alignment) {
+                                const Int64s& alignment, const Int64s& fixed) {
   require_same_length(lower, upper);
   require_same_length(lower, size);
   require_same_length(lower, alignment);
-  std::vector<std::int64_t> l = copied(lower), u = copied(upper), s = copied(size),
-                            a = copied(alignment);
+  if (fixed.size() != 0) require_same_length(lower, fixed);
+  offsets::Requests requests{copied(lower), copied(upper), copied(size), copied(alignment),
+                             copied(fixed)};
   nb::gil_scoped_release nogil;
-  return offsets::make_instance(std::move(l), std::move(u), std::move(s), std::move(a));
+  return offsets::make_instance(std::move(requests));
 }
 
 std::int64_t lower_bound(const Int64s& lower, const Int64s& upper, const Int64s& size,
-                         const Int64s& alignment) {
-  const offsets::Instance instance = instance_from(lower, upper, size, alignment);
+                         const Int64s& alignment, const Int64s& fixed) {
+  const offsets::Instance instance = instance_from(lower, upper, size, alignment, fixed);
   nb::gil_scoped_release nogil;
   return offsets::lower_bound(instance);
 }
 
 using Packed = std::tuple<OutputArray<std::int64_t>, std::int64_t, std::int64_t, std::string, int,
-                          std::int64_t, int>;
+                          std::int64_t, int,
+                          std::optional<std::pair<std::int32_t, std::int32_t>>>;
 
 Packed pack(const Int64s& lower, const Int64s& upper, const Int64s& size, const Int64s& alignment,
-            const Int64s& hint, std::int64_t capacity, bool search, double time_limit_s,
-            const CancelFlag* cancel, offsets::SharedBest* shared) {
-  const offsets::Instance instance = instance_from(lower, upper, size, alignment);
+            const Int64s& fixed, const Int64s& hint, std::int64_t capacity, bool search,
+            double time_limit_s, const CancelFlag* cancel, offsets::SharedBest* shared) {
+  const offsets::Instance instance = instance_from(lower, upper, size, alignment, fixed);
   if (hint.size() != 0) require_same_length(lower, hint);
   const std::vector<std::int64_t> hinted = copied(hint);
   if (shared != nullptr && shared->height() < offsets::SharedBest::kNoHeight &&
@@ -73,7 +76,8 @@ Packed pack(const Int64s& lower, const Int64s& upper, const Int64s& size, const 
           result.order,
           result.components,
           result.nodes,
-          result.searches};
+          result.searches,
+          result.clash};
 }
 
 bool offer(offsets::SharedBest& shared, const Int64s& placed, std::int64_t height) {
@@ -111,11 +115,13 @@ void bind_offsets(nb::module_& m) {
       .def("offsets", &shared_offsets, "Offsets of the lowest packing offered, or None.");
 
   m.def("offsets_lower_bound", &lower_bound, "lower"_a, "upper"_a, "size"_a, "alignment"_a,
+        "fixed"_a,
         "Proven bound on the height: padded bytes alive at once, less what only the top needs.");
-  m.def("offsets_pack", &pack, "lower"_a, "upper"_a, "size"_a, "alignment"_a, "hint"_a,
+  m.def("offsets_pack", &pack, "lower"_a, "upper"_a, "size"_a, "alignment"_a, "fixed"_a, "hint"_a,
         "capacity"_a, "search"_a, "time_limit_s"_a, "cancel"_a, "shared"_a.none() = nb::none(),
-        "Offsets, height, proven bound, winning order, components, nodes and searches. A negative "
-        "capacity asks for the lowest height; an empty hint is none.");
+        "Offsets, height, proven bound, winning order, components, nodes and searches, and two "
+        "buffers whose fixed offsets exclude each other, in place of a packing. A negative "
+        "capacity asks for the lowest height; an empty hint is none, as are empty fixed offsets.");
 }
 
 }  // namespace planner

@@ -23,9 +23,11 @@ class ExplainedBounds {
   std::vector<Integer> lowest;  // offset that each buffer may have
   std::vector<char> floating;   // raised past its last support: not to be placed at its bound
 
-  void reset(std::size_t buffers, std::size_t words) {
+  // `start` are the bounds that need no reason.
+  void reset(const std::vector<Integer>& start, std::size_t words) {
+    const std::size_t buffers = start.size();
     words_ = words;
-    lowest.assign(buffers, 0);
+    lowest = start;
     floating.assign(buffers, 0);
     changes_.clear();
     last_change_.assign(buffers, -1);

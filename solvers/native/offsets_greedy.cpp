@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <limits>
 #include <numeric>
+#include <optional>
 
+#include "offsets_constraints.hpp"
 #include "offsets_occupancy.hpp"
 #include "offsets_sweep.hpp"
 
@@ -104,6 +106,17 @@ class Portfolio {
         decoder_(instance),
         good_enough_(std::max(good_enough, instance.lower_bound)),
         control_(control) {
+    if (instance.constrained()) {
+      constrained_.emplace(instance);
+      const std::int64_t endless = std::numeric_limits<std::int64_t>::max();
+      const Keys none(instance.buffers(), 0.0);
+      best_.packing.height =
+          constrained_->run(sorted_by(instance, none, none, Ties::kEarliestFirst), endless,
+                            std::numeric_limits<std::uint64_t>::max(), nullptr);
+      best_.packing.offsets = constrained_->offsets();
+      best_.order = "start, first fit";
+      return;
+    }
     best_.packing.offsets = pack_by_sweep(instance);
     best_.packing.height = packing_height(instance, best_.packing.offsets);
     best_.order = "start, free list";
@@ -123,13 +136,15 @@ class Portfolio {
     const std::uint64_t work_limit =
         orders_run_ == 0 ? std::numeric_limits<std::uint64_t>::max() : kWorkLimit;
     const std::int64_t height =
-        decoder_.run(order, fit, best_.packing.height, work_limit, control_);
+        constrained_ ? constrained_->run(order, best_.packing.height, work_limit, &control_)
+                     : decoder_.run(order, fit, best_.packing.height, work_limit, control_);
     ++orders_run_;
     if (height < best_.packing.height) {
-      best_.packing = {decoder_.offsets(), height};
+      best_.packing = {constrained_ ? constrained_->offsets() : decoder_.offsets(), height};
       best_.order = name;
     }
-    return finished() || decoder_.work() > kWorkLimit || control_.stop_now();
+    const std::uint64_t work = constrained_ ? constrained_->work() : decoder_.work();
+    return finished() || work > kWorkLimit || control_.stop_now();
   }
 
   static Order ascending(const std::vector<std::int64_t>& hint) {
@@ -173,6 +188,7 @@ class Portfolio {
       for (const Rule& rule : rules) {
         const Order order = sorted_by(instance_, rule.primary, rule.secondary, ties);
         for (Fit fit : {Fit::kFirst, Fit::kBest}) {
+          if (constrained_ && fit == Fit::kBest) continue;
           const std::string name = std::string(rule.name) +
                                    (fit == Fit::kFirst ? ", first fit" : ", best fit") +
                                    (ties == Ties::kEarliestFirst ? "" : ", late ties");
@@ -184,6 +200,7 @@ class Portfolio {
 
   const Instance& instance_;
   Decoder decoder_;
+  std::optional<ConstrainedDecoder> constrained_;  // in its place if there are constraints
   std::int64_t good_enough_;
   Control& control_;
   GreedyResult best_;

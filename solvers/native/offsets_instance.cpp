@@ -110,14 +110,14 @@ std::vector<std::int64_t> Instance::busiest_section_bytes() const {
   return busiest;
 }
 
-Instance make_instance(std::vector<std::int64_t> lower, std::vector<std::int64_t> upper,
-                       std::vector<std::int64_t> size, std::vector<std::int64_t> alignment) {
+Instance make_instance(Requests requests) {
   Instance instance;
-  instance.lower = std::move(lower);
-  instance.upper = std::move(upper);
-  instance.size = std::move(size);
-  instance.alignment = std::move(alignment);
+  static_cast<Requests&>(instance) = std::move(requests);
   const std::size_t n = instance.buffers();
+  const std::vector<std::int64_t>& fixed = instance.fixed;
+  if (std::all_of(fixed.begin(), fixed.end(), [](std::int64_t offset) { return offset < 0; })) {
+    instance.fixed.clear();
+  }
   if (n == 0) return instance;
 
   instance.granule = 0;
@@ -143,6 +143,10 @@ Instance make_instance(std::vector<std::int64_t> lower, std::vector<std::int64_t
   const std::vector<std::int64_t> padding = largest_padding(instance);
   for (std::size_t s = 0; s < sections; ++s) {
     instance.lower_bound = std::max(instance.lower_bound, instance.section_bytes[s] - padding[s]);
+  }
+  for (std::size_t v = 0; v < n; ++v) {
+    if (!instance.pinned(v)) continue;
+    instance.lower_bound = std::max(instance.lower_bound, instance.fixed[v] + instance.size[v]);
   }
   return instance;
 }
@@ -177,8 +181,10 @@ Instance subset(const Instance& instance, const std::vector<std::int32_t>& buffe
     for (std::int32_t v : buffers) chosen.push_back(values[static_cast<std::size_t>(v)]);
     return chosen;
   };
-  return make_instance(gather(instance.lower), gather(instance.upper), gather(instance.size),
-                       gather(instance.alignment));
+  Requests requests{gather(instance.lower), gather(instance.upper), gather(instance.size),
+                    gather(instance.alignment), {}};
+  if (!instance.fixed.empty()) requests.fixed = gather(instance.fixed);
+  return make_instance(std::move(requests));
 }
 
 }  // namespace planner::offsets

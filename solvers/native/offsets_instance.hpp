@@ -15,11 +15,19 @@ inline T round_up(T value, T alignment) {
   return rest == 0 ? value : value + (alignment - rest);
 }
 
-// Buffers with half-open lifetimes. A **section** is a maximal set of buffers alive at one time;
-// sections are numbered in time order, and two buffers conflict exactly if they share one.
-struct Instance {
+// What is asked for: buffers with half-open lifetimes.
+struct Requests {
   std::vector<std::int64_t> lower, upper, size, alignment;
+  std::vector<std::int64_t> fixed;  // offsets, -1 where free; empty if all are
 
+  std::size_t buffers() const { return size.size(); }
+  bool pinned(std::size_t buffer) const { return !fixed.empty() && fixed[buffer] >= 0; }
+  bool constrained() const { return !fixed.empty(); }
+};
+
+// A **section** is a maximal set of buffers alive at one time;
+// sections are numbered in time order, and two buffers conflict exactly if they share one.
+struct Instance : Requests {
   // Every offset is a multiple of the granule (gcd of the alignments), so the bytes behind a buffer
   // up to its padded size can never start another one.
   std::int64_t granule = 1;
@@ -32,8 +40,6 @@ struct Instance {
   // Proven: no placement is lower. Only the topmost buffer of a section may go without its padding.
   std::int64_t lower_bound = 0;
 
-  std::size_t buffers() const { return size.size(); }
-
   double span(std::size_t buffer) const {
     return static_cast<double>(upper[buffer]) - static_cast<double>(lower[buffer]);
   }
@@ -42,9 +48,8 @@ struct Instance {
   std::vector<std::int64_t> busiest_section_bytes() const;
 };
 
-// Takes n buffers and derives the rest in O(n log n).
-Instance make_instance(std::vector<std::int64_t> lower, std::vector<std::int64_t> upper,
-                       std::vector<std::int64_t> size, std::vector<std::int64_t> alignment);
+// Derives the rest from requests that are checked, in O(n log n).
+Instance make_instance(Requests requests);
 
 // Groups of buffers (ascending indices) whose sections nobody crosses: they are independent.
 std::vector<std::vector<std::int32_t>> components(const Instance& instance);

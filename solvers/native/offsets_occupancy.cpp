@@ -45,7 +45,8 @@ void Occupancy::descend(std::size_t node, std::int32_t node_first, std::int32_t 
   if (middle < end) descend(2 * node + 1, middle, node_end, first, end);
 }
 
-std::int64_t Occupancy::first_fit(std::int64_t size, std::int64_t alignment) {
+std::int64_t Occupancy::first_fit(std::int64_t size, std::int64_t alignment, std::int64_t from,
+                                  std::int64_t shift) {
   cursors_.clear();
   auto add = [this](const Intervals& list) {
     if (!list.empty()) cursors_.push_back({list.data(), list.data() + list.size()});
@@ -54,7 +55,7 @@ std::int64_t Occupancy::first_fit(std::int64_t size, std::int64_t alignment) {
   for (std::size_t node : ancestors_) add(cover_[node]);
 
   // Each list pushes the candidate above what blocks it, until a full round moves nothing.
-  std::int64_t offset = 0;
+  std::int64_t offset = from + shift;
   std::size_t unmoved = 0;
   for (std::size_t k = 0; unmoved < cursors_.size(); k = (k + 1) % cursors_.size()) {
     Cursor& cursor = cursors_[k];
@@ -70,12 +71,14 @@ std::int64_t Occupancy::first_fit(std::int64_t size, std::int64_t alignment) {
     }
     unmoved = 1;
     while (cursor.next != cursor.end && cursor.next->begin < offset + size) {
-      if (cursor.next->end > offset) offset = round_up(cursor.next->end, alignment);
+      if (cursor.next->end > offset) {
+        offset = round_up(cursor.next->end - shift, alignment) + shift;
+      }
       ++cursor.next;
       ++work_;
     }
   }
-  return offset;
+  return offset - shift;
 }
 
 std::int64_t Occupancy::best_fit(std::int64_t size, std::int64_t alignment) {

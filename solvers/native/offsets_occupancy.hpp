@@ -22,8 +22,10 @@ class Occupancy {
   // Chooses the sections [first, end) that the next calls are about.
   void select(std::int32_t first, std::int32_t end);
 
-  // Lowest multiple of `alignment` at which `size` bytes are free in the selected sections.
-  std::int64_t first_fit(std::int64_t size, std::int64_t alignment);
+  // Lowest multiple of `alignment`, from `from` on, at which `size` bytes are free in the selected
+  // sections; they begin `shift` bytes above it. `from` is a multiple of the alignment.
+  std::int64_t first_fit(std::int64_t size, std::int64_t alignment, std::int64_t from = 0,
+                         std::int64_t shift = 0);
 
   // As first_fit, but in the gap that leaves the fewest bytes behind the buffer; the lowest of
   // several, and above everything if no gap is wide enough.

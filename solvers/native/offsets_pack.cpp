@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "offsets_constraints.hpp"
 #include "offsets_schedule.hpp"
 
 namespace planner::offsets {
@@ -127,9 +128,14 @@ std::int64_t lower_bound(const Instance& instance) {
 
 PackResult pack(const Instance& instance, const std::vector<std::int64_t>& hint,
                 std::int64_t capacity, bool search, Control& control, SharedBest* shared) {
+  PackResult result;
   const std::vector<Part> parts = split(instance);
   std::int64_t bound = 0;
   for (const Part& part : parts) bound = std::max(bound, part.instance.lower_bound);
+  result.components = static_cast<int>(parts.size());
+  result.lower_bound = bound;
+  result.clash = clashing_pins(instance);
+  if (result.clash) return result;
   // A component lower than another's bound is as good as the lowest one.
   const std::int64_t good_enough = std::max(capacity, bound);
   std::vector<ScheduledSearch> searches;
@@ -151,11 +157,9 @@ PackResult pack(const Instance& instance, const std::vector<std::int64_t>& hint,
     }
   }
 
-  PackResult result;
   result.packing = whole.packing();
   result.lower_bound = whole.lower_bound();
   result.order = whole.order();
-  result.components = static_cast<int>(parts.size());
   for (const ScheduledSearch& own : searches) {
     result.nodes += own.nodes();
     result.searches += own.searches();

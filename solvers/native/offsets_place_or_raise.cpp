@@ -25,10 +25,17 @@ PlaceOrRaise<Integer>::PlaceOrRaise(const Instance& instance, const Units& units
       unit_(units.unit),
       buffers_(instance.buffers()),
       sections_(static_cast<std::size_t>(instance.sections)),
-      words_((buffers_ + 63) / 64) {
+      words_((buffers_ + 63) / 64),
+      largest_(units.largest_sum),
+      start_(buffers_, 0),
+      pinned_(buffers_, 0) {
   for (std::size_t v = 0; v < buffers_; ++v) {
     size_.push_back(static_cast<Integer>(units.size[v]));
     alignment_.push_back(static_cast<Integer>(units.alignment[v]));
+    if (instance.pinned(v)) {
+      start_[v] = static_cast<Integer>(instance.fixed[v] / unit_);
+      pinned_[v] = 1;
+    }
   }
   for (std::int64_t bytes : instance.section_bytes) {
     section_total_.push_back(static_cast<Integer>(bytes / unit_));
@@ -41,19 +48,17 @@ PlaceOrRaise<Integer>::PlaceOrRaise(const Instance& instance, const Units& units
 
 template <class Integer>
 void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
-  // No canonical placement is higher than all sizes and alignments together.
-  std::int64_t largest = 0;
-  for (std::size_t v = 0; v < buffers_; ++v) largest += size_[v] + alignment_[v];
-  capacity_ = static_cast<Integer>(std::min(capacity / unit_, largest));
+  capacity_ = static_cast<Integer>(std::min(capacity / unit_, largest_));
   highest_offset_.resize(buffers_);
   overhanging_.clear();
   may_overhang_.assign(buffers_, 0);
   overhangs_.assign(sections_, 0);
   for (std::size_t v = 0; v < buffers_; ++v) {
     const std::int64_t room = capacity - instance_.size[v];
-    highest_offset_[v] = static_cast<Integer>(room >= 0 ? std::min(room / unit_, largest) : -1);
+    highest_offset_[v] = static_cast<Integer>(room >= 0 ? std::min(room / unit_, largest_) : -1);
+    if (pinned_[v]) highest_offset_[v] = start_[v] <= highest_offset_[v] ? start_[v] : -1;
     // Without its padding the topmost buffer may fit where its padded size does not.
-    if (highest_offset_[v] + size_[v] <= capacity_ || capacity_ == largest) continue;
+    if (highest_offset_[v] + size_[v] <= capacity_ || capacity_ == largest_) continue;
     may_overhang_[v] = 1;
     overhanging_.push_back(static_cast<std::int32_t>(v));
     for (std::int32_t s = instance_.first_section[v]; s < instance_.end_section[v]; ++s) {
@@ -75,7 +80,7 @@ void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
       ++crossings_[index(s)];
     }
   }
-  bounds_.reset(buffers_, words_);
+  bounds_.reset(start_, words_);
   width_ = 1;
   nodes_ = 0;
 }
@@ -221,7 +226,7 @@ bool PlaceOrRaise<Integer>::place(Frame& frame) {
         std::copy(no_room.words, no_room.words + no_room.width, reason);
         std::fill(reason + no_room.width, reason + width_, 0);
       }
-      reason[width_ - 1] |= Word{1} << (frame.level % 64);
+      blame(reason, v);
     }
     bounds_.lowest[index(w)] = rest;
     bounds_.floating[index(w)] = 0;

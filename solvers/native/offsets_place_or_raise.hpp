@@ -24,7 +24,7 @@ ConflictGraph conflict_graph(const Instance& instance);
 // that are left to observe (1 where every sum of sizes is aligned anyway).
 struct Units {
   std::int64_t unit = 1;
-  std::int64_t largest_sum = 0;  // no value in the search exceeds it by more than a factor of two
+  std::int64_t largest_sum = 0;  // no canonical placement is higher
   std::vector<std::int64_t> size, alignment;
 };
 
@@ -32,13 +32,14 @@ Units in_units(const Instance& instance);
 
 // Place-or-raise search with explained bounds and backjumping.
 //
-// Any placement can be pushed down until every buffer rests on 0 or on the (aligned) top of a
-// conflicting one; only such **canonical** placements are searched. Each unplaced buffer has a
-// lower bound on its offset. A node takes the lowest unplaced buffer and either **places** it at
-// its bound or **raises** it: then it has to rest on a buffer not placed yet. A raised buffer
+// Any placement can be pushed down until every buffer is fixed or rests on 0 or on the (aligned)
+// top of a conflicting one; only such **canonical** placements are searched. Each unplaced buffer
+// has a lower bound on its offset. A node takes the lowest unplaced buffer and either **places** it
+// at its bound or **raises** it: then it has to rest on a buffer not placed yet. A raised buffer
 // **floats** until a top supports it at its bound. Each bound carries the set of placement levels
 // from which it follows; if the failure of a placement does not depend on it, its other branch is
-// skipped.
+// skipped. A fixed buffer has its offset as bound from the start and no room above it; where it
+// lies follows from nothing, so its placement is never to blame and it is never raised.
 //
 // Canonical placements, section bounds, decomposition and re-ranking follow google/minimalloc
 // ("MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning",
@@ -115,6 +116,12 @@ class PlaceOrRaise final : public PlacementSearch {
   bool placed(std::int32_t buffer) const { return offset_[index(buffer)] >= 0; }
   Integer fullest_section(std::int32_t buffer) const;
   void touch(std::int32_t buffer);
+  // Adds the level of a placed buffer, unless it could not have been placed anywhere else.
+  void blame(Word* levels, std::int32_t buffer) const {
+    if (pinned_[index(buffer)]) return;
+    const std::int32_t level = level_[index(buffer)];
+    levels[index(level) / 64] |= Word{1} << (level % 64);
+  }
   Reason why(std::int32_t buffer, Integer bound) const {
     return bounds_.why(buffer, bound, width_);
   }
@@ -126,7 +133,10 @@ class PlaceOrRaise final : public PlacementSearch {
   ConflictGraph conflicts_;
   std::int64_t unit_;
   std::size_t buffers_, sections_, words_;
+  std::int64_t largest_;  // no canonical placement is higher, in units
   std::vector<Integer> size_, alignment_, section_total_;
+  std::vector<Integer> start_;  // lowest offset of each buffer
+  std::vector<char> pinned_;
 
   // One run.
   Configuration configuration_{};

@@ -35,7 +35,7 @@ bool PlaceOrRaise<Integer>::raise(std::int32_t buffer, const Word* refutation) {
     const std::int32_t w = conflicts_.neighbour[e];
     if (size_[index(w)] >= sufficient) continue;
     if (placed(w)) {
-      reason[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
+      blame(reason, w);
     } else {
       Bounds::add(reason, why(w, sufficient - size_[index(w)]));
     }
@@ -138,20 +138,20 @@ bool PlaceOrRaise<Integer>::settle_jointly() {
   }
 }
 
-// Adds to refutation_ why the buffer can rest neither on 0, nor on what is placed, nor below
-// `raised` on a buffer outside its group.
+// Adds to refutation_ why the buffer can rest neither at its start, nor on what is placed, nor
+// below `raised` on a buffer outside its group.
 template <class Integer>
 template <class InGroup>
 void PlaceOrRaise<Integer>::explain_group_member(std::int32_t buffer, Integer raised,
                                                  InGroup in_group) {
   const std::size_t v = index(buffer);
   const Integer sufficient = aligned(buffer, raised) - alignment_[v] + 1;
-  Integer highest_top = 0;
+  Integer highest_top = start_[v];
   for (std::size_t e = conflicts_.row[v]; e < conflicts_.row[v + 1]; ++e) {
     const std::int32_t w = conflicts_.neighbour[e];
     if (placed(w)) {
       highest_top = std::max(highest_top, aligned(buffer, offset_[index(w)] + size_[index(w)]));
-      refutation_[index(level_[index(w)]) / 64] |= Word{1} << (level_[index(w)] % 64);
+      blame(refutation_.data(), w);
     } else if (size_[index(w)] < sufficient && !in_group(w)) {
       Bounds::add(refutation_.data(), why(w, sufficient - size_[index(w)]));
     }
@@ -188,7 +188,7 @@ bool PlaceOrRaise<Integer>::sections_hold(const Frame& frame) {
     for (std::int32_t v : overhanging_) {
       if (placed(v) && instance_.first_section[index(v)] <= s &&
           s < instance_.end_section[index(v)] && overhangs_[index(s)] == 0) {
-        conflict_[index(level_[index(v)]) / 64] |= Word{1} << (level_[index(v)] % 64);
+        blame(conflict_.data(), v);
       }
     }
     for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {

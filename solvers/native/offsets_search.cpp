@@ -77,6 +77,9 @@ Units in_units(const Instance& instance) {
   units.alignment = instance.alignment;
   std::int64_t common = 0;
   for (std::int64_t size : units.size) common = std::gcd(common, size);
+  for (std::size_t v = 0; v < instance.buffers(); ++v) {
+    if (instance.pinned(v)) common = std::gcd(common, instance.fixed[v]);
+  }
   const bool sums_are_aligned =
       std::all_of(units.alignment.begin(), units.alignment.end(),
                   [common](std::int64_t alignment) { return common % alignment == 0; });
@@ -88,6 +91,11 @@ Units in_units(const Instance& instance) {
   units.largest_sum = std::accumulate(units.size.begin(), units.size.end(), std::int64_t{0}) +
                       std::accumulate(units.alignment.begin(), units.alignment.end(),
                                       std::int64_t{0});
+  if (!instance.fixed.empty()) {
+    units.largest_sum +=
+        std::max<std::int64_t>(0, *std::max_element(instance.fixed.begin(), instance.fixed.end())) /
+        units.unit;
+  }
   return units;
 }
 

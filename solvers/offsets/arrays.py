@@ -16,12 +16,13 @@ LIMIT = 2**62
 
 
 class OffsetArrays(NamedTuple):
-    """``lower, upper, size, alignment``: contiguous int64 arrays of one length."""
+    """Contiguous int64 arrays of one length; ``fixed`` may be empty instead."""
 
     lower: NDArray[np.int64]
     upper: NDArray[np.int64]
     size: NDArray[np.int64]
     alignment: NDArray[np.int64]
+    fixed: NDArray[np.int64]
 
 
 def _int64_array(name: str, values: ArrayLike) -> NDArray[np.int64]:
@@ -47,15 +48,19 @@ def checked_arrays(problem: OffsetProblem) -> OffsetArrays:
     ------
     ValueError
         When the arrays differ in length, a lifetime is empty, a size or an alignment is not
-        positive, the capacity is negative, or numbers are too large for sums of 62 bits.
+        positive, a fixed offset is neither -1 nor a multiple of its alignment, the capacity is
+        negative, or numbers are too large for sums of 62 bits.
     """
     arrays = OffsetArrays(
         _int64_array("lower", problem.lower),
         _int64_array("upper", problem.upper),
         _int64_array("size", problem.size),
         _int64_array("alignment", problem.alignment),
+        _int64_array("fixed", () if problem.fixed is None else problem.fixed),
     )
     lengths = {name: len(values) for name, values in arrays._asdict().items()}
+    if problem.fixed is None:
+        del lengths["fixed"]
     if len(set(lengths.values())) != 1:
         found = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
         raise ValueError(f"the arrays of an offset problem must have one length; found {found}")
@@ -76,6 +81,25 @@ def checked_arrays(problem: OffsetProblem) -> OffsetArrays:
         raise ValueError(
             f"sizes and alignments add up to {total:,} bytes; the solvers count in 62 bits"
         )
+    _require_fixed_offsets(arrays, LIMIT - total)
     if problem.capacity is not None and problem.capacity < 0:
         raise ValueError(f"capacity {problem.capacity:,} is negative")
     return arrays
+
+
+def _require_fixed_offsets(arrays: OffsetArrays, limit: int) -> None:
+    fixed = arrays.fixed
+    if fixed.size == 0:
+        return
+    if (v := _first(fixed < -1)) is not None:
+        raise ValueError(f"buffer {v}: fixed offset {fixed[v]:,} is neither -1 nor an offset")
+    if (v := _first((fixed >= 0) & (fixed % arrays.alignment != 0))) is not None:
+        raise ValueError(
+            f"buffer {v}: fixed offset {fixed[v]:,} is not a multiple of its alignment "
+            f"{arrays.alignment[v]:,}"
+        )
+    if (v := _first(fixed >= limit)) is not None:
+        raise ValueError(
+            f"buffer {v}: fixed offset {fixed[v]:,} and all sizes and alignments add up to more "
+            "than the 62 bits that the solvers count in"
+        )

@@ -28,7 +28,9 @@ def run_packer(
     """Pack greedily and, with ``search``, go on to the branch and bound.
 
     Optimal means that the height equals a proven bound; infeasible, that the bound exceeds the
-    capacity. A packing above the capacity is not handed back, only its height, in the statistics.
+    capacity, or that the fixed offsets of two buffers exclude each other, which are then named in
+    ``statistics["clash"]``. A packing above the capacity is not handed back, only its height, in
+    ``statistics["lowest_height"]``.
     What is found is published in ``shared``, and what others publish there is gone on from.
 
     Raises
@@ -46,7 +48,7 @@ def run_packer(
             raise ValueError(
                 f"the incumbent has {hint.size:,} offsets for {arrays.size.size:,} buffers"
             )
-    offsets, height, bound, order, components, nodes, searches = _native.offsets_pack(
+    offsets, height, bound, order, components, nodes, searches, clash = _native.offsets_pack(
         *arrays,
         hint=hint,
         # Nothing valid reaches the limit, so larger capacities mean the same.
@@ -56,23 +58,27 @@ def run_packer(
         cancel=deadline.cancel,
         shared=shared,
     )
-    fits = problem.capacity is None or height <= problem.capacity
-    if problem.capacity is not None and bound > problem.capacity:
+    fits = clash is None and (problem.capacity is None or height <= problem.capacity)
+    if clash is not None or (problem.capacity is not None and bound > problem.capacity):
         status = Status.INFEASIBLE
     elif height == bound:
         status = Status.OPTIMAL
     else:
         status = Status.FEASIBLE if fits else Status.UNKNOWN
+    statistics = {
+        "cpu_s": time.thread_time() - started_s,
+        "order": order,
+        "components": components,
+        "nodes": nodes,
+        "searches": searches,
+    }
+    if clash is None:
+        statistics["lowest_height"] = height
+    else:
+        statistics["clash"] = clash
     return Outcome(
         status,
         OffsetSolution(offsets, height) if fits else None,
         lower_bound=bound,
-        statistics={
-            "cpu_s": time.thread_time() - started_s,
-            "lowest_height": height,
-            "order": order,
-            "components": components,
-            "nodes": nodes,
-            "searches": searches,
-        },
+        statistics=statistics,
     )
