@@ -38,7 +38,7 @@ void minimise(std::vector<ScheduledSearch>& searches, Control& control) {
           return x.packing().height < y.packing().height;
         });
     const std::int64_t bound = largest_bound(searches);
-    if (highest.packing().height <= bound || !highest.try_lower(bound, control)) return;
+    if (highest.packing().height <= std::max(bound, highest.search_bound()) || !highest.try_lower(bound, control)) return;
   }
 }
 
@@ -47,9 +47,10 @@ void fit(std::vector<ScheduledSearch>& searches, std::int64_t capacity, Control&
   for (bool open = true; open;) {
     open = false;
     for (ScheduledSearch& search : searches) {
-      if (search.packing().height <= capacity) continue;
+      if (search.packing().height <= capacity || search.search_bound() > capacity) continue;
       if (control.stop_now() || !search.try_fit(capacity, control)) return;
       if (search.lower_bound() > capacity) return;
+      if (search.search_bound() > capacity) continue;
       open = open || search.packing().height > capacity;
     }
   }
