@@ -319,4 +319,4 @@ def test_an_incumbent_at_the_bound_needs_no_search():
 def test_solvers_are_always_available():
     for solver in (ExactOffsets(), GreedyOffsets()):
         assert solver.available().available
-    assert [ExactOffsets().name, GreedyOffsets().name] == ["exact-offsets", "greedy-offsets"]
+    assert [ExactOffsets().name, GreedyOffsets().name] == ["exact", "greedy"]

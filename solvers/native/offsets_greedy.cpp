@@ -19,6 +19,9 @@ namespace {
 // not depend on the machine.
 constexpr std::uint64_t kWorkLimit = 60'000'000;
 
+// Buffers that may be compared with all others, one by one, without costing too much.
+constexpr std::size_t kLooseLimit = 2'000;
+
 enum class Fit { kFirst, kBest };
 enum class Ties { kEarliestFirst, kLatestFirst };
 
@@ -107,11 +110,11 @@ class Portfolio {
         good_enough_(std::max(good_enough, instance.lower_bound)),
         control_(control) {
     if (instance.constrained()) {
-      constrained_.emplace(instance);
+      constrained_.emplace(instance, kLooseLimit);
       const std::int64_t endless = std::numeric_limits<std::int64_t>::max();
       const Keys none(instance.buffers(), 0.0);
       best_.packing.height =
-          constrained_->run(sorted_by(instance, none, none, Ties::kEarliestFirst), endless,
+          constrained_->run(sorted_by(instance, none, none, Ties::kEarliestFirst), false, endless,
                             std::numeric_limits<std::uint64_t>::max(), nullptr);
       best_.packing.offsets = constrained_->offsets();
       best_.order = "start, first fit";
@@ -123,6 +126,10 @@ class Portfolio {
   }
 
   GreedyResult run(const std::vector<std::int64_t>& hint) {
+    if (instance_.constrained() && !hint.empty() && is_packing(instance_, hint) &&
+        packing_height(instance_, hint) < best_.packing.height) {
+      best_ = {{hint, packing_height(instance_, hint)}, "incumbent"};
+    }
     if (!finished() && !hint.empty()) try_order(ascending(hint), Fit::kFirst, "incumbent");
     if (!finished()) run_portfolio();
     return best_;
@@ -136,7 +143,8 @@ class Portfolio {
     const std::uint64_t work_limit =
         orders_run_ == 0 ? std::numeric_limits<std::uint64_t>::max() : kWorkLimit;
     const std::int64_t height =
-        constrained_ ? constrained_->run(order, best_.packing.height, work_limit, &control_)
+        constrained_ ? constrained_->run(order, fit == Fit::kBest, best_.packing.height, work_limit,
+                                         &control_)
                      : decoder_.run(order, fit, best_.packing.height, work_limit, control_);
     ++orders_run_;
     if (height < best_.packing.height) {
@@ -188,7 +196,6 @@ class Portfolio {
       for (const Rule& rule : rules) {
         const Order order = sorted_by(instance_, rule.primary, rule.secondary, ties);
         for (Fit fit : {Fit::kFirst, Fit::kBest}) {
-          if (constrained_ && fit == Fit::kBest) continue;
           const std::string name = std::string(rule.name) +
                                    (fit == Fit::kFirst ? ", first fit" : ", best fit") +
                                    (ties == Ties::kEarliestFirst ? "" : ", late ties");

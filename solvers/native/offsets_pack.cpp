@@ -39,7 +39,8 @@ class WholeSearch {
     while (!control.stop_now()) {
       ScheduledSearch& search = *highest();
       const std::int64_t bound = lower_bound();
-      if (search.packing().height <= bound || !search.try_lower(bound, control)) return;
+      const std::int64_t reachable = std::max(bound, search.search_bound());
+      if (search.packing().height <= reachable || !search.try_lower(bound, control)) return;
       publish();
       adopt();
     }
@@ -51,12 +52,13 @@ class WholeSearch {
     for (bool open = true; open;) {
       open = false;
       for (ScheduledSearch& search : searches_) {
-        if (search.packing().height <= capacity) continue;
+        if (search.packing().height <= capacity || search.search_bound() > capacity) continue;
         if (control.stop_now() || !search.try_fit(capacity, control)) return;
         publish();
         adopt();
         if (lower_bound() > capacity) return;
-        open = open || search.packing().height > capacity;
+        open = open ||
+               (search.packing().height > capacity && search.search_bound() <= capacity);
       }
     }
   }

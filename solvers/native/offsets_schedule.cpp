@@ -83,7 +83,7 @@ std::int64_t ScheduledSearch::lowest_height_above(std::int64_t capacity) const {
 // proofs of small instances are not starved.
 ScheduledSearch::Try ScheduledSearch::next_lowering(std::int64_t floor) {
   const auto n = static_cast<std::int64_t>(instance_.buffers());
-  const std::int64_t lowest = std::max(floor, lower_bound_);
+  const std::int64_t lowest = std::max(floor, search_bound());
   const std::int64_t highest = std::max(lowest, highest_height_up_to(packing_.height - 1));
   if (nodes_ > 2 * nodes_at_last_proof_ + 1024 * n) {
     nodes_at_last_proof_ = nodes_;
@@ -133,7 +133,8 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
     packing_ = {search_->offsets(), packing_height(instance_, search_->offsets())};
     order_ = named.name;
   } else if (answer == Answer::kImpossible) {
-    lower_bound_ = std::max(lower_bound_, lowest_height_above(next.capacity));
+    exhausted_below_ = std::max(exhausted_below_, lowest_height_above(next.capacity));
+    if (search_->complete()) lower_bound_ = std::max(lower_bound_, exhausted_below_);
   }
   return true;
 }

@@ -1,6 +1,7 @@
 // At which capacities, with which configurations and node limits a component is searched.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -21,6 +22,8 @@ class ScheduledSearch {
 
   const Packing& packing() const { return packing_; }
   std::int64_t lower_bound() const { return lower_bound_; }
+  // The search finds nothing lower; above the bound where it is not complete.
+  std::int64_t search_bound() const { return std::max(lower_bound_, exhausted_below_); }
   const std::string& order() const { return order_; }  // what gave the packing
   std::int64_t nodes() const { return nodes_; }
   int searches() const { return searches_; }
@@ -50,6 +53,7 @@ class ScheduledSearch {
   const Instance& instance_;
   Packing packing_;
   std::int64_t lower_bound_;
+  std::int64_t exhausted_below_ = 0;
   std::string order_;
   std::int64_t unit_;
   std::unique_ptr<PlacementSearch> search_;  // made at the first run
