@@ -95,7 +95,13 @@ ConflictGraph pairwise_conflict_graph(const Instance& instance, std::int64_t uni
   ConflictGraph graph;
   std::vector<Conflict> conflicts;
   auto add = [&](std::int32_t u, std::int32_t v) {
-    const std::vector<OpenInterval> forbidden = forbidden_differences(instance, u, v);
+    std::vector<OpenInterval> forbidden = forbidden_differences(instance, u, v);
+    // Of these, offsets in units take no notice.
+    forbidden.erase(std::remove_if(forbidden.begin(), forbidden.end(),
+                                   [unit](const OpenInterval& interval) {
+                                     return interval.high - interval.low <= unit;
+                                   }),
+                    forbidden.end());
     if (forbidden.empty()) return;
     if (forbidden.size() > 1) graph.complete = false;
     conflicts.push_back({u, v, {forbidden.front().low, forbidden.back().high}});

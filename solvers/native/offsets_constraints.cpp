@@ -45,9 +45,10 @@ bool exclude_each_other(const Instance& instance, std::int32_t first, std::int32
            difference < instance.padded_size[u];
   }
   const std::vector<OpenInterval> forbidden = forbidden_differences(instance, first, second);
-  return std::any_of(forbidden.begin(), forbidden.end(), [difference](const OpenInterval& interval) {
-    return interval.low < difference && difference < interval.high;
-  });
+  return std::any_of(forbidden.begin(), forbidden.end(),
+                     [difference](const OpenInterval& interval) {
+                       return interval.low < difference && difference < interval.high;
+                     });
 }
 
 // The lowest multiple of the alignment, from `offset` on, that is in none of the intervals, which

@@ -1,6 +1,7 @@
 // First fit for buffers with fixed offsets, gaps, windows and rules for pairs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -12,6 +13,9 @@
 
 namespace planner::offsets {
 
+// So many buffers may be compared with all others, one by one, without costing too much.
+constexpr std::size_t kLooseLimit = 2'000;
+
 // Places buffers one by one in a given order, the fixed ones before all others.
 //
 // Rectangles are kept in an Occupancy. Of two buffers that a rule allows more than their uses do,
@@ -20,7 +24,7 @@ class ConstrainedDecoder {
  public:
   // Refers to the instance. With more loose buffers than the limit none is: then what rules allow
   // beyond the uses is not made use of.
-  explicit ConstrainedDecoder(const Instance& instance, std::size_t loose_limit);
+  ConstrainedDecoder(const Instance& instance, std::size_t loose_limit);
 
   // Returns the height, or something not below `limit` as soon as that is certain, when stopped, or
   // when the work allowed is used up. Without a control it always comes to its end. Fixed offsets

@@ -19,9 +19,6 @@ namespace {
 // not depend on the machine.
 constexpr std::uint64_t kWorkLimit = 60'000'000;
 
-// Buffers that may be compared with all others, one by one, without costing too much.
-constexpr std::size_t kLooseLimit = 2'000;
-
 enum class Fit { kFirst, kBest };
 enum class Ties { kEarliestFirst, kLatestFirst };
 

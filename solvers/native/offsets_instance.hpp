@@ -111,8 +111,8 @@ struct Instance : Requests {
 // the same time of the same buffer.
 Instance make_instance(Requests requests);
 
-// Boundaries s | s + 1 between the uses of the two buffers of a rule, as a range of s; empty if they
-// share a section.
+// Boundaries s | s + 1 between the uses of the two buffers of a rule, as a range of s; empty if
+// there are none.
 std::pair<std::int32_t, std::int32_t> sections_between(const Instance& instance,
                                                        const PairRule& rule);
 

@@ -46,7 +46,8 @@ class WholeSearch {
     }
   }
 
-  // Takes turns over the components that do not fit yet, until one is proven not to.
+  // Takes turns over the components that do not fit yet, until one is proven not to, or none that
+  // the search may still fit is left.
   void fit(std::int64_t capacity, Control& control) {
     adopt();
     for (bool open = true; open;) {

@@ -41,9 +41,9 @@ Units in_units(const Instance& instance);
 // ASPLOS 2023).
 //
 // In pairwise instances what is said of offsets holds of anchors, see ConflictGraph, and the top on
-// which a buffer rests is the anchor below plus the distance of the two. A buffer's bound is its own
-// anchor from the start. Sections count the bytes in use there; those that two buffers may share
-// count once as long as both are unplaced.
+// which a buffer rests is the anchor below plus the distance of the two. At the start a buffer's
+// bound is the anchor it has at offset 0. Sections count the bytes in use there; those that two
+// buffers may share count once as long as both are unplaced.
 //
 // Integer has to hold twice Units::largest_sum.
 template <class Integer, bool kPairwise>

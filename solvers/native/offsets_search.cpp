@@ -15,6 +15,7 @@ namespace {
 // Beyond these a run would end at its memory limit before its first placement is complete.
 constexpr std::size_t kBufferLimit = 10'000;
 constexpr std::size_t kConflictLimit = 4'000'000;  // pairs
+constexpr std::size_t kPairwiseConflictLimit = 1'000'000;
 
 constexpr double kLargestSum = 1e18;  // of the distances of a pairwise instance, in units
 
@@ -44,8 +45,7 @@ Units in_units(const Instance& instance) {
     common = std::gcd(common, std::gcd(rectangle.begin, rectangle.end));
   }
   for (const PairRule& rule : instance.rules) {
-    for (const auto& [low, high] :
-         forbidden_differences(instance, rule.first, rule.second)) {
+    for (const auto& [low, high] : forbidden_differences(instance, rule.first, rule.second)) {
       common = std::gcd(common, std::gcd(low, high));
     }
   }
@@ -70,9 +70,9 @@ Units in_units(const Instance& instance) {
 }
 
 std::unique_ptr<PlacementSearch> make_placement_search(const Instance& instance) {
-  if (instance.buffers() > kBufferLimit || conflicting_pairs(instance) > kConflictLimit) {
-    return nullptr;
-  }
+  if (instance.buffers() > kBufferLimit) return nullptr;
+  const std::size_t limit = instance.pairwise() ? kPairwiseConflictLimit : kConflictLimit;
+  if (conflicting_pairs(instance) > limit) return nullptr;
   Units units = in_units(instance);
   if (!instance.pairwise()) return search_of<false>(instance, units, conflict_graph(instance));
   ConflictGraph conflicts = pairwise_conflict_graph(instance, units.unit);
