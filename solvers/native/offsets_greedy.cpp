@@ -9,17 +9,33 @@
 
 #include "offsets_constraints.hpp"
 #include "offsets_occupancy.hpp"
+#include "offsets_repair.hpp"
+#include "offsets_skyline.hpp"
 #include "offsets_sweep.hpp"
 
 namespace planner::offsets {
 namespace {
 
-// All orders after the first may cost this much (Occupancy::work), about two CPU seconds; reached
-// only by instances of several ten thousand buffers. Counted, not timed, so that the result does
-// not depend on the machine.
+// What all orders together may cost (Occupancy::work) beyond those that are always decoded to the
+// end, about one CPU second; reached only by instances of several ten thousand buffers. Counted,
+// not timed, so that the result does not depend on the machine.
 constexpr std::uint64_t kWorkLimit = 60'000'000;
 
-enum class Fit { kFirst, kBest };
+// Smaller instances are left to the orders and to the search.
+constexpr std::size_t kLargeInstance = 2'000;
+
+// Of the skyline (candidates) and of the repair (buffers looked at), about half a CPU second each.
+constexpr std::uint64_t kSkylineWork = 3'000'000;
+constexpr RepairLimits kRepairLimits{25'000'000, 5'000'000};
+
+// Shares of the area that the skyline places before the small buffers fill the gaps.
+constexpr std::array<double, 2> kSkylineShares{0.8, 0.9};
+
+constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
+
+// kBestUnpadded tells gaps apart by the bytes that buffers leave between their end and the next
+// multiple of the granule.
+enum class Fit { kFirst, kBest, kBestUnpadded };
 enum class Ties { kEarliestFirst, kLatestFirst };
 
 using Order = std::vector<std::int32_t>;
@@ -52,18 +68,24 @@ class Decoder {
       : instance_(instance), occupancy_(instance.sections), offsets_(instance.buffers()) {}
 
   // Returns the height, or something not below `limit` as soon as that is certain, when stopped, or
-  // when the work allowed is used up.
+  // when the work allowed is used up. Buffers that have a place in the skyline come first in the
+  // order and keep it.
   std::int64_t run(const Order& order, Fit fit, std::int64_t limit, std::uint64_t work_limit,
-                   Control& control) {
+                   Control& control, const std::vector<std::int64_t>* skyline = nullptr) {
     occupancy_.clear();
     std::int64_t height = 0;
     for (std::int32_t buffer : order) {
       if (control.stop() || occupancy_.work() > work_limit) return limit;
       const auto v = static_cast<std::size_t>(buffer);
-      const std::int64_t size = instance_.padded_size[v];
       occupancy_.select(instance_.first_section[v], instance_.end_section[v]);
-      offsets_[v] = fit == Fit::kFirst ? occupancy_.first_fit(size, instance_.alignment[v])
-                                       : occupancy_.best_fit(size, instance_.alignment[v]);
+      const std::int64_t size =
+          fit == Fit::kBestUnpadded ? instance_.size[v] : instance_.padded_size[v];
+      if (skyline != nullptr && (*skyline)[v] >= 0) {
+        offsets_[v] = (*skyline)[v];
+      } else {
+        offsets_[v] = fit == Fit::kFirst ? occupancy_.first_fit(size, instance_.alignment[v])
+                                         : occupancy_.best_fit(size, instance_.alignment[v]);
+      }
       occupancy_.occupy(offsets_[v], size);
       height = std::max(height, offsets_[v] + instance_.size[v]);
       if (height >= limit) return height;
@@ -99,6 +121,39 @@ Order sorted_by(const Instance& instance, const Keys& primary, const Keys& secon
   return order;
 }
 
+// The order of GreedyMemoryPlanner in TensorFlow Lite Micro: descending sizes; its list is filled
+// from the tail, so of several equal ones the last in the file comes first.
+Order tensorflow_lite_micro_order(const Instance& instance) {
+  Order order(instance.buffers());
+  std::iota(order.rbegin(), order.rend(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t u, std::int32_t v) {
+    return instance.size[static_cast<std::size_t>(u)] > instance.size[static_cast<std::size_t>(v)];
+  });
+  return order;
+}
+
+// The order of ArenaPlanner in TensorFlow Lite: what lives all the time, then descending sizes,
+// ties by start and index.
+Order tensorflow_lite_order(const Instance& instance) {
+  const std::int64_t first = *std::min_element(instance.lower.begin(), instance.lower.end());
+  const std::int64_t last = *std::max_element(instance.upper.begin(), instance.upper.end());
+  const auto always = [&](std::size_t v) {
+    return instance.lower[v] == first && instance.upper[v] == last;
+  };
+  Order order(instance.buffers());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](std::int32_t x, std::int32_t y) {
+    const auto u = static_cast<std::size_t>(x);
+    const auto v = static_cast<std::size_t>(y);
+    if (always(u) != always(v)) return always(u);
+    if (always(u)) return u < v;
+    if (instance.size[u] != instance.size[v]) return instance.size[u] > instance.size[v];
+    if (instance.lower[u] != instance.lower[v]) return instance.lower[u] < instance.lower[v];
+    return u < v;
+  });
+  return order;
+}
+
 class Portfolio {
  public:
   Portfolio(const Instance& instance, std::int64_t good_enough, Control& control)
@@ -127,8 +182,20 @@ class Portfolio {
         packing_height(instance_, hint) < best_.packing.height) {
       best_ = {{hint, packing_height(instance_, hint)}, "incumbent"};
     }
-    if (!finished() && !hint.empty()) try_order(ascending(hint), Fit::kFirst, "incumbent");
-    if (!finished()) run_portfolio();
+    if (finished()) return best_;
+    if (!hint.empty() && try_order(ascending(hint), Fit::kFirst, kUnlimited, "incumbent")) {
+      return best_;
+    }
+    if (try_order(tensorflow_lite_micro_order(instance_), Fit::kFirst, kUnlimited,
+                  "size, first fit, as TensorFlow Lite Micro")) {
+      return best_;
+    }
+    if (!constrained_ && instance_.buffers() >= kLargeInstance && improve()) return best_;
+    if (!constrained_ && try_order(tensorflow_lite_order(instance_), Fit::kBestUnpadded, kUnlimited,
+                                   "size, best fit, as TensorFlow Lite")) {
+      return best_;
+    }
+    run_orders();
     return best_;
   }
 
@@ -136,21 +203,20 @@ class Portfolio {
   bool finished() const { return best_.packing.height <= good_enough_; }
 
   // True when there is no point in going on.
-  bool try_order(const Order& order, Fit fit, const std::string& name) {
-    const std::uint64_t work_limit =
-        orders_run_ == 0 ? std::numeric_limits<std::uint64_t>::max() : kWorkLimit;
+  bool try_order(const Order& order, Fit fit, std::uint64_t work_limit, const std::string& name,
+                 const std::vector<std::int64_t>* skyline = nullptr) {
     const std::int64_t height =
-        constrained_ ? constrained_->run(order, fit == Fit::kBest, best_.packing.height, work_limit,
-                                         &control_)
-                     : decoder_.run(order, fit, best_.packing.height, work_limit, control_);
-    ++orders_run_;
+        constrained_ ? constrained_->run(order, fit != Fit::kFirst, best_.packing.height,
+                                         work_limit, &control_)
+                     : decoder_.run(order, fit, best_.packing.height, work_limit, control_, skyline);
     if (height < best_.packing.height) {
       best_.packing = {constrained_ ? constrained_->offsets() : decoder_.offsets(), height};
       best_.order = name;
     }
-    const std::uint64_t work = constrained_ ? constrained_->work() : decoder_.work();
-    return finished() || work > kWorkLimit || control_.stop_now();
+    return finished() || control_.stop_now();
   }
+
+  std::uint64_t work() const { return constrained_ ? constrained_->work() : decoder_.work(); }
 
   static Order ascending(const std::vector<std::int64_t>& hint) {
     Order order(hint.size());
@@ -161,7 +227,26 @@ class Portfolio {
     return order;
   }
 
-  void run_portfolio() {
+  // Large instances: low enough a packing spares most orders most of their work. True when there
+  // is no point in going on.
+  bool improve() {
+    const Keys size(instance_.padded_size.begin(), instance_.padded_size.end());
+    for (double share : kSkylineShares) {
+      const Skyline skyline = pack_by_skyline(instance_, share, kSkylineWork, control_);
+      Order order = sorted_by(instance_, size, Keys(size.size(), 0.0), Ties::kEarliestFirst);
+      std::stable_partition(order.begin(), order.end(), [&skyline](std::int32_t v) {
+        return skyline.offsets[static_cast<std::size_t>(v)] >= 0;
+      });
+      if (try_order(order, Fit::kFirst, kUnlimited, "skyline", &skyline.offsets)) return true;
+    }
+    if (repair(instance_, best_.packing, good_enough_, kRepairLimits, control_)) {
+      best_.order += ", repaired";
+    }
+    return finished() || control_.stop_now();
+  }
+
+  void run_orders() {
+    const std::uint64_t work_limit = work() + kWorkLimit;
     const std::size_t n = instance_.buffers();
     Keys size(n), span(n), area(n), start(n), end(n), busiest(n);
     const std::vector<std::int64_t> busiest_bytes = instance_.busiest_section_bytes();
@@ -196,7 +281,7 @@ class Portfolio {
           const std::string name = std::string(rule.name) +
                                    (fit == Fit::kFirst ? ", first fit" : ", best fit") +
                                    (ties == Ties::kEarliestFirst ? "" : ", late ties");
-          if (try_order(order, fit, name)) return;
+          if (try_order(order, fit, work_limit, name) || work() > work_limit) return;
         }
       }
     }
@@ -208,7 +293,6 @@ class Portfolio {
   std::int64_t good_enough_;
   Control& control_;
   GreedyResult best_;
-  int orders_run_ = 0;
 };
 
 }  // namespace

@@ -20,11 +20,13 @@ std::size_t tree_nodes(std::int32_t sections) {
 }  // namespace
 
 Occupancy::Occupancy(std::int32_t sections)
-    : sections_(sections), cover_(tree_nodes(sections)), within_(tree_nodes(sections)) {}
+    : sections_(sections), nodes_(tree_nodes(sections)) {}
 
 void Occupancy::clear() {
-  for (Intervals& list : cover_) list.clear();
-  for (Intervals& list : within_) list.clear();
+  for (Node& node : nodes_) {
+    node.cover.clear();
+    node.within.clear();
+  }
 }
 
 void Occupancy::select(std::int32_t first, std::int32_t end) {
@@ -45,25 +47,31 @@ void Occupancy::descend(std::size_t node, std::int32_t node_first, std::int32_t 
   if (middle < end) descend(2 * node + 1, middle, node_end, first, end);
 }
 
-std::int64_t Occupancy::first_fit(std::int64_t size, std::int64_t alignment, std::int64_t from,
-                                  std::int64_t shift) {
+void Occupancy::start_cursors() {
   cursors_.clear();
   auto add = [this](const Intervals& list) {
-    if (!list.empty()) cursors_.push_back({list.data(), list.data() + list.size()});
+    if (!list.empty()) cursors_.push_back({list.data(), list.data(), list.data() + list.size()});
   };
-  for (std::size_t node : canonical_) add(within_[node]);
-  for (std::size_t node : ancestors_) add(cover_[node]);
+  for (std::size_t node : ancestors_) add(nodes_[node].cover);
+  for (std::size_t node : canonical_) add(nodes_[node].within);
+}
 
-  // Each list pushes the candidate above what blocks it, until a full round moves nothing.
-  std::int64_t offset = from + shift;
+// The lowest fit from `from` on, which never falls from call to call. Each list pushes the
+// candidate above what blocks it, until a full round moves nothing.
+std::int64_t Occupancy::next_fit(std::int64_t from, std::int64_t size, std::int64_t alignment,
+                                 std::int64_t shift) {
+  std::int64_t offset = round_up(from, alignment) + shift;
   std::size_t unmoved = 0;
-  for (std::size_t k = 0; unmoved < cursors_.size(); k = (k + 1) % cursors_.size()) {
+  for (std::size_t k = 0; unmoved < cursors_.size(); k = k + 1 < cursors_.size() ? k + 1 : 0) {
     Cursor& cursor = cursors_[k];
     ++work_;
     if (cursor.next != cursor.end && cursor.next->end <= offset) {
-      cursor.next = std::partition_point(cursor.next, cursor.end, [offset](const Interval& busy) {
-        return busy.end <= offset;
-      });
+      ++cursor.next;
+      if (cursor.next != cursor.end && cursor.next->end <= offset) {
+        cursor.next = std::partition_point(cursor.next, cursor.end, [offset](const Interval& busy) {
+          return busy.end <= offset;
+        });
+      }
     }
     if (cursor.next == cursor.end || cursor.next->begin >= offset + size) {
       ++unmoved;
@@ -81,39 +89,46 @@ std::int64_t Occupancy::first_fit(std::int64_t size, std::int64_t alignment, std
   return offset - shift;
 }
 
-std::int64_t Occupancy::best_fit(std::int64_t size, std::int64_t alignment) {
-  merged_.clear();
-  for (std::size_t node : canonical_) {
-    merged_.insert(merged_.end(), within_[node].begin(), within_[node].end());
+// The free bytes around an offset that next_fit has just returned.
+Occupancy::Interval Occupancy::gap_around_fit() const {
+  Interval gap{0, std::numeric_limits<std::int64_t>::max()};
+  for (const Cursor& cursor : cursors_) {
+    if (cursor.next != cursor.begin) gap.begin = std::max(gap.begin, cursor.next[-1].end);
+    if (cursor.next != cursor.end) gap.end = std::min(gap.end, cursor.next->begin);
   }
-  for (std::size_t node : ancestors_) {
-    merged_.insert(merged_.end(), cover_[node].begin(), cover_[node].end());
-  }
-  std::sort(merged_.begin(), merged_.end(),
-            [](const Interval& x, const Interval& y) { return x.begin < y.begin; });
-  work_ += 4 * merged_.size();
+  return gap;
+}
 
-  std::int64_t candidate = 0;
+std::int64_t Occupancy::first_fit(std::int64_t size, std::int64_t alignment, std::int64_t from,
+                                  std::int64_t shift) {
+  start_cursors();
+  return next_fit(from, size, alignment, shift);
+}
+
+std::int64_t Occupancy::best_fit(std::int64_t size, std::int64_t alignment) {
+  start_cursors();
   std::int64_t best = -1;
-  std::int64_t least_left = std::numeric_limits<std::int64_t>::max();
-  for (const Interval& busy : merged_) {
-    const std::int64_t left = busy.begin - candidate - size;
-    if (left >= 0 && left < least_left) {
-      best = candidate;
-      least_left = left;
+  std::int64_t narrowest = std::numeric_limits<std::int64_t>::max();
+  for (std::int64_t from = 0; narrowest > size;) {
+    const std::int64_t offset = next_fit(from, size, alignment, 0);
+    const Interval gap = gap_around_fit();
+    if (gap.end == std::numeric_limits<std::int64_t>::max()) return best >= 0 ? best : offset;
+    if (gap.end - offset < narrowest) {
+      best = offset;
+      narrowest = gap.end - gap.begin;
     }
-    if (busy.end > candidate) candidate = round_up(busy.end, alignment);
+    from = gap.end;
   }
-  return best >= 0 ? best : candidate;
+  return best;
 }
 
 void Occupancy::occupy(std::int64_t offset, std::int64_t size) {
   const Interval added{offset, offset + size};
   for (std::size_t node : canonical_) {
-    insert(cover_[node], added);
-    insert(within_[node], added);
+    insert(nodes_[node].cover, added);
+    insert(nodes_[node].within, added);
   }
-  for (std::size_t node : ancestors_) insert(within_[node], added);
+  for (std::size_t node : ancestors_) insert(nodes_[node].within, added);
 }
 
 void Occupancy::insert(Intervals& list, Interval added) {

@@ -27,8 +27,10 @@ class Occupancy {
   std::int64_t first_fit(std::int64_t size, std::int64_t alignment, std::int64_t from = 0,
                          std::int64_t shift = 0);
 
-  // As first_fit, but in the gap that leaves the fewest bytes behind the buffer; the lowest of
-  // several, and above everything if no gap is wide enough.
+  // As first_fit, but in the gap that leaves the fewest bytes around the buffer; the lowest of
+  // several, and above everything if no gap is wide enough. With unequal alignments the rule is
+  // TensorFlow Lite's: what a gap leaves above the buffer is compared with all that the best one
+  // so far leaves, padding below the buffer included.
   std::int64_t best_fit(std::int64_t size, std::int64_t alignment);
 
   // Marks `size` bytes from `offset` busy in the selected sections.
@@ -42,20 +44,27 @@ class Occupancy {
     std::int64_t begin, end;
   };
   using Intervals = std::vector<Interval>;
+  struct Node {
+    Intervals cover, within;
+  };
   struct Cursor {
-    const Interval* next;
+    const Interval* begin;
+    const Interval* next;  // the first that ends above the candidate, once that has settled
     const Interval* end;
   };
 
   void descend(std::size_t node, std::int32_t node_first, std::int32_t node_end,
                std::int32_t first, std::int32_t end);
+  void start_cursors();
+  std::int64_t next_fit(std::int64_t from, std::int64_t size, std::int64_t alignment,
+                        std::int64_t shift);
+  Interval gap_around_fit() const;
   void insert(Intervals& list, Interval added);
 
   std::int32_t sections_;
-  std::vector<Intervals> cover_, within_;
+  std::vector<Node> nodes_;
   std::vector<std::size_t> canonical_, ancestors_;  // nodes of the selected range
   std::vector<Cursor> cursors_;
-  Intervals merged_;
   std::uint64_t work_ = 0;
 };
 
