@@ -25,11 +25,15 @@ constexpr std::uint64_t kWorkLimit = 60'000'000;
 constexpr std::size_t kLargeInstance = 2'000;
 
 // Of the skyline (candidates) and of the repair (buffers looked at), about half a CPU second each.
-constexpr std::uint64_t kSkylineWork = 3'000'000;
-constexpr RepairLimits kRepairLimits{25'000'000, 5'000'000};
+constexpr std::uint64_t kSkylineWork = 4'000'000;
+constexpr RepairLimits kFirstRepair{4'000'000, 1'000'000};
+constexpr RepairLimits kSecondRepair{30'000'000, 10'000'000};
 
-// Shares of the area that the skyline places before the small buffers fill the gaps.
-constexpr std::array<double, 2> kSkylineShares{0.8, 0.9};
+// Of the area that the skyline places before the small buffers fill the gaps.
+constexpr double kSkylineShare = 0.9;
+
+// A packing above the bound by less than this fraction of it is repaired, not replaced.
+constexpr std::int64_t kCloseToBound = 300;
 
 constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
 
@@ -225,19 +229,31 @@ class Portfolio {
   // Large instances: low enough a packing spares most orders most of their work. True when there
   // is no point in going on.
   bool improve() {
-    const Keys size(instance_.padded_size.begin(), instance_.padded_size.end());
-    for (double share : kSkylineShares) {
-      const Skyline skyline = pack_by_skyline(instance_, share, kSkylineWork, control_);
-      Order order = sorted_by(instance_, size, Keys(size.size(), 0.0), Ties::kEarliestFirst);
-      std::stable_partition(order.begin(), order.end(), [&skyline](std::int32_t v) {
-        return skyline.offsets[static_cast<std::size_t>(v)] >= 0;
-      });
-      if (try_order(order, Fit::kFirst, kUnlimited, "skyline", &skyline.offsets)) return true;
-    }
-    if (repair(instance_, best_.packing, good_enough_, kRepairLimits, control_)) {
+    repair_best(kFirstRepair);
+    if (close_to_bound() || control_.stop_now()) return finished() || control_.stop_now();
+    try_skyline();
+    repair_best(kSecondRepair);
+    return finished() || control_.stop_now();
+  }
+
+  bool close_to_bound() const {
+    return best_.packing.height - good_enough_ <= good_enough_ / kCloseToBound;
+  }
+
+  void repair_best(RepairLimits limits) {
+    if (repair(instance_, best_.packing, good_enough_, limits, control_)) {
       best_.order += ", repaired";
     }
-    return finished() || control_.stop_now();
+  }
+
+  void try_skyline() {
+    const Keys size(instance_.padded_size.begin(), instance_.padded_size.end());
+    const Skyline skyline = pack_by_skyline(instance_, kSkylineShare, kSkylineWork, control_);
+    Order order = sorted_by(instance_, size, Keys(size.size(), 0.0), Ties::kEarliestFirst);
+    std::stable_partition(order.begin(), order.end(), [&skyline](std::int32_t v) {
+      return skyline.offsets[static_cast<std::size_t>(v)] >= 0;
+    });
+    try_order(order, Fit::kFirst, kUnlimited, "skyline", &skyline.offsets);
   }
 
   void run_orders() {
