@@ -55,21 +55,35 @@ def exact_order(
 ) -> tuple[NDArray[np.int32], int, int, dict[str, Any]]:
     """Order of the smallest peak: (order, peak, proven lower bound, statistics)."""
 
-def offsets_lower_bound(
+class OffsetInstance:
+    """An offset problem on its sections. Immutable; any thread may use it."""
+
+def offset_instance(
+    *,
     lower: NDArray[np.int64],
     upper: NDArray[np.int64],
     size: NDArray[np.int64],
     alignment: NDArray[np.int64],
     fixed: NDArray[np.int64],
-) -> int:
-    """Return a proven bound on the height of every placement of checked arrays."""
+    use_rows: NDArray[np.int64],
+    use_lower: NDArray[np.int64],
+    use_upper: NDArray[np.int64],
+    use_begin: NDArray[np.int64],
+    use_end: NDArray[np.int64],
+    rule_first: NDArray[np.int64],
+    rule_second: NDArray[np.int64],
+    rule_shared: NDArray[np.int64],
+    rule_rows: NDArray[np.int64],
+    forbidden_low: NDArray[np.int64],
+    forbidden_high: NDArray[np.int64],
+) -> OffsetInstance:
+    """Take the arrays of a solvers.offsets.arrays.OffsetArrays."""
+
+def offsets_lower_bound(instance: OffsetInstance) -> int:
+    """Return a proven bound on the height of every packing."""
 
 def offsets_pack(
-    lower: NDArray[np.int64],
-    upper: NDArray[np.int64],
-    size: NDArray[np.int64],
-    alignment: NDArray[np.int64],
-    fixed: NDArray[np.int64],
+    instance: OffsetInstance,
     hint: NDArray[np.int64],
     capacity: int,
     search: bool,
@@ -79,5 +93,5 @@ def offsets_pack(
     """Return offsets, height, proven bound, winning order, components, nodes, searches and clash.
 
     A clash is two buffers whose fixed offsets exclude each other; then there is no packing. A
-    negative capacity asks for the lowest height; empty hints and fixed offsets are none.
+    negative capacity asks for the lowest height; an empty hint is none.
     """

@@ -5,7 +5,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -26,25 +28,78 @@ std::vector<std::int64_t> copied(const Int64s& values) {
   return {values.data(), values.data() + values.size()};
 }
 
-void require_same_length(const Int64s& lower, const Int64s& other) {
-  if (lower.size() != other.size()) throw nb::value_error("arrays of different lengths");
+void require_same_length(const Int64s& one, const Int64s& other) {
+  if (one.size() != other.size()) throw nb::value_error("arrays of different lengths");
 }
 
-offsets::Instance instance_from(const Int64s& lower, const Int64s& upper, const Int64s& size,
-                                const Int64s& alignment, const Int64s& fixed) {
-  require_same_length(lower, upper);
-  require_same_length(lower, size);
-  require_same_length(lower, alignment);
-  if (fixed.size() != 0) require_same_length(lower, fixed);
-  offsets::Requests requests{copied(lower), copied(upper), copied(size), copied(alignment),
-                             copied(fixed)};
+// Where each of `count` rows of a ragged array begins, and the last one ends.
+std::vector<std::size_t> checked_rows(const Int64s& rows, std::size_t count, std::size_t values) {
+  const std::int64_t* end = rows.data() + rows.size();
+  if (rows.size() != count + 1 || rows.data()[0] != 0 ||
+      rows.data()[count] != static_cast<std::int64_t>(values) ||
+      std::adjacent_find(rows.data(), end, std::greater<>()) != end) {
+    throw nb::value_error("rows do not match their values");
+  }
+  return {rows.data(), end};
+}
+
+std::int32_t checked_index(std::int64_t index, std::size_t count) {
+  if (index < 0 || index >= static_cast<std::int64_t>(count)) {
+    throw nb::value_error("a rule names no buffer");
+  }
+  return static_cast<std::int32_t>(index);
+}
+
+offsets::Instance make_instance(const Int64s& lower, const Int64s& upper, const Int64s& size,
+                                const Int64s& alignment, const Int64s& fixed,
+                                const Int64s& use_rows, const Int64s& use_lower,
+                                const Int64s& use_upper, const Int64s& use_begin,
+                                const Int64s& use_end, const Int64s& rule_first,
+                                const Int64s& rule_second, const Int64s& rule_shared,
+                                const Int64s& rule_rows, const Int64s& forbidden_low,
+                                const Int64s& forbidden_high) {
+  for (const Int64s* other : {&upper, &size, &alignment}) require_same_length(lower, *other);
+  offsets::Requests requests;
+  requests.lower = copied(lower);
+  requests.upper = copied(upper);
+  requests.size = copied(size);
+  requests.alignment = copied(alignment);
+  if (fixed.size() != 0) {
+    require_same_length(lower, fixed);
+    requests.fixed = copied(fixed);
+  }
+  if (use_rows.size() != 0) {
+    for (const Int64s* other : {&use_upper, &use_begin, &use_end}) {
+      require_same_length(use_lower, *other);
+    }
+    requests.use_row = checked_rows(use_rows, lower.size(), use_lower.size());
+    for (std::size_t k = 0; k < use_lower.size(); ++k) {
+      requests.use.push_back(
+          {use_lower.data()[k], use_upper.data()[k], use_begin.data()[k], use_end.data()[k]});
+    }
+  }
+  if (rule_first.size() != 0) {
+    require_same_length(rule_first, rule_second);
+    require_same_length(rule_first, rule_shared);
+    require_same_length(forbidden_low, forbidden_high);
+    const std::vector<std::size_t> rows =
+        checked_rows(rule_rows, rule_first.size(), forbidden_low.size());
+    for (std::size_t r = 0; r < rule_first.size(); ++r) {
+      offsets::PairRule rule{checked_index(rule_first.data()[r], lower.size()),
+                             checked_index(rule_second.data()[r], lower.size()),
+                             {},
+                             rule_shared.data()[r]};
+      for (std::size_t k = rows[r]; k < rows[r + 1]; ++k) {
+        rule.forbidden.push_back({forbidden_low.data()[k], forbidden_high.data()[k]});
+      }
+      requests.rules.push_back(std::move(rule));
+    }
+  }
   nb::gil_scoped_release nogil;
   return offsets::make_instance(std::move(requests));
 }
 
-std::int64_t lower_bound(const Int64s& lower, const Int64s& upper, const Int64s& size,
-                         const Int64s& alignment, const Int64s& fixed) {
-  const offsets::Instance instance = instance_from(lower, upper, size, alignment, fixed);
+std::int64_t lower_bound(const offsets::Instance& instance) {
   nb::gil_scoped_release nogil;
   return offsets::lower_bound(instance);
 }
@@ -53,11 +108,11 @@ using Packed = std::tuple<OutputArray<std::int64_t>, std::int64_t, std::int64_t,
                           std::int64_t, int,
                           std::optional<std::pair<std::int32_t, std::int32_t>>>;
 
-Packed pack(const Int64s& lower, const Int64s& upper, const Int64s& size, const Int64s& alignment,
-            const Int64s& fixed, const Int64s& hint, std::int64_t capacity, bool search, double time_limit_s,
-            const CancelFlag* cancel) {
-  const offsets::Instance instance = instance_from(lower, upper, size, alignment, fixed);
-  if (hint.size() != 0) require_same_length(lower, hint);
+Packed pack(const offsets::Instance& instance, const Int64s& hint, std::int64_t capacity,
+            bool search, double time_limit_s, const CancelFlag* cancel) {
+  if (hint.size() != 0 && hint.size() != instance.buffers()) {
+    throw nb::value_error("a hint for another number of buffers");
+  }
   const std::vector<std::int64_t> hinted = copied(hint);
   offsets::PackResult result;
   {
@@ -79,14 +134,19 @@ Packed pack(const Int64s& lower, const Int64s& upper, const Int64s& size, const 
 
 void bind_offsets(nb::module_& m) {
   using nb::literals::operator""_a;
-  m.def("offsets_lower_bound", &lower_bound, "lower"_a, "upper"_a, "size"_a, "alignment"_a,
-        "fixed"_a,
-        "Proven bound on the height: padded bytes alive at once, less what only the top needs.");
-  m.def("offsets_pack", &pack, "lower"_a, "upper"_a, "size"_a, "alignment"_a, "fixed"_a, "hint"_a,
-        "capacity"_a, "search"_a, "time_limit_s"_a, "cancel"_a,
+  nb::class_<offsets::Instance>(m, "OffsetInstance");
+  m.def("offset_instance", &make_instance, nb::kw_only(), "lower"_a, "upper"_a, "size"_a,
+        "alignment"_a, "fixed"_a, "use_rows"_a, "use_lower"_a, "use_upper"_a, "use_begin"_a,
+        "use_end"_a, "rule_first"_a, "rule_second"_a, "rule_shared"_a, "rule_rows"_a,
+        "forbidden_low"_a, "forbidden_high"_a,
+        "Takes the arrays of an offset problem that is checked; empty ones are none.");
+  m.def("offsets_lower_bound", &lower_bound, "instance"_a,
+        "Proven bound on the height: padded bytes in use at once, less what only the top needs.");
+  m.def("offsets_pack", &pack, "instance"_a, "hint"_a, "capacity"_a, "search"_a, "time_limit_s"_a,
+        "cancel"_a,
         "Offsets, height, proven bound, winning order, components, nodes and searches, and two "
         "buffers whose fixed offsets exclude each other, in place of a packing. A negative "
-        "capacity asks for the lowest height; an empty hint is none, as are empty fixed offsets.");
+        "capacity asks for the lowest height; an empty hint is none.");
 }
 
 }  // namespace planner

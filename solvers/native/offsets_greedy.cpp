@@ -30,10 +30,13 @@ constexpr RepairLimits kFirstRepair{4'000'000, 1'000'000};
 constexpr RepairLimits kSecondRepair{30'000'000, 10'000'000};
 
 // Of the area that the skyline places before the small buffers fill the gaps.
-constexpr double kSkylineShare = 0.9;
+constexpr std::array<double, 2> kSkylineShares{0.9, 0.8};
 
-// A packing above the bound by less than this fraction of it is repaired, not replaced.
-constexpr std::int64_t kCloseToBound = 300;
+// Above the bound by less than its so many-th part: no need to look for another packing.
+constexpr std::int64_t kCloseToBound = 100;
+
+// A packing above the best by less than its so many-th part is worth repairing.
+constexpr std::int64_t kWorthRepair = 20;
 
 constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
 
@@ -166,11 +169,11 @@ class Portfolio {
         good_enough_(std::max(good_enough, instance.lower_bound)),
         control_(control) {
     if (instance.constrained()) {
-      constrained_.emplace(instance);
+      constrained_.emplace(instance, kLooseLimit);
       const std::int64_t endless = std::numeric_limits<std::int64_t>::max();
       const Keys none(instance.buffers(), 0.0);
       best_.packing.height =
-          constrained_->run(sorted_by(instance, none, none, Ties::kEarliestFirst), endless,
+          constrained_->run(sorted_by(instance, none, none, Ties::kEarliestFirst), false, endless,
                             std::numeric_limits<std::uint64_t>::max(), nullptr);
       best_.packing.offsets = constrained_->offsets();
       best_.order = "start, first fit";
@@ -182,6 +185,10 @@ class Portfolio {
   }
 
   GreedyResult run(const std::vector<std::int64_t>& hint) {
+    if (instance_.constrained() && !hint.empty() && is_packing(instance_, hint) &&
+        packing_height(instance_, hint) < best_.packing.height) {
+      best_ = {{hint, packing_height(instance_, hint)}, "incumbent"};
+    }
     if (finished()) return best_;
     if (!hint.empty() && try_order(ascending(hint), Fit::kFirst, kUnlimited, "incumbent")) {
       return best_;
@@ -190,12 +197,14 @@ class Portfolio {
                   "size, first fit, as TensorFlow Lite Micro")) {
       return best_;
     }
-    if (!constrained_ && instance_.buffers() >= kLargeInstance && improve()) return best_;
-    if (!constrained_ && try_order(tensorflow_lite_order(instance_), Fit::kBestUnpadded, kUnlimited,
-                                   "size, best fit, as TensorFlow Lite")) {
+    const bool large = !constrained_ && instance_.buffers() >= kLargeInstance;
+    if (large && improve()) return best_;
+    if (try_order(tensorflow_lite_order(instance_), Fit::kBestUnpadded, kUnlimited,
+                  "size, best fit, as TensorFlow Lite")) {
       return best_;
     }
     run_orders();
+    if (large && !finished() && !control_.stop_now()) repair_best(kFirstRepair);
     return best_;
   }
 
@@ -206,7 +215,8 @@ class Portfolio {
   bool try_order(const Order& order, Fit fit, std::uint64_t work_limit, const std::string& name,
                  const std::vector<std::int64_t>* skyline = nullptr) {
     const std::int64_t height =
-        constrained_ ? constrained_->run(order, best_.packing.height, work_limit, &control_)
+        constrained_ ? constrained_->run(order, fit != Fit::kFirst, best_.packing.height, work_limit,
+                                         &control_)
                      : decoder_.run(order, fit, best_.packing.height, work_limit, control_, skyline);
     if (height < best_.packing.height) {
       best_.packing = {constrained_ ? constrained_->offsets() : decoder_.offsets(), height};
@@ -230,9 +240,10 @@ class Portfolio {
   // is no point in going on.
   bool improve() {
     repair_best(kFirstRepair);
-    if (close_to_bound() || control_.stop_now()) return finished() || control_.stop_now();
-    try_skyline();
-    repair_best(kSecondRepair);
+    for (double share : kSkylineShares) {
+      if (close_to_bound() || control_.stop_now()) break;
+      try_skyline(share);
+    }
     return finished() || control_.stop_now();
   }
 
@@ -246,14 +257,19 @@ class Portfolio {
     }
   }
 
-  void try_skyline() {
+  // Repaired as well, because it may then be lower than the best even if it is not yet.
+  void try_skyline(double share) {
     const Keys size(instance_.padded_size.begin(), instance_.padded_size.end());
-    const Skyline skyline = pack_by_skyline(instance_, kSkylineShare, kSkylineWork, control_);
+    const Skyline skyline = pack_by_skyline(instance_, share, kSkylineWork, control_);
     Order order = sorted_by(instance_, size, Keys(size.size(), 0.0), Ties::kEarliestFirst);
     std::stable_partition(order.begin(), order.end(), [&skyline](std::int32_t v) {
       return skyline.offsets[static_cast<std::size_t>(v)] >= 0;
     });
+    GreedyResult best = std::move(best_);
+    best_ = {{{}, best.packing.height + best.packing.height / kWorthRepair}, ""};
     try_order(order, Fit::kFirst, kUnlimited, "skyline", &skyline.offsets);
+    if (!best_.packing.offsets.empty()) repair_best(kSecondRepair);
+    if (best_.packing.height >= best.packing.height) best_ = std::move(best);
   }
 
   void run_orders() {
@@ -276,27 +292,35 @@ class Portfolio {
       const char* name;
       const Keys& primary;
       const Keys& secondary;
+      bool first_fit, best_fit;  // whether a planner in use works that way
     };
-    const std::array<Rule, 8> rules{{{"size", size, none},
-                                     {"span", span, none},
-                                     {"start", start, none},
-                                     {"area", area, none},
-                                     {"conflicts", conflicts, none},
-                                     {"span and area", span, area},
-                                     {"busiest section and area", busiest, area},
-                                     {"end", end, none}}};
-    for (Ties ties : {Ties::kEarliestFirst, Ties::kLatestFirst}) {
+    const std::array<Rule, 8> rules{{{"size", size, none, true, true},
+                                     {"span", span, none, false, true},
+                                     {"start", start, none, false, true},
+                                     {"area", area, none, true, true},
+                                     {"conflicts", conflicts, none, true, false},
+                                     {"span and area", span, area, true, false},
+                                     {"busiest section and area", busiest, area, true, false},
+                                     {"end", end, none, false, false}}};
+    auto run = [&](Ties ties, bool in_use) {
       for (const Rule& rule : rules) {
+        const bool first_fit = in_use == rule.first_fit;
+        const bool best_fit = in_use == rule.best_fit;
+        if (!first_fit && !best_fit) continue;
         const Order order = sorted_by(instance_, rule.primary, rule.secondary, ties);
         for (Fit fit : {Fit::kFirst, Fit::kBest}) {
-          if (constrained_ && fit == Fit::kBest) continue;
+          if (fit == Fit::kFirst ? !first_fit : !best_fit) continue;
           const std::string name = std::string(rule.name) +
                                    (fit == Fit::kFirst ? ", first fit" : ", best fit") +
                                    (ties == Ties::kEarliestFirst ? "" : ", late ties");
-          if (try_order(order, fit, work_limit, name) || work() > work_limit) return;
+          if (try_order(order, fit, work_limit, name) || work() > work_limit) return true;
         }
       }
-    }
+      return false;
+    };
+    if (run(Ties::kEarliestFirst, true) || run(Ties::kEarliestFirst, false)) return;
+    if (run(Ties::kLatestFirst, true)) return;
+    run(Ties::kLatestFirst, false);
   }
 
   const Instance& instance_;

@@ -2,70 +2,45 @@
 
 #include <algorithm>
 #include <numeric>
+#include <unordered_map>
 #include <utility>
+
+#include "offsets_rectangles.hpp"
+#include "offsets_sections.hpp"
 
 namespace planner::offsets {
 namespace {
 
-// Numbers the sections. Time is cut where lifetimes end; a piece in which nothing starts holds a
-// subset of the piece before it and gets no number.
-void number_sections(Instance& instance) {
-  const std::size_t n = instance.buffers();
-  std::vector<std::int64_t> times;
-  times.reserve(2 * n);
-  times.insert(times.end(), instance.lower.begin(), instance.lower.end());
-  times.insert(times.end(), instance.upper.begin(), instance.upper.end());
-  std::sort(times.begin(), times.end());
-  times.erase(std::unique(times.begin(), times.end()), times.end());
+// Height that a buffer does not need above the padded bytes that it uses in some sections.
+struct Padding {
+  std::int32_t first_section, end_section;
+  std::int64_t bytes;
+};
 
-  auto index_of = [&times](std::int64_t time) {
-    return static_cast<std::size_t>(std::lower_bound(times.begin(), times.end(), time) -
-                                    times.begin());
-  };
-  std::vector<std::size_t> start(n), end(n);
-  std::vector<char> something_ends(times.size(), 0);
-  for (std::size_t v = 0; v < n; ++v) {
-    start[v] = index_of(instance.lower[v]);
-    end[v] = index_of(instance.upper[v]);
-    something_ends[end[v]] = 1;
+std::vector<Padding> paddings(const Instance& instance) {
+  std::vector<Padding> all;
+  for (std::size_t v = 0; v < instance.buffers(); ++v) {
+    if (!instance.pairwise()) {
+      all.push_back({instance.first_section[v], instance.end_section[v],
+                     instance.padded_size[v] - instance.size[v]});
+      continue;
+    }
+    for (std::size_t k = instance.used_row[v]; k < instance.used_row[v + 1]; ++k) {
+      const UsedBytes& used = instance.used[k];
+      all.push_back({used.first_section, used.end_section, used.highest - instance.size[v]});
+    }
   }
-  std::vector<std::int32_t> piece(times.size());
-  std::int32_t pieces = 0;
-  for (std::size_t k = 0; k < times.size(); ++k) {
-    if (something_ends[k]) ++pieces;
-    piece[k] = pieces;
-  }
-  std::vector<char> something_starts(static_cast<std::size_t>(pieces) + 1, 0);
-  for (std::size_t v = 0; v < n; ++v) {
-    something_starts[static_cast<std::size_t>(piece[start[v]])] = 1;
-  }
-  std::vector<std::int32_t> section(static_cast<std::size_t>(pieces) + 1);
-  for (std::size_t p = 0; p < section.size(); ++p) {
-    section[p] = instance.sections;
-    if (something_starts[p]) ++instance.sections;
-  }
-  instance.first_section.resize(n);
-  instance.end_section.resize(n);
-  for (std::size_t v = 0; v < n; ++v) {
-    instance.first_section[v] = section[static_cast<std::size_t>(piece[start[v]])];
-    instance.end_section[v] = section[static_cast<std::size_t>(piece[end[v]])];
-  }
+  return all;
 }
 
 // For each section the largest padding among its buffers, in nearly linear time: buffers in order
 // of descending padding paint the sections not painted yet.
 std::vector<std::int64_t> largest_padding(const Instance& instance) {
-  const std::size_t n = instance.buffers();
   std::vector<std::int64_t> largest(static_cast<std::size_t>(instance.sections), 0);
-  if (instance.granule == 1) return largest;
-  auto padding = [&instance](std::int32_t v) {
-    const auto u = static_cast<std::size_t>(v);
-    return instance.padded_size[u] - instance.size[u];
-  };
-  std::vector<std::int32_t> order(n);
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::int32_t u, std::int32_t v) { return padding(u) > padding(v); });
+  if (instance.granule == 1 && !instance.pairwise()) return largest;
+  std::vector<Padding> brushes = paddings(instance);
+  std::stable_sort(brushes.begin(), brushes.end(),
+                   [](const Padding& x, const Padding& y) { return x.bytes > y.bytes; });
   std::vector<std::int32_t> unpainted(static_cast<std::size_t>(instance.sections) + 1);
   std::iota(unpainted.begin(), unpainted.end(), 0);
   auto next_unpainted = [&unpainted](std::int32_t s) {
@@ -76,16 +51,38 @@ std::vector<std::int64_t> largest_padding(const Instance& instance) {
     }
     return s;
   };
-  for (std::int32_t v : order) {
-    const std::int32_t end = instance.end_section[static_cast<std::size_t>(v)];
-    std::int32_t s = next_unpainted(instance.first_section[static_cast<std::size_t>(v)]);
-    while (s < end) {
-      largest[static_cast<std::size_t>(s)] = padding(v);
+  for (const Padding& brush : brushes) {
+    std::int32_t s = next_unpainted(brush.first_section);
+    while (s < brush.end_section) {
+      largest[static_cast<std::size_t>(s)] = brush.bytes;
       unpainted[static_cast<std::size_t>(s)] = s + 1;
       s = next_unpainted(s);
     }
   }
   return largest;
+}
+
+std::vector<std::int64_t> bytes_of_sections(const Instance& instance) {
+  std::vector<std::int64_t> bytes(static_cast<std::size_t>(instance.sections) + 1, 0);
+  auto add = [&bytes](std::int32_t first, std::int32_t end, std::int64_t more) {
+    bytes[static_cast<std::size_t>(first)] += more;
+    bytes[static_cast<std::size_t>(end)] -= more;
+  };
+  if (instance.pairwise()) {
+    for (const UsedBytes& used : instance.used) {
+      add(used.first_section, used.end_section, used.bytes);
+    }
+    for (const SharedBytes& shared : instance.shared) {
+      add(shared.first_section, shared.end_section, -shared.bytes);
+    }
+  } else {
+    for (std::size_t v = 0; v < instance.buffers(); ++v) {
+      add(instance.first_section[v], instance.end_section[v], instance.padded_size[v]);
+    }
+  }
+  std::partial_sum(bytes.begin(), bytes.end(), bytes.begin());
+  bytes.pop_back();
+  return bytes;
 }
 
 }  // namespace
@@ -127,28 +124,33 @@ Instance make_instance(Requests requests) {
     instance.padded_size[v] = round_up(instance.size[v], instance.granule);
   }
 
-  number_sections(instance);
-  const auto sections = static_cast<std::size_t>(instance.sections);
-  instance.section_bytes.assign(sections + 1, 0);
-  for (std::size_t v = 0; v < n; ++v) {
-    instance.section_bytes[static_cast<std::size_t>(instance.first_section[v])] +=
-        instance.padded_size[v];
-    instance.section_bytes[static_cast<std::size_t>(instance.end_section[v])] -=
-        instance.padded_size[v];
+  if (instance.pairwise()) {
+    add_rectangles(instance);
+  } else {
+    Sections sections = number_sections(instance.lower, instance.upper);
+    instance.sections = sections.count;
+    instance.first_section = std::move(sections.first);
+    instance.end_section = std::move(sections.end);
   }
-  std::partial_sum(instance.section_bytes.begin(), instance.section_bytes.end(),
-                   instance.section_bytes.begin());
-  instance.section_bytes.pop_back();
+  instance.section_bytes = bytes_of_sections(instance);
 
   const std::vector<std::int64_t> padding = largest_padding(instance);
-  for (std::size_t s = 0; s < sections; ++s) {
+  for (std::size_t s = 0; s < padding.size(); ++s) {
     instance.lower_bound = std::max(instance.lower_bound, instance.section_bytes[s] - padding[s]);
   }
   for (std::size_t v = 0; v < n; ++v) {
-    if (!instance.pinned(v)) continue;
-    instance.lower_bound = std::max(instance.lower_bound, instance.fixed[v] + instance.size[v]);
+    const std::int64_t lowest = instance.pinned(v) ? instance.fixed[v] : 0;
+    instance.lower_bound = std::max(instance.lower_bound, lowest + instance.size[v]);
   }
   return instance;
+}
+
+std::pair<std::int32_t, std::int32_t> sections_between(const Instance& instance,
+                                                       const PairRule& rule) {
+  const auto u = static_cast<std::size_t>(rule.first);
+  const auto v = static_cast<std::size_t>(rule.second);
+  return {std::min(instance.end_section[u], instance.end_section[v]) - 1,
+          std::max(instance.first_section[u], instance.first_section[v])};
 }
 
 std::vector<std::vector<std::int32_t>> components(const Instance& instance) {
@@ -158,6 +160,13 @@ std::vector<std::vector<std::int32_t>> components(const Instance& instance) {
   for (std::size_t v = 0; v < n; ++v) {
     ++crossing[static_cast<std::size_t>(instance.first_section[v])];
     --crossing[static_cast<std::size_t>(instance.end_section[v] - 1)];
+  }
+  for (const PairRule& rule : instance.rules) {
+    if (rule.forbidden.empty()) continue;
+    const auto [begin, end] = sections_between(instance, rule);
+    if (begin >= end) continue;
+    ++crossing[static_cast<std::size_t>(begin)];
+    --crossing[static_cast<std::size_t>(end)];
   }
   std::partial_sum(crossing.begin(), crossing.end(), crossing.begin());
   std::vector<std::size_t> component_of(sections);
@@ -181,9 +190,38 @@ Instance subset(const Instance& instance, const std::vector<std::int32_t>& buffe
     for (std::int32_t v : buffers) chosen.push_back(values[static_cast<std::size_t>(v)]);
     return chosen;
   };
-  Requests requests{gather(instance.lower), gather(instance.upper), gather(instance.size),
-                    gather(instance.alignment), {}};
+  Requests requests;
+  requests.lower = gather(instance.lower);
+  requests.upper = gather(instance.upper);
+  requests.size = gather(instance.size);
+  requests.alignment = gather(instance.alignment);
   if (!instance.fixed.empty()) requests.fixed = gather(instance.fixed);
+  if (!instance.use_row.empty()) {
+    requests.use_row.push_back(0);
+    for (std::int32_t v : buffers) {
+      const auto row = instance.use_row.begin() + v;
+      requests.use.insert(requests.use.end(),
+                          instance.use.begin() + static_cast<std::ptrdiff_t>(row[0]),
+                          instance.use.begin() + static_cast<std::ptrdiff_t>(row[1]));
+      requests.use_row.push_back(requests.use.size());
+    }
+  }
+  if (!instance.rules.empty()) {
+    std::unordered_map<std::int32_t, std::int32_t> index;
+    for (std::size_t k = 0; k < buffers.size(); ++k) {
+      index[buffers[k]] = static_cast<std::int32_t>(k);
+    }
+    for (std::int32_t v : buffers) {
+      const auto row = static_cast<std::size_t>(v);
+      for (std::size_t k = instance.rule_row[row]; k < instance.rule_row[row + 1]; ++k) {
+        const PairRule& rule =
+            instance.rules[static_cast<std::size_t>(instance.rule_links[k].rule)];
+        const auto second = index.find(rule.second);
+        if (rule.first != v || second == index.end()) continue;
+        requests.rules.push_back({index[v], second->second, rule.forbidden, rule.shared});
+      }
+    }
+  }
   return make_instance(std::move(requests));
 }
 

@@ -38,16 +38,18 @@ void minimise(std::vector<ScheduledSearch>& searches, Control& control) {
           return x.packing().height < y.packing().height;
         });
     const std::int64_t bound = largest_bound(searches);
-    if (highest.packing().height <= bound || !highest.try_lower(bound, control)) return;
+    if (highest.packing().height <= std::max(bound, highest.search_bound())) return;
+    if (!highest.try_lower(bound, control)) return;
   }
 }
 
-// Takes turns over the components that do not fit yet, until one is proven not to.
+// Takes turns over the components that do not fit yet, until one is proven not to, or none that the
+// search may still fit is left.
 void fit(std::vector<ScheduledSearch>& searches, std::int64_t capacity, Control& control) {
   for (bool open = true; open;) {
     open = false;
     for (ScheduledSearch& search : searches) {
-      if (search.packing().height <= capacity) continue;
+      if (search.packing().height <= capacity || search.search_bound() > capacity) continue;
       if (control.stop_now() || !search.try_fit(capacity, control)) return;
       if (search.lower_bound() > capacity) return;
       open = open || search.packing().height > capacity;

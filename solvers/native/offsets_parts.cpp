@@ -9,8 +9,8 @@
 namespace planner::offsets {
 
 // Lists the parent's unplaced buffers by start, so that each part is a range of the list.
-template <class Integer>
-void PlaceOrRaise<Integer>::push_parts(const Frame& parent, std::int32_t level) {
+template <class Integer, bool kPairwise>
+void PlaceOrRaise<Integer, kPairwise>::push_parts(const Frame& parent, std::int32_t level) {
   Frame frame{};
   frame.splits = true;
   frame.level = level;
@@ -32,8 +32,8 @@ void PlaceOrRaise<Integer>::push_parts(const Frame& parent, std::int32_t level) 
   frames_.push_back(frame);
 }
 
-template <class Integer>
-bool PlaceOrRaise<Integer>::open_part(Frame& frame) {
+template <class Integer, bool kPairwise>
+bool PlaceOrRaise<Integer, kPairwise>::open_part(Frame& frame) {
   frame.part_begin = frame.part_end;
   if (frame.part_begin == frame.list_end) return false;
   std::size_t k = frame.part_begin;
@@ -43,6 +43,9 @@ bool PlaceOrRaise<Integer>::open_part(Frame& frame) {
                                 instance_.first_section[index(list_[k])] < end_section);
        ++k) {
     end_section = std::max(end_section, instance_.end_section[index(list_[k])]);
+    each_unplaced(between_, list_[k], [this, &end_section](const Link& link) {
+      end_section = std::max(end_section, instance_.first_section[index(link.partner)] + 1);
+    });
   }
   frame.part_end = k;
   frame.saved_ranks = saved_ranks_.size();
@@ -55,16 +58,16 @@ bool PlaceOrRaise<Integer>::open_part(Frame& frame) {
   return true;
 }
 
-template <class Integer>
-void PlaceOrRaise<Integer>::close_part(const Frame& frame) {
+template <class Integer, bool kPairwise>
+void PlaceOrRaise<Integer, kPairwise>::close_part(const Frame& frame) {
   for (std::size_t k = frame.part_begin; k < frame.part_end; ++k) {
     rank_[index(list_[k])] = saved_ranks_[frame.saved_ranks + (k - frame.part_begin)];
   }
   saved_ranks_.resize(frame.saved_ranks);
 }
 
-template <class Integer>
-typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_parts(Signal signal) {
+template <class Integer, bool kPairwise>
+auto PlaceOrRaise<Integer, kPairwise>::resume_parts(Signal signal) -> Signal {
   Frame& frame = frames_.back();
   if (signal != Signal::kEnter) close_part(frame);
   if (signal == Signal::kEnter || signal == Signal::kPlaced) {
@@ -76,8 +79,8 @@ typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_parts(Signa
   return signal;
 }
 
-template <class Integer>
-void PlaceOrRaise<Integer>::rank_part(std::size_t begin, std::size_t end) {
+template <class Integer, bool kPairwise>
+void PlaceOrRaise<Integer, kPairwise>::rank_part(std::size_t begin, std::size_t end) {
   struct Keyed {
     double first, second, third;
     std::int32_t buffer;
@@ -121,9 +124,13 @@ void PlaceOrRaise<Integer>::rank_part(std::size_t begin, std::size_t end) {
 }
 
 // The members that offsets_place_or_raise.cpp calls.
-template PlaceOrRaise<std::int32_t>::Signal PlaceOrRaise<std::int32_t>::resume_parts(Signal);
-template PlaceOrRaise<std::int64_t>::Signal PlaceOrRaise<std::int64_t>::resume_parts(Signal);
-template void PlaceOrRaise<std::int32_t>::push_parts(const Frame&, std::int32_t);
-template void PlaceOrRaise<std::int64_t>::push_parts(const Frame&, std::int32_t);
+template auto PlaceOrRaise<std::int32_t, false>::resume_parts(Signal) -> Signal;
+template auto PlaceOrRaise<std::int32_t, true>::resume_parts(Signal) -> Signal;
+template auto PlaceOrRaise<std::int64_t, false>::resume_parts(Signal) -> Signal;
+template auto PlaceOrRaise<std::int64_t, true>::resume_parts(Signal) -> Signal;
+template void PlaceOrRaise<std::int32_t, false>::push_parts(const Frame&, std::int32_t);
+template void PlaceOrRaise<std::int32_t, true>::push_parts(const Frame&, std::int32_t);
+template void PlaceOrRaise<std::int64_t, false>::push_parts(const Frame&, std::int32_t);
+template void PlaceOrRaise<std::int64_t, true>::push_parts(const Frame&, std::int32_t);
 
 }  // namespace planner::offsets

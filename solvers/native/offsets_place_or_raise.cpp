@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 namespace planner::offsets {
 namespace {
@@ -18,10 +19,11 @@ constexpr std::int32_t kPlacedFraction = 8;
 
 }  // namespace
 
-template <class Integer>
-PlaceOrRaise<Integer>::PlaceOrRaise(const Instance& instance, const Units& units)
+template <class Integer, bool kPairwise>
+PlaceOrRaise<Integer, kPairwise>::PlaceOrRaise(const Instance& instance, const Units& units,
+                                               ConflictGraph conflicts)
     : instance_(instance),
-      conflicts_(conflict_graph(instance)),
+      conflicts_(std::move(conflicts)),
       unit_(units.unit),
       buffers_(instance.buffers()),
       sections_(static_cast<std::size_t>(instance.sections)),
@@ -37,8 +39,14 @@ PlaceOrRaise<Integer>::PlaceOrRaise(const Instance& instance, const Units& units
       pinned_[v] = 1;
     }
   }
-  for (std::int64_t bytes : instance.section_bytes) {
-    section_total_.push_back(static_cast<Integer>(bytes / unit_));
+  if constexpr (kPairwise) {
+    keep_pairwise_model();
+  } else {
+    reach_first_ = instance.first_section;
+    reach_end_ = instance.end_section;
+    for (std::int64_t bytes : instance.section_bytes) {
+      section_total_.push_back(static_cast<Integer>(bytes / unit_));
+    }
   }
   solution_.resize(buffers_);
   conflict_.resize(words_);
@@ -46,8 +54,8 @@ PlaceOrRaise<Integer>::PlaceOrRaise(const Instance& instance, const Units& units
   floor_.resize(sections_);
 }
 
-template <class Integer>
-void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
+template <class Integer, bool kPairwise>
+void PlaceOrRaise<Integer, kPairwise>::reset(std::int64_t capacity) {
   capacity_ = static_cast<Integer>(std::min(capacity / unit_, largest_));
   highest_offset_.resize(buffers_);
   overhanging_.clear();
@@ -56,14 +64,18 @@ void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
   for (std::size_t v = 0; v < buffers_; ++v) {
     const std::int64_t room = capacity - instance_.size[v];
     highest_offset_[v] = static_cast<Integer>(room >= 0 ? std::min(room / unit_, largest_) : -1);
-    if (pinned_[v]) highest_offset_[v] = start_[v] <= highest_offset_[v] ? start_[v] : -1;
+    Integer anchor = 0;
+    if constexpr (kPairwise) anchor = anchor_[v];
+    const Integer fixed = start_[v] - anchor;
+    if (pinned_[v]) highest_offset_[v] = fixed <= highest_offset_[v] ? fixed : -1;
+    const Integer highest_top = highest_offset_[v] + size_[v];
+    if (highest_offset_[v] >= 0) highest_offset_[v] += anchor;
     // Without its padding the topmost buffer may fit where its padded size does not.
-    if (highest_offset_[v] + size_[v] <= capacity_ || capacity_ == largest_) continue;
+    if (highest_top <= capacity_ || capacity_ == largest_) continue;
     may_overhang_[v] = 1;
-    overhanging_.push_back(static_cast<std::int32_t>(v));
-    for (std::int32_t s = instance_.first_section[v]; s < instance_.end_section[v]; ++s) {
-      ++overhangs_[index(s)];
-    }
+    const auto buffer = static_cast<std::int32_t>(v);
+    overhanging_.push_back(buffer);
+    each_section(buffer, [this](std::size_t s, Integer, Integer) { ++overhangs_[s]; });
   }
 
   frames_.clear();
@@ -79,14 +91,18 @@ void PlaceOrRaise<Integer>::reset(std::int64_t capacity) {
     for (std::int32_t s = instance_.first_section[v]; s + 1 < instance_.end_section[v]; ++s) {
       ++crossings_[index(s)];
     }
+    each_unplaced(between_, static_cast<std::int32_t>(v), [&](const Link& link) {
+      if (index(link.partner) < v) return;
+      for (std::int32_t s = link.first; s < link.end; ++s) ++crossings_[index(s)];
+    });
   }
   bounds_.reset(start_, words_);
   width_ = 1;
   nodes_ = 0;
 }
 
-template <class Integer>
-Answer PlaceOrRaise<Integer>::run(std::int64_t capacity, Configuration configuration,
+template <class Integer, bool kPairwise>
+Answer PlaceOrRaise<Integer, kPairwise>::run(std::int64_t capacity, Configuration configuration,
                                   std::int64_t node_limit, Control& control) {
   configuration_ = configuration;
   node_limit_ = node_limit;
@@ -121,8 +137,8 @@ Answer PlaceOrRaise<Integer>::run(std::int64_t capacity, Configuration configura
 // Each resume function takes what the frame above it came to (kEnter if there was none yet), and
 // returns kEnter after pushing another, or its own result after popping itself.
 
-template <class Integer>
-void PlaceOrRaise<Integer>::push_node(std::int32_t level, std::int32_t first_section,
+template <class Integer, bool kPairwise>
+void PlaceOrRaise<Integer, kPairwise>::push_node(std::int32_t level, std::int32_t first_section,
                                       std::int32_t end_section, std::size_t list_begin,
                                       std::size_t list_end, std::int32_t unplaced,
                                       std::size_t list_restore) {
@@ -139,8 +155,8 @@ void PlaceOrRaise<Integer>::push_node(std::int32_t level, std::int32_t first_sec
   frames_.push_back(frame);
 }
 
-template <class Integer>
-typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_node(Signal signal) {
+template <class Integer, bool kPairwise>
+auto PlaceOrRaise<Integer, kPairwise>::resume_node(Signal signal) -> Signal {
   if (signal == Signal::kEnter) {
     if (frames_.back().unplaced == 0) return leave_node(Signal::kPlaced);
     if (++nodes_ > node_limit_) return leave_node(Signal::kStopped);
@@ -160,8 +176,8 @@ typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::resume_node(Signal
   }
 }
 
-template <class Integer>
-typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::leave_node(Signal signal) {
+template <class Integer, bool kPairwise>
+auto PlaceOrRaise<Integer, kPairwise>::leave_node(Signal signal) -> Signal {
   const Frame& frame = frames_.back();
   bounds_.undo(frame.changes_at_entry);
   list_.resize(frame.list_restore);
@@ -169,8 +185,8 @@ typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::leave_node(Signal 
   return signal;
 }
 
-template <class Integer>
-typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::descend() {
+template <class Integer, bool kPairwise>
+auto PlaceOrRaise<Integer, kPairwise>::descend() -> Signal {
   Frame& frame = frames_.back();
   const std::int32_t level = frame.level + 1;
   if (remove_crossings(frame)) {
@@ -195,30 +211,33 @@ typename PlaceOrRaise<Integer>::Signal PlaceOrRaise<Integer>::descend() {
 }
 
 // Places the lowest buffer at its bound; false if that fails at once, explained by conflict_.
-template <class Integer>
-bool PlaceOrRaise<Integer>::place(Frame& frame) {
+template <class Integer, bool kPairwise>
+bool PlaceOrRaise<Integer, kPairwise>::place(Frame& frame) {
   const std::int32_t v = lowest_buffer(frame);
   const Integer offset = bounds_.lowest[index(v)];
-  const Integer top = offset + size_[index(v)];
+  const Integer top = offset + size_[index(v)];  // as far as all neighbours have it in common
   frame.buffer = v;
   frame.changes_at_placement = bounds_.changes();
   frame.crossings_removed = false;
   width_ = index(frame.level) / 64 + 1;
   offset_[index(v)] = offset;
   solution_[index(v)] = static_cast<std::int64_t>(offset) * unit_;
+  if constexpr (kPairwise) {
+    solution_[index(v)] = static_cast<std::int64_t>(offset - anchor_[index(v)]) * unit_;
+  }
   level_[index(v)] = frame.level;
-  touched_first_ = instance_.first_section[index(v)];
-  touched_end_ = instance_.end_section[index(v)];
+  touched_first_ = reach_first_[index(v)];
+  touched_end_ = reach_end_[index(v)];
   for (std::size_t e = conflicts_.row[index(v)]; e < conflicts_.row[index(v) + 1]; ++e) {
     const std::int32_t w = conflicts_.neighbour[e];
     if (placed(w)) continue;
-    const Integer rest = aligned(w, top);
+    const Integer rest = aligned(w, kPairwise ? offset + up_to(index(v), e) : top);
     const Integer lowest = bounds_.lowest[index(w)];
     if (lowest > rest || (lowest == rest && !bounds_.floating[index(w)])) continue;
     bounds_.save(w, width_);
     if (lowest < rest) {
       // w is above v because it does not fit below: its bound leaves no room there.
-      const Reason no_room = why(w, offset + 1 - size_[index(w)]);
+      const Reason no_room = why(w, offset + 1 - up_from(e));
       Word* reason = bounds_.reason_of(w);
       if (no_room.width == 0) {
         std::fill(reason, reason + width_, 0);
@@ -232,43 +251,61 @@ bool PlaceOrRaise<Integer>::place(Frame& frame) {
     bounds_.floating[index(w)] = 0;
     touch(w);
   }
-  for (std::int32_t s = instance_.first_section[index(v)]; s < instance_.end_section[index(v)];
-       ++s) {
-    total_[index(s)] -= size_[index(v)];
-    overhangs_[index(s)] -= may_overhang_[index(v)];
-  }
+  each_section(v, [&, overhangs = may_overhang_[index(v)]](std::size_t s, Integer bytes, Integer) {
+    total_[s] -= bytes;
+    overhangs_[s] -= overhangs;
+  });
+  each_unplaced(shared_, v, [this](const Link& link) {
+    for (std::int32_t s = link.first; s < link.end; ++s) total_[index(s)] += link.bytes;
+  });
   return propagate(frame);
 }
 
-template <class Integer>
-void PlaceOrRaise<Integer>::unplace(Frame& frame) {
-  const std::size_t v = index(frame.buffer);
+template <class Integer, bool kPairwise>
+void PlaceOrRaise<Integer, kPairwise>::unplace(Frame& frame) {
+  const std::int32_t buffer = frame.buffer;
+  const std::size_t v = index(buffer);
   width_ = index(frame.level) / 64 + 1;
-  for (std::int32_t s = instance_.first_section[v]; s < instance_.end_section[v]; ++s) {
-    total_[index(s)] += size_[v];
-    overhangs_[index(s)] += may_overhang_[v];
-    if (frame.crossings_removed && s + 1 < instance_.end_section[v]) ++crossings_[index(s)];
+  each_unplaced(shared_, buffer, [this](const Link& link) {
+    for (std::int32_t s = link.first; s < link.end; ++s) total_[index(s)] -= link.bytes;
+  });
+  each_section(buffer, [&, overhangs = may_overhang_[v]](std::size_t s, Integer bytes, Integer) {
+    total_[s] += bytes;
+    overhangs_[s] += overhangs;
+  });
+  if (frame.crossings_removed) {
+    for (std::int32_t s = instance_.first_section[v]; s + 1 < instance_.end_section[v]; ++s) {
+      ++crossings_[index(s)];
+    }
+    each_unplaced(between_, buffer, [this](const Link& link) {
+      for (std::int32_t s = link.first; s < link.end; ++s) ++crossings_[index(s)];
+    });
   }
   bounds_.undo(frame.changes_at_placement);
   offset_[v] = -1;
 }
 
 // True if an independent part comes off.
-template <class Integer>
-bool PlaceOrRaise<Integer>::remove_crossings(Frame& frame) {
+template <class Integer, bool kPairwise>
+bool PlaceOrRaise<Integer, kPairwise>::remove_crossings(Frame& frame) {
   const std::size_t v = index(frame.buffer);
   bool apart = false;
   for (std::int32_t s = instance_.first_section[v]; s + 1 < instance_.end_section[v]; ++s) {
     if (--crossings_[index(s)] == 0) apart = true;
   }
+  each_unplaced(between_, frame.buffer, [&](const Link& link) {
+    for (std::int32_t s = link.first; s < link.end; ++s) {
+      if (--crossings_[index(s)] == 0) apart = true;
+    }
+  });
   frame.crossings_removed = true;
   return apart;
 }
 
 // After placing the frame's buffer turned out impossible because of conflict_: the other branch.
 // False if the whole node is impossible, then conflict_ says why.
-template <class Integer>
-bool PlaceOrRaise<Integer>::refute(Frame& frame) {
+template <class Integer, bool kPairwise>
+bool PlaceOrRaise<Integer, kPairwise>::refute(Frame& frame) {
   Word& word = conflict_[width_ - 1];
   const Word bit = Word{1} << (frame.level % 64);
   if ((word & bit) == 0) return false;  // the placement is not to blame, nor is raising a way out
@@ -280,8 +317,8 @@ bool PlaceOrRaise<Integer>::refute(Frame& frame) {
   return propagate(frame);
 }
 
-template <class Integer>
-std::int32_t PlaceOrRaise<Integer>::lowest_buffer(const Frame& frame) const {
+template <class Integer, bool kPairwise>
+std::int32_t PlaceOrRaise<Integer, kPairwise>::lowest_buffer(const Frame& frame) const {
   std::int32_t best = -1;
   Integer best_bound = std::numeric_limits<Integer>::max();
   Integer best_total = 0;
@@ -299,13 +336,15 @@ std::int32_t PlaceOrRaise<Integer>::lowest_buffer(const Frame& frame) const {
   return best;
 }
 
-template <class Integer>
-Integer PlaceOrRaise<Integer>::fullest_section(std::int32_t buffer) const {
+template <class Integer, bool kPairwise>
+Integer PlaceOrRaise<Integer, kPairwise>::fullest_section(std::int32_t buffer) const {
   return *std::max_element(total_.begin() + instance_.first_section[index(buffer)],
                            total_.begin() + instance_.end_section[index(buffer)]);
 }
 
-template class PlaceOrRaise<std::int32_t>;
-template class PlaceOrRaise<std::int64_t>;
+template class PlaceOrRaise<std::int32_t, false>;
+template class PlaceOrRaise<std::int32_t, true>;
+template class PlaceOrRaise<std::int64_t, false>;
+template class PlaceOrRaise<std::int64_t, true>;
 
 }  // namespace planner::offsets

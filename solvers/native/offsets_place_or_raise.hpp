@@ -1,24 +1,19 @@
 // The place-or-raise search; users take it from offsets_search.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "control.hpp"
+#include "offsets_conflicts.hpp"
 #include "offsets_explained_bounds.hpp"
 #include "offsets_instance.hpp"
 #include "offsets_search.hpp"
 
 namespace planner::offsets {
-
-// Buffers that conflict with each buffer, in compressed rows.
-struct ConflictGraph {
-  std::vector<std::size_t> row;
-  std::vector<std::int32_t> neighbour;
-};
-
-ConflictGraph conflict_graph(const Instance& instance);
 
 // The sizes of an instance in units, chosen so that they are small integers, and the alignments
 // that are left to observe (1 where every sum of sizes is aligned anyway).
@@ -45,17 +40,23 @@ Units in_units(const Instance& instance);
 // ("MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning",
 // ASPLOS 2023).
 //
+// In pairwise instances what is said of offsets holds of anchors, see ConflictGraph, and the top on
+// which a buffer rests is the anchor below plus the distance of the two. At the start a buffer's
+// bound is the anchor it has at offset 0. Sections count the bytes in use there; those that two
+// buffers may share count once as long as both are unplaced.
+//
 // Integer has to hold twice Units::largest_sum.
-template <class Integer>
+template <class Integer, bool kPairwise>
 class PlaceOrRaise final : public PlacementSearch {
  public:
-  PlaceOrRaise(const Instance& instance, const Units& units);
+  PlaceOrRaise(const Instance& instance, const Units& units, ConflictGraph conflicts);
 
   Answer run(std::int64_t capacity, Configuration configuration, std::int64_t node_limit,
              Control& control) override;
 
   const std::vector<std::int64_t>& offsets() const override { return solution_; }
   std::int64_t nodes() const override { return nodes_; }
+  bool complete() const override { return conflicts_.complete; }
 
  private:
   using Bounds = ExplainedBounds<Integer>;
@@ -110,8 +111,30 @@ class PlaceOrRaise final : public PlacementSearch {
   void explain_group_member(std::int32_t buffer, Integer raised, InGroup in_group);
   bool sections_hold(const Frame& frame);
 
+  void keep_pairwise_model();
+
   Integer aligned(std::int32_t buffer, Integer value) const {
-    return round_up(value, alignment_[index(buffer)]);
+    const std::size_t v = index(buffer);
+    if constexpr (kPairwise) {
+      return round_up(std::max<Integer>(value - anchor_[v], 0), alignment_[v]) + anchor_[v];
+    }
+    return round_up(value, alignment_[v]);
+  }
+  // How far a buffer is at least below its e-th neighbour, if that is above it, and the converse.
+  Integer up_to(std::size_t buffer, std::size_t e) const {
+    if constexpr (kPairwise) return above_[e];
+    return size_[buffer];
+  }
+  Integer up_from(std::size_t e) const {
+    if constexpr (kPairwise) return below_[e];
+    return size_[index(conflicts_.neighbour[e])];
+  }
+  // Calls visit(section, bytes in use there, the lowest of them) for those from `first` to `end`.
+  template <class Visit>
+  void each_section(std::int32_t buffer, std::int32_t first, std::int32_t end, Visit visit) const;
+  template <class Visit>
+  void each_section(std::int32_t buffer, Visit visit) const {
+    each_section(buffer, 0, instance_.sections, visit);
   }
   bool placed(std::int32_t buffer) const { return offset_[index(buffer)] >= 0; }
   Integer fullest_section(std::int32_t buffer) const;
@@ -137,6 +160,32 @@ class PlaceOrRaise final : public PlacementSearch {
   std::vector<Integer> size_, alignment_, section_total_;
   std::vector<Integer> start_;  // lowest offset of each buffer
   std::vector<char> pinned_;
+
+  // Of a pairwise instance, in units.
+  struct Used {
+    std::int32_t first_section, end_section;
+    Integer bytes, lowest;
+  };
+  // Sections in which two buffers share bytes, or (between) boundaries s | s + 1 that keep them in
+  // one part although neither crosses them.
+  struct Link {
+    std::int32_t partner;
+    std::int32_t first, end;
+    Integer bytes;
+  };
+  struct Links {
+    std::vector<std::size_t> row;
+    std::vector<Link> link;
+  };
+  template <class Visit>
+  void each_unplaced(const Links& links, std::int32_t buffer, Visit visit) const;
+  static Links by_buffer(std::size_t buffers,
+                         const std::vector<std::pair<std::int32_t, Link>>& links);
+  std::vector<Integer> anchor_, above_, below_;
+  std::vector<std::size_t> used_row_;
+  std::vector<Used> used_;
+  Links shared_, between_;
+  std::vector<std::int32_t> reach_first_, reach_end_;  // sections of a buffer and its neighbours
 
   // One run.
   Configuration configuration_{};
@@ -166,5 +215,38 @@ class PlaceOrRaise final : public PlacementSearch {
   std::vector<Integer> floor_;
   std::int32_t touched_first_ = 0, touched_end_ = 0;  // sections whose bounds may have changed
 };
+
+template <class Integer, bool kPairwise>
+template <class Visit>
+void PlaceOrRaise<Integer, kPairwise>::each_section(std::int32_t buffer, std::int32_t first,
+                                                    std::int32_t end, Visit visit) const {
+  const std::size_t v = index(buffer);
+  if constexpr (kPairwise) {
+    for (std::size_t k = used_row_[v]; k < used_row_[v + 1]; ++k) {
+      const Used& used = used_[k];
+      const std::int32_t last = std::min(used.end_section, end);
+      for (std::int32_t s = std::max(used.first_section, first); s < last; ++s) {
+        visit(index(s), used.bytes, used.lowest);
+      }
+    }
+  } else {
+    const std::int32_t last = std::min(instance_.end_section[v], end);
+    for (std::int32_t s = std::max(instance_.first_section[v], first); s < last; ++s) {
+      visit(index(s), size_[v], Integer{0});
+    }
+  }
+}
+
+template <class Integer, bool kPairwise>
+template <class Visit>
+void PlaceOrRaise<Integer, kPairwise>::each_unplaced(const Links& links, std::int32_t buffer,
+                                                     Visit visit) const {
+  if constexpr (kPairwise) {
+    const std::size_t v = index(buffer);
+    for (std::size_t k = links.row[v]; k < links.row[v + 1]; ++k) {
+      if (!placed(links.link[k].partner)) visit(links.link[k]);
+    }
+  }
+}
 
 }  // namespace planner::offsets

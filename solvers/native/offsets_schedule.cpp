@@ -52,6 +52,12 @@ ScheduledSearch::ScheduledSearch(const Instance& instance, GreedyResult start)
       order_(std::move(start.order)),
       unit_(offset_unit(instance)) {}
 
+void ScheduledSearch::adopt(Packing packing, const char* order) {
+  if (packing.height >= packing_.height) return;
+  packing_ = std::move(packing);
+  order_ = order;
+}
+
 // Heights of canonical placements are a multiple of the unit plus the size of a buffer.
 std::int64_t ScheduledSearch::highest_height_up_to(std::int64_t capacity) const {
   std::int64_t highest = 0;
@@ -77,7 +83,7 @@ std::int64_t ScheduledSearch::lowest_height_above(std::int64_t capacity) const {
 // proofs of small instances are not starved.
 ScheduledSearch::Try ScheduledSearch::next_lowering(std::int64_t floor) {
   const auto n = static_cast<std::int64_t>(instance_.buffers());
-  const std::int64_t lowest = std::max(floor, lower_bound_);
+  const std::int64_t lowest = std::max(floor, search_bound());
   const std::int64_t highest = std::max(lowest, highest_height_up_to(packing_.height - 1));
   if (nodes_ > 2 * nodes_at_last_proof_ + 1024 * n) {
     nodes_at_last_proof_ = nodes_;
@@ -127,7 +133,8 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
     packing_ = {search_->offsets(), packing_height(instance_, search_->offsets())};
     order_ = named.name;
   } else if (answer == Answer::kImpossible) {
-    lower_bound_ = std::max(lower_bound_, lowest_height_above(next.capacity));
+    exhausted_below_ = std::max(exhausted_below_, lowest_height_above(next.capacity));
+    if (search_->complete()) lower_bound_ = std::max(lower_bound_, exhausted_below_);
   }
   return true;
 }

@@ -1,6 +1,7 @@
 // At which capacities, with which configurations and node limits a component is searched.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -21,9 +22,14 @@ class ScheduledSearch {
 
   const Packing& packing() const { return packing_; }
   std::int64_t lower_bound() const { return lower_bound_; }
+  // The search finds nothing lower; above the bound where it is not complete.
+  std::int64_t search_bound() const { return std::max(lower_bound_, exhausted_below_); }
   const std::string& order() const { return order_; }  // what gave the packing
   std::int64_t nodes() const { return nodes_; }
   int searches() const { return searches_; }
+
+  // Takes a packing from elsewhere if it is lower.
+  void adopt(Packing packing, const char* order);
 
   // One run of the search at a capacity from `floor` (or the bound, if that is higher) to just
   // below the height. False if the instance is too large to be searched.
@@ -47,6 +53,7 @@ class ScheduledSearch {
   const Instance& instance_;
   Packing packing_;
   std::int64_t lower_bound_;
+  std::int64_t exhausted_below_ = 0;
   std::string order_;
   std::int64_t unit_;
   std::unique_ptr<PlacementSearch> search_;  // made at the first run

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <utility>
 
+#include "offsets_conflicts.hpp"
+#include "offsets_differences.hpp"
 #include "offsets_place_or_raise.hpp"
 
 namespace planner::offsets {
@@ -12,64 +15,22 @@ namespace {
 // Beyond these a run would end at its memory limit before its first placement is complete.
 constexpr std::size_t kBufferLimit = 10'000;
 constexpr std::size_t kConflictLimit = 4'000'000;  // pairs
+constexpr std::size_t kPairwiseConflictLimit = 1'000'000;
 
-std::size_t conflicting_pairs(const Instance& instance) {
-  const auto sections = static_cast<std::size_t>(instance.sections);
-  std::vector<std::size_t> starting(sections + 1, 0), ending(sections + 1, 0);
-  for (std::size_t v = 0; v < instance.buffers(); ++v) {
-    ++starting[static_cast<std::size_t>(instance.first_section[v])];
-    ++ending[static_cast<std::size_t>(instance.end_section[v])];
+constexpr double kLargestSum = 1e18;  // of the distances of a pairwise instance, in units
+
+template <bool kPairwise>
+std::unique_ptr<PlacementSearch> search_of(const Instance& instance, const Units& units,
+                                           ConflictGraph conflicts) {
+  if (units.largest_sum < std::int64_t{1} << 29) {
+    return std::make_unique<PlaceOrRaise<std::int32_t, kPairwise>>(instance, units,
+                                                                   std::move(conflicts));
   }
-  std::size_t alive = 0;
-  std::size_t pairs = 0;
-  for (std::size_t s = 0; s < sections; ++s) {
-    alive -= ending[s];
-    pairs += starting[s] * alive + starting[s] * (starting[s] - 1) / 2;
-    alive += starting[s];
-  }
-  return pairs;
+  return std::make_unique<PlaceOrRaise<std::int64_t, kPairwise>>(instance, units,
+                                                                 std::move(conflicts));
 }
 
 }  // namespace
-
-ConflictGraph conflict_graph(const Instance& instance) {
-  const std::size_t n = instance.buffers();
-  std::vector<std::int32_t> by_start(n);
-  std::iota(by_start.begin(), by_start.end(), 0);
-  std::stable_sort(by_start.begin(), by_start.end(), [&instance](std::int32_t u, std::int32_t v) {
-    return instance.first_section[static_cast<std::size_t>(u)] <
-           instance.first_section[static_cast<std::size_t>(v)];
-  });
-  std::vector<std::int32_t> alive;
-  auto for_each_pair = [&](auto visit) {
-    alive.clear();
-    for (std::int32_t v : by_start) {
-      const std::int32_t start = instance.first_section[static_cast<std::size_t>(v)];
-      alive.erase(std::remove_if(alive.begin(), alive.end(),
-                                 [&](std::int32_t u) {
-                                   return instance.end_section[static_cast<std::size_t>(u)] <=
-                                          start;
-                                 }),
-                  alive.end());
-      for (std::int32_t u : alive) visit(static_cast<std::size_t>(u), static_cast<std::size_t>(v));
-      alive.push_back(v);
-    }
-  };
-  ConflictGraph graph;
-  graph.row.assign(n + 1, 0);
-  for_each_pair([&graph](std::size_t u, std::size_t v) {
-    ++graph.row[u + 1];
-    ++graph.row[v + 1];
-  });
-  std::partial_sum(graph.row.begin(), graph.row.end(), graph.row.begin());
-  graph.neighbour.resize(graph.row[n]);
-  std::vector<std::size_t> next(graph.row.begin(), graph.row.end() - 1);
-  for_each_pair([&](std::size_t u, std::size_t v) {
-    graph.neighbour[next[u]++] = static_cast<std::int32_t>(v);
-    graph.neighbour[next[v]++] = static_cast<std::int32_t>(u);
-  });
-  return graph;
-}
 
 Units in_units(const Instance& instance) {
   Units units;
@@ -80,6 +41,15 @@ Units in_units(const Instance& instance) {
   for (std::size_t v = 0; v < instance.buffers(); ++v) {
     if (instance.pinned(v)) common = std::gcd(common, instance.fixed[v]);
   }
+  for (const Rectangle& rectangle : instance.rectangles) {
+    common = std::gcd(common, std::gcd(rectangle.begin, rectangle.end));
+  }
+  for (const PairRule& rule : instance.rules) {
+    for (const auto& [low, high] : forbidden_differences(instance, rule.first, rule.second)) {
+      common = std::gcd(common, std::gcd(low, high));
+    }
+  }
+  if (!instance.whole_granules) common = instance.granule;
   const bool sums_are_aligned =
       std::all_of(units.alignment.begin(), units.alignment.end(),
                   [common](std::int64_t alignment) { return common % alignment == 0; });
@@ -100,14 +70,26 @@ Units in_units(const Instance& instance) {
 }
 
 std::unique_ptr<PlacementSearch> make_placement_search(const Instance& instance) {
-  if (instance.buffers() > kBufferLimit || conflicting_pairs(instance) > kConflictLimit) {
-    return nullptr;
+  if (instance.buffers() > kBufferLimit) return nullptr;
+  const std::size_t limit = instance.pairwise() ? kPairwiseConflictLimit : kConflictLimit;
+  if (conflicting_pairs(instance) > limit) return nullptr;
+  Units units = in_units(instance);
+  if (!instance.pairwise()) return search_of<false>(instance, units, conflict_graph(instance));
+  ConflictGraph conflicts = pairwise_conflict_graph(instance, units.unit);
+  // The largest distance may lie below each buffer, not only another's size.
+  double largest_sum = static_cast<double>(units.largest_sum);
+  largest_sum += static_cast<double>(
+      *std::max_element(conflicts.anchor.begin(), conflicts.anchor.end()) / units.unit);
+  for (std::size_t v = 0; v < instance.buffers(); ++v) {
+    std::int64_t largest = 0;
+    for (std::size_t e = conflicts.row[v]; e < conflicts.row[v + 1]; ++e) {
+      largest = std::max(largest, conflicts.below[e]);
+    }
+    largest_sum += static_cast<double>(largest / units.unit);
   }
-  const Units units = in_units(instance);
-  if (units.largest_sum < std::int64_t{1} << 29) {
-    return std::make_unique<PlaceOrRaise<std::int32_t>>(instance, units);
-  }
-  return std::make_unique<PlaceOrRaise<std::int64_t>>(instance, units);
+  if (largest_sum > kLargestSum) return nullptr;
+  units.largest_sum = static_cast<std::int64_t>(largest_sum) + 1;
+  return search_of<true>(instance, units, std::move(conflicts));
 }
 
 std::int64_t offset_unit(const Instance& instance) { return in_units(instance).unit; }

@@ -28,7 +28,7 @@ struct Configuration {
 
 enum class Answer {
   kPlaced,
-  kImpossible,  // proven: the search was exhausted
+  kImpossible,  // the search was exhausted: a proof if it is complete
   kStopped,     // by the node limit, the control or the memory limit
 };
 
@@ -43,6 +43,10 @@ class PlacementSearch {
 
   virtual const std::vector<std::int64_t>& offsets() const = 0;
   virtual std::int64_t nodes() const = 0;  // of the last run
+
+  // Whether it searches all canonical packings, not only those with one of two conflicting buffers
+  // entirely above the other.
+  virtual bool complete() const = 0;
 
  protected:
   PlacementSearch() = default;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from solvers import _native
-from solvers.offsets.arrays import checked_arrays
+from solvers.offsets.arrays import native_instance
 
 if TYPE_CHECKING:
     from planner.problem import OffsetProblem
@@ -23,4 +23,4 @@ def lower_bound(problem: OffsetProblem) -> int:
     ValueError
         As for `solvers.offsets.arrays.checked_arrays`.
     """
-    return _native.offsets_lower_bound(*checked_arrays(problem))
+    return _native.offsets_lower_bound(native_instance(problem))

@@ -39,6 +39,10 @@ class ExactOffsets:
         """Return that it always is: the kernel is part of the project."""
         return Availability(True)
 
+    def unsupported(self, problem: OffsetProblem) -> str:
+        """Return that it can solve every problem: nothing is said against it."""
+        return ""
+
     def solve(
         self,
         problem: OffsetProblem,

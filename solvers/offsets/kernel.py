@@ -9,7 +9,7 @@ import numpy as np
 
 from planner.problem import OffsetSolution, Outcome, Status
 from solvers import _native
-from solvers.offsets.arrays import LIMIT, checked_arrays
+from solvers.offsets.arrays import LIMIT, native_instance
 
 if TYPE_CHECKING:
     from planner.problem import OffsetProblem
@@ -37,16 +37,16 @@ def run_packer(
         for each buffer.
     """
     started_s = time.thread_time()
-    arrays = checked_arrays(problem)
+    instance = native_instance(problem)
     hint = np.empty(0, dtype=np.int64)
     if incumbent is not None:
         hint = np.ascontiguousarray(incumbent.offsets, dtype=np.int64)
-        if hint.shape != arrays.size.shape:
+        if hint.shape != np.shape(problem.size):
             raise ValueError(
-                f"the incumbent has {hint.size:,} offsets for {arrays.size.size:,} buffers"
+                f"the incumbent has {hint.size:,} offsets for {len(problem.size):,} buffers"
             )
     offsets, height, bound, order, components, nodes, searches, clash = _native.offsets_pack(
-        *arrays,
+        instance,
         hint=hint,
         # Nothing valid reaches the limit, so larger capacities mean the same.
         capacity=-1 if problem.capacity is None else min(int(problem.capacity), LIMIT),
