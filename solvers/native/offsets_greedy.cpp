@@ -25,11 +25,18 @@ constexpr std::uint64_t kWorkLimit = 60'000'000;
 constexpr std::size_t kLargeInstance = 2'000;
 
 // Of the skyline (candidates) and of the repair (buffers looked at), about half a CPU second each.
-constexpr std::uint64_t kSkylineWork = 3'000'000;
-constexpr RepairLimits kRepairLimits{25'000'000, 5'000'000};
+constexpr std::uint64_t kSkylineWork = 4'000'000;
+constexpr RepairLimits kFirstRepair{4'000'000, 1'000'000};
+constexpr RepairLimits kSecondRepair{30'000'000, 10'000'000};
 
-// Shares of the area that the skyline places before the small buffers fill the gaps.
-constexpr std::array<double, 2> kSkylineShares{0.8, 0.9};
+// Of the area that the skyline places before the small buffers fill the gaps.
+constexpr std::array<double, 2> kSkylineShares{0.9, 0.8};
+
+// Above the bound by less than its so many-th part: no need to look for another packing.
+constexpr std::int64_t kCloseToBound = 100;
+
+// A packing above the best by less than its so many-th part is worth repairing.
+constexpr std::int64_t kWorthRepair = 20;
 
 constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
 
@@ -190,12 +197,14 @@ class Portfolio {
                   "size, first fit, as TensorFlow Lite Micro")) {
       return best_;
     }
-    if (!constrained_ && instance_.buffers() >= kLargeInstance && improve()) return best_;
-    if (!constrained_ && try_order(tensorflow_lite_order(instance_), Fit::kBestUnpadded, kUnlimited,
-                                   "size, best fit, as TensorFlow Lite")) {
+    const bool large = !constrained_ && instance_.buffers() >= kLargeInstance;
+    if (large && improve()) return best_;
+    if (try_order(tensorflow_lite_order(instance_), Fit::kBestUnpadded, kUnlimited,
+                  "size, best fit, as TensorFlow Lite")) {
       return best_;
     }
     run_orders();
+    if (large && !finished() && !control_.stop_now()) repair_best(kFirstRepair);
     return best_;
   }
 
@@ -206,8 +215,8 @@ class Portfolio {
   bool try_order(const Order& order, Fit fit, std::uint64_t work_limit, const std::string& name,
                  const std::vector<std::int64_t>* skyline = nullptr) {
     const std::int64_t height =
-        constrained_ ? constrained_->run(order, fit != Fit::kFirst, best_.packing.height,
-                                         work_limit, &control_)
+        constrained_ ? constrained_->run(order, fit != Fit::kFirst, best_.packing.height, work_limit,
+                                         &control_)
                      : decoder_.run(order, fit, best_.packing.height, work_limit, control_, skyline);
     if (height < best_.packing.height) {
       best_.packing = {constrained_ ? constrained_->offsets() : decoder_.offsets(), height};
@@ -230,19 +239,37 @@ class Portfolio {
   // Large instances: low enough a packing spares most orders most of their work. True when there
   // is no point in going on.
   bool improve() {
-    const Keys size(instance_.padded_size.begin(), instance_.padded_size.end());
+    repair_best(kFirstRepair);
     for (double share : kSkylineShares) {
-      const Skyline skyline = pack_by_skyline(instance_, share, kSkylineWork, control_);
-      Order order = sorted_by(instance_, size, Keys(size.size(), 0.0), Ties::kEarliestFirst);
-      std::stable_partition(order.begin(), order.end(), [&skyline](std::int32_t v) {
-        return skyline.offsets[static_cast<std::size_t>(v)] >= 0;
-      });
-      if (try_order(order, Fit::kFirst, kUnlimited, "skyline", &skyline.offsets)) return true;
-    }
-    if (repair(instance_, best_.packing, good_enough_, kRepairLimits, control_)) {
-      best_.order += ", repaired";
+      if (close_to_bound() || control_.stop_now()) break;
+      try_skyline(share);
     }
     return finished() || control_.stop_now();
+  }
+
+  bool close_to_bound() const {
+    return best_.packing.height - good_enough_ <= good_enough_ / kCloseToBound;
+  }
+
+  void repair_best(RepairLimits limits) {
+    if (repair(instance_, best_.packing, good_enough_, limits, control_)) {
+      best_.order += ", repaired";
+    }
+  }
+
+  // Repaired as well, because it may then be lower than the best even if it is not yet.
+  void try_skyline(double share) {
+    const Keys size(instance_.padded_size.begin(), instance_.padded_size.end());
+    const Skyline skyline = pack_by_skyline(instance_, share, kSkylineWork, control_);
+    Order order = sorted_by(instance_, size, Keys(size.size(), 0.0), Ties::kEarliestFirst);
+    std::stable_partition(order.begin(), order.end(), [&skyline](std::int32_t v) {
+      return skyline.offsets[static_cast<std::size_t>(v)] >= 0;
+    });
+    GreedyResult best = std::move(best_);
+    best_ = {{{}, best.packing.height + best.packing.height / kWorthRepair}, ""};
+    try_order(order, Fit::kFirst, kUnlimited, "skyline", &skyline.offsets);
+    if (!best_.packing.offsets.empty()) repair_best(kSecondRepair);
+    if (best_.packing.height >= best.packing.height) best_ = std::move(best);
   }
 
   void run_orders() {
@@ -265,26 +292,35 @@ class Portfolio {
       const char* name;
       const Keys& primary;
       const Keys& secondary;
+      bool first_fit, best_fit;  // whether a planner in use works that way
     };
-    const std::array<Rule, 8> rules{{{"size", size, none},
-                                     {"span", span, none},
-                                     {"start", start, none},
-                                     {"area", area, none},
-                                     {"conflicts", conflicts, none},
-                                     {"span and area", span, area},
-                                     {"busiest section and area", busiest, area},
-                                     {"end", end, none}}};
-    for (Ties ties : {Ties::kEarliestFirst, Ties::kLatestFirst}) {
+    const std::array<Rule, 8> rules{{{"size", size, none, true, true},
+                                     {"span", span, none, false, true},
+                                     {"start", start, none, false, true},
+                                     {"area", area, none, true, true},
+                                     {"conflicts", conflicts, none, true, false},
+                                     {"span and area", span, area, true, false},
+                                     {"busiest section and area", busiest, area, true, false},
+                                     {"end", end, none, false, false}}};
+    auto run = [&](Ties ties, bool in_use) {
       for (const Rule& rule : rules) {
+        const bool first_fit = in_use == rule.first_fit;
+        const bool best_fit = in_use == rule.best_fit;
+        if (!first_fit && !best_fit) continue;
         const Order order = sorted_by(instance_, rule.primary, rule.secondary, ties);
         for (Fit fit : {Fit::kFirst, Fit::kBest}) {
+          if (fit == Fit::kFirst ? !first_fit : !best_fit) continue;
           const std::string name = std::string(rule.name) +
                                    (fit == Fit::kFirst ? ", first fit" : ", best fit") +
                                    (ties == Ties::kEarliestFirst ? "" : ", late ties");
-          if (try_order(order, fit, work_limit, name) || work() > work_limit) return;
+          if (try_order(order, fit, work_limit, name) || work() > work_limit) return true;
         }
       }
-    }
+      return false;
+    };
+    if (run(Ties::kEarliestFirst, true) || run(Ties::kEarliestFirst, false)) return;
+    if (run(Ties::kLatestFirst, true)) return;
+    run(Ties::kLatestFirst, false);
   }
 
   const Instance& instance_;

@@ -176,24 +176,18 @@ class Repair {
     if (highest < 0) return false;
     const std::int64_t unit = alignment(buffer);
     by_high_.clear();
-    candidates_.assign({0, highest - highest % unit});
-    for (std::size_t k = 0; k < obstacles_.size(); ++k) {
-      const Obstacle& obstacle = obstacles_[k];
+    for (const Obstacle& obstacle : obstacles_) {
       by_high_.push_back({obstacle.high, weight_[index(obstacle.buffer)]});
-      const std::int64_t above = round_up(obstacle.high, unit);
-      if (above <= highest) candidates_.push_back(above);
-      if (obstacle.low >= 0 && obstacle.low <= highest) {
-        candidates_.push_back(obstacle.low - obstacle.low % unit);
-      }
     }
     std::sort(by_high_.begin(), by_high_.end());
-    std::sort(candidates_.begin(), candidates_.end());
+
+    // Both kinds of candidates, on top of an obstacle and right below one, come in ascending order.
+    double least = std::numeric_limits<double>::max();
+    std::int64_t best = 0;
     std::size_t begun = 0;
     std::size_t ended = 0;
     double moved = 0.0;
-    double least = std::numeric_limits<double>::max();
-    std::int64_t best = 0;
-    for (std::int64_t candidate : candidates_) {
+    auto consider = [&](std::int64_t candidate) {
       for (; begun < obstacles_.size() && obstacles_[begun].low < candidate; ++begun) {
         moved += weight_[index(obstacles_[begun].buffer)];
       }
@@ -204,7 +198,19 @@ class Repair {
         least = moved;
         best = candidate;
       }
+    };
+    consider(0);
+    for (const auto& [high, weight] : by_high_) {
+      if (const std::int64_t above = round_up(high, unit); above <= highest) consider(above);
     }
+    begun = ended = 0;
+    moved = 0.0;
+    for (const Obstacle& obstacle : obstacles_) {
+      if (obstacle.low >= 0 && obstacle.low <= highest) {
+        consider(obstacle.low - obstacle.low % unit);
+      }
+    }
+    consider(highest - highest % unit);
     weight_[index(buffer)] *= kEscalation;
     buffers_[index(buffer)].offset = best;
     for (const Obstacle& obstacle : obstacles_) {
@@ -227,7 +233,6 @@ class Repair {
   std::vector<std::int32_t> adrift_;  // heap, the heaviest on top
   std::vector<Obstacle> obstacles_;   // of the buffer in hand
   std::vector<std::pair<std::int64_t, double>> by_high_;
-  std::vector<std::int64_t> candidates_;
   std::uint64_t work_ = 0;
 };
 

@@ -4,11 +4,18 @@
 #include <cstddef>
 #include <limits>
 #include <numeric>
-#include <queue>
 #include <utility>
 
 namespace planner::offsets {
 namespace {
+
+// Buffers whose lowest offsets differ by less than this fraction of the smallest size count as
+// equally low: none of them fits below another.
+constexpr double kStep = 0.3;
+constexpr std::int64_t kMostSteps = 16'384;  // up to the lower bound
+
+// Whoever could lie only above so many times the lower bound stays out.
+constexpr std::int64_t kHighest = 2;
 
 std::size_t leaves_for(std::int32_t sections) {
   std::size_t leaves = 1;
@@ -172,16 +179,15 @@ std::vector<std::int32_t> largest_by_span(const Instance& instance, double share
   return buffers;
 }
 
-// What was known of a buffer when it was last looked at. Its lowest offset can only rise, and the
-// bytes left in its fullest section can only fall, so whoever stays on top is the one to place.
+// Buffers that may be placed next: where they could lie and the most bytes left in a section of
+// theirs, when last looked at. The first can only rise and the second only fall, so whoever stays
+// first is the one to place.
 struct Candidate {
-  std::int64_t lowest, remaining;
+  std::int64_t remaining;
   std::int32_t rank;  // by span
 
   bool operator<(const Candidate& other) const {  // whether it is placed later
-    if (lowest != other.lowest) return lowest > other.lowest;
-    if (remaining != other.remaining) return remaining < other.remaining;
-    return rank > other.rank;
+    return remaining != other.remaining ? remaining < other.remaining : rank > other.rank;
   }
 };
 
@@ -192,40 +198,53 @@ Skyline pack_by_skyline(const Instance& instance, double share, std::uint64_t wo
   Skyline skyline;
   skyline.offsets.assign(instance.buffers(), -1);
   const std::vector<std::int32_t> by_rank = largest_by_span(instance, share);
-  Tops tops(instance.sections);
-  Remaining remaining(instance.sections);
-  for (std::int32_t buffer : by_rank) {
-    const auto v = static_cast<std::size_t>(buffer);
-    remaining.add(instance.first_section[v], instance.end_section[v], instance.padded_size[v]);
+  const Instance large = subset(instance, by_rank);  // has fewer sections
+  Tops tops(large.sections);
+  Remaining remaining(large.sections);
+  std::int64_t smallest = instance.lower_bound;
+  for (std::size_t v = 0; v < large.buffers(); ++v) {
+    remaining.add(large.first_section[v], large.end_section[v], large.padded_size[v]);
+    smallest = std::min(smallest, large.padded_size[v]);
   }
-  std::vector<Candidate> start;
-  start.reserve(by_rank.size());
-  for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
-    const auto v = static_cast<std::size_t>(by_rank[rank]);
-    start.push_back({0, remaining.most(instance.first_section[v], instance.end_section[v]),
-                     static_cast<std::int32_t>(rank)});
+  const std::int64_t step = std::max<std::int64_t>(
+      {1, static_cast<std::int64_t>(kStep * static_cast<double>(smallest)),
+       instance.lower_bound / kMostSteps});
+  std::vector<std::vector<Candidate>> levels(1);
+  for (std::size_t v = 0; v < large.buffers(); ++v) {
+    levels[0].push_back({remaining.most(large.first_section[v], large.end_section[v]),
+                         static_cast<std::int32_t>(v)});
   }
-  std::priority_queue<Candidate> candidates({}, std::move(start));
-  while (!candidates.empty() && skyline.work < work_limit && !control.stop()) {
-    ++skyline.work;
-    Candidate next = candidates.top();
-    candidates.pop();
-    const auto v = static_cast<std::size_t>(by_rank[static_cast<std::size_t>(next.rank)]);
-    const std::int32_t first = instance.first_section[v];
-    const std::int32_t end = instance.end_section[v];
-    const std::int64_t lowest = round_up(tops.highest(first, end), instance.alignment[v]);
-    if (lowest == next.lowest) {
-      const std::int64_t most = remaining.most(first, end);
-      if (most == next.remaining) {
-        skyline.offsets[v] = lowest;
-        tops.raise(first, end, lowest + instance.padded_size[v]);
-        remaining.add(first, end, -instance.padded_size[v]);
+  for (std::size_t level = 0; level < levels.size(); ++level) {
+    std::vector<Candidate> candidates = std::move(levels[level]);
+    std::make_heap(candidates.begin(), candidates.end());
+    while (!candidates.empty()) {
+      if (++skyline.work > work_limit || control.stop()) return skyline;
+      std::pop_heap(candidates.begin(), candidates.end());
+      Candidate& next = candidates.back();
+      const auto v = static_cast<std::size_t>(next.rank);
+      const std::int32_t first = large.first_section[v];
+      const std::int32_t end = large.end_section[v];
+      const std::int64_t lowest = round_up(tops.highest(first, end), large.alignment[v]);
+      const auto own_level = static_cast<std::size_t>(lowest / step);
+      if (own_level > level) {
+        if (lowest < kHighest * instance.lower_bound) {
+          if (levels.size() <= own_level) levels.resize(own_level + 1);
+          levels[own_level].push_back(next);
+        }
+        candidates.pop_back();
         continue;
       }
-      next.remaining = most;
+      const std::int64_t most = remaining.most(first, end);
+      if (most < next.remaining) {
+        next.remaining = most;
+        std::push_heap(candidates.begin(), candidates.end());
+        continue;
+      }
+      candidates.pop_back();
+      skyline.offsets[static_cast<std::size_t>(by_rank[v])] = lowest;
+      tops.raise(first, end, lowest + large.padded_size[v]);
+      remaining.add(first, end, -large.padded_size[v]);
     }
-    next.lowest = lowest;
-    candidates.push(next);
   }
   return skyline;
 }
