@@ -276,7 +276,7 @@ def test_thousands_of_nested_decisions_do_not_exhaust_the_stack():
     rows = [(i, i + rng.randint(1, 50), rng.randint(1, 10**6), 1) for i in range(6000)]
     greedy = GreedyOffsets().solve(problem_of(rows), deadline=Deadline(60))
     assert greedy.status is Status.FEASIBLE
-    outcome = pack(problem_of(rows), Deadline(2))
+    outcome = pack(problem_of(rows), Deadline(60))
     assert outcome.statistics["components"] == 1
     assert outcome.statistics["nodes"] >= len(rows)
     assert outcome.solution.height <= greedy.solution.height
