@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.graph import ModelReference, StorageKind
 from planner.plan_encoding import FORMAT, VERSION
-from planner.plan_fields import LARGEST_INTEGER, Fields, excerpt
+from planner.plan_fields import LARGEST_INTEGER, Fields, excerpt, require_format
 from planner.plans import (
     InPlace,
     Metrics,
@@ -30,13 +30,7 @@ _DEEPEST_SETTING = 16
 
 def decode_plan(root: Fields) -> Plan:
     """Read a plan from the fields of its JSON object, see `planner.plan_file.read_plan`."""
-    if root.values.get("format") != FORMAT:
-        raise root.error("format", f'{excerpt(root.values.get("format"))} is not "{FORMAT}".')
-    if "version" not in root.values:
-        raise root.error("version", "missing.")
-    version = root.integer("version")
-    if version != VERSION:
-        raise root.error("version", f"{version}. This planner reads version {VERSION}.")
+    require_format(root, FORMAT, VERSION)
     root.only(
         *("format", "version", "model", "target", "order", "storages", "placements", "transfers"),
         *("in_place", "metrics", "provenance"),

@@ -51,6 +51,13 @@ class Fields:
         """Read a string."""
         return self._typed(key, str, "text")
 
+    def texts(self, key: str) -> Iterator[str]:
+        """Read a list of strings, one by one."""
+        for index, value in enumerate(self._typed(key, list, "a list")):
+            if not isinstance(value, str):
+                raise self.error(f"{key}[{index}]", f"{excerpt(value)} is not text.")
+            yield value
+
     def flag(self, key: str) -> bool:
         """Read a boolean."""
         return self._typed(key, bool, "true or false")
@@ -101,6 +108,18 @@ class Fields:
         """Read an object whose keys are free and whose values are read alike."""
         fields = self.object(key)
         return {name: read(fields, name) for name in fields.values}
+
+
+def require_format(root: Fields, name: str, version: int) -> None:
+    """Refuse documents of another format or version."""
+    if root.values.get("format") != name:
+        raise root.error("format", f'{excerpt(root.values.get("format"))} is not "{name}".')
+    if "version" not in root.values:
+        raise root.error("version", "missing.")
+    if root.integer("version") != version:
+        raise root.error(
+            "version", f"{root.integer('version')}. This planner reads version {version}."
+        )
 
 
 def excerpt(value: Any) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _LARGEST_FILE_BYTES = 1 << 20
-_LARGEST_SIZE_BYTES = 1 << 53
+_LARGEST_SIZE_BYTES = (1 << 53) - 1
 _UNITS = {
     "": 1,
     "b": 1,

@@ -85,7 +85,7 @@ def targets(draw) -> Target:
     memories = tuple(
         Memory(
             name,
-            draw(maybe | st.integers(0, 1 << 53)),
+            draw(maybe | counts),
             1 << draw(st.integers(0, 20)),
             draw(maybe | rates),
             draw(maybe | rates),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,6 +134,7 @@ def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
     from planner.plan_file import plan_to_json
     from planner.report.html import render_html
     from planner.report.trace import render_trace
+    from planner.whole_files import write_whole
 
     stem = Path(result.plan.model.name).stem or "model"
     texts = {
@@ -149,26 +148,12 @@ def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
         ),
         f"{stem}.trace.json": render_trace(result.plan, result.timeline, graph=result.graph),
     }
-    staged: list[tuple[str, Path]] = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            if (directory / name).is_dir():
-                raise BadFileError(f"{directory / name} is a directory: nothing was written.")
-            handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
-            staged.append((temporary, directory / name))
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        for temporary, final in staged:
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, final)
     except OSError as error:
         raise BadFileError(
             f"{directory}: the outputs cannot be written there: {error.strerror or error}."
         ) from None
-    finally:
-        for temporary, _ in staged:
-            Path(temporary).unlink(missing_ok=True)
-    return [final for _, final in staged]
+    contents = {directory / name: text for name, text in texts.items()}
+    write_whole(contents)
+    return list(contents)

@@ -1,0 +1,1 @@
+"""Plans and packings in the formats of other programs."""
