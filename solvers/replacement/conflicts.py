@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.problem import Status
+from solvers.deletion_filter import without_bystanders
 from solvers.replacement.episodes import Stay
 from solvers.replacement.packing import place_stays
 
@@ -40,7 +41,7 @@ def find_conflicts(
         while start < demand.steps and not deadline.expired():
             window = clipped(stays, start, start + length)
             if _impossible(demand, window, pack, deadline):
-                conflicts.append(_without_bystanders(demand, window, pack, deadline))
+                conflicts.append(_smallest(demand, window, pack, deadline))
                 start += length // 2
             start += length // 2
         if conflicts or length >= demand.steps or deadline.expired():
@@ -62,19 +63,8 @@ def _impossible(demand: Demand, stays: Sequence[Stay], pack: Packer, deadline: D
     return place_stays(demand, stays, pack, limit)[0] is Status.INFEASIBLE
 
 
-def _without_bystanders(
-    demand: Demand, stays: list[Stay], pack: Packer, deadline: Deadline
-) -> list[Stay]:
-    """Delete stays while the rest remains impossible (deletion filter), halves first."""
-    stays = sorted(stays, key=lambda stay: (stay.start, stay.end, stay.storage))
-    chunk = len(stays) // 2
-    while chunk and not deadline.expired():
-        at = 0
-        while at < len(stays):
-            rest = stays[:at] + stays[at + chunk :]
-            if rest and _impossible(demand, rest, pack, deadline):
-                stays = rest
-            else:
-                at += chunk
-        chunk //= 2
-    return stays
+def _smallest(demand: Demand, stays: list[Stay], pack: Packer, deadline: Deadline) -> list[Stay]:
+    by_time = sorted(stays, key=lambda stay: (stay.start, stay.end, stay.storage))
+    return without_bystanders(
+        by_time, lambda rest: _impossible(demand, rest, pack, deadline), deadline
+    )
