@@ -23,6 +23,18 @@ if TYPE_CHECKING:
         UsageError,
     )
     from planner.graph import Graph
+    from planner.pack_api import pack
+    from planner.pack_result import PackResult
+    from planner.packing import (
+        Buffer,
+        Colocation,
+        Gap,
+        MemorySpace,
+        Overlap,
+        PackingProblem,
+        Separation,
+    )
+    from planner.packing_checker import check_packing
     from planner.plan_file import read_plan, write_plan
     from planner.plans import Plan
     from planner.result import PlanResult
@@ -32,19 +44,29 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BadFileError": "planner.errors",
+    "Buffer": "planner.packing",
+    "Colocation": "planner.packing",
     "DoesNotFitError": "planner.errors",
+    "Gap": "planner.packing",
     "Graph": "planner.graph",
     "InvalidPlanError": "planner.errors",
     "LoweringError": "planner.errors",
+    "MemorySpace": "planner.packing",
+    "Overlap": "planner.packing",
+    "PackResult": "planner.pack_result",
+    "PackingProblem": "planner.packing",
     "Plan": "planner.plans",
     "PlanResult": "planner.result",
     "PlannerError": "planner.errors",
+    "Separation": "planner.packing",
     "Target": "planner.target",
     "Timeline": "planner.simulator",
     "UsageError": "planner.errors",
     "Violation": "planner.checker",
     "check": "planner.checker",
+    "check_packing": "planner.packing_checker",
     "load": "planner.api",
+    "pack": "planner.pack_api",
     "plan": "planner.api",
     "read_plan": "planner.plan_file",
     "read_target": "planner.target_file",
@@ -54,20 +76,30 @@ _HOME = {
 
 __all__ = [
     "BadFileError",
+    "Buffer",
+    "Colocation",
     "DoesNotFitError",
+    "Gap",
     "Graph",
     "InvalidPlanError",
     "LoweringError",
+    "MemorySpace",
+    "Overlap",
+    "PackResult",
+    "PackingProblem",
     "Plan",
     "PlanResult",
     "PlannerError",
+    "Separation",
     "Target",
     "Timeline",
     "UsageError",
     "Violation",
     "__version__",
     "check",
+    "check_packing",
     "load",
+    "pack",
     "plan",
     "read_plan",
     "read_target",

@@ -6,7 +6,6 @@ plan meets the bounds. A contender that crashes or makes an illegal plan loses; 
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,12 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 from planner.errors import DoesNotFitError, LoweringError, UsageError
 from planner.footprint import largest_footprint, require_fit
 from planner.problem import Objective, Status
+from planner.race_thread import RaceThread, wait_for
 from planner.registry import CONTENDERS
 from planner.result import Bounds, ContenderReport
 from planner.scoreboard import Scoreboard, objective_value, with_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from planner.plans import Plan
     from planner.problem import PlanningProblem
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from solvers.protocol import Availability, Deadline
 
 _BASELINE = "greedy"
-_POLL_S = 0.05
-_GRACE_S = 10.0
 _LARGEST_TOTAL_BYTES = (1 << 53) - 1
 
 
@@ -108,16 +106,16 @@ def race(
     interrupted = False
     try:
         runs[_BASELINE].start(problem, board, deadline, seed)
-        _wait([runs[_BASELINE]], deadline, until_first_plan=board)
+        wait_for(_threads(runs), deadline, owes=lambda: board.best is None)
         others = [runs[name] for name in names if name != _BASELINE]
         for run in others:
             run.start(problem, board, deadline, seed)
-        _wait(list(runs.values()), deadline)
+        wait_for(_threads(runs), deadline)
     except KeyboardInterrupt:
         interrupted = True
         deadline.cancel.set()
         with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait, not the race
-            _wait(list(runs.values()), deadline)
+            wait_for(_threads(runs), deadline)
     best = board.best
     reports = tuple(runs[name].report(problem, board) for name in names)
     if best is None:
@@ -188,14 +186,10 @@ class _Run:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._thread: threading.Thread | None = None
-        # Not Thread.join: interrupted by Ctrl-C, it takes the thread for ended (bpo-45274).
-        self._ended = threading.Event()
+        self.thread: RaceThread | None = None
         self._skipped = "not started"
-        self._failure = ""
         self.misfit: DoesNotFitError | None = None
         self._note = ""
-        self._wall_s = 0.0
 
     def start(
         self, problem: PlanningProblem, board: Scoreboard, deadline: Deadline, seed: int
@@ -211,69 +205,40 @@ class _Run:
             return
 
         def run() -> None:
-            started = time.monotonic()
             try:
                 self._note = contender.run(problem, board, deadline=deadline, seed=seed)
             except DoesNotFitError as error:
                 self.misfit = error
                 self._note = str(error)
-            except Exception as error:  # a contender that crashes loses, the race goes on
-                self._failure = f"{type(error).__name__}: {error}"
-            finally:
-                self._wall_s = time.monotonic() - started
-                self._ended.set()
 
-        self._thread = threading.Thread(target=run, name=f"contender {self.name}", daemon=True)
-        self._thread.start()
-
-    def running(self) -> bool:
-        return self._thread is not None and not self._ended.is_set()
-
-    def join(self, seconds: float) -> None:
-        if self._thread is not None:
-            self._ended.wait(seconds)
+        self.thread = RaceThread(f"contender {self.name}", run)
+        self.thread.start()
 
     def report(self, problem: PlanningProblem, board: Scoreboard) -> ContenderReport:
-        if self._thread is None:
+        if self.thread is None:
             return ContenderReport(self.name, "skipped", note=self._skipped)
-        note = self._failure or self._note
-        if self.running():
+        error, wall_s = self.thread.error, self.thread.wall_s
+        note = self._note if error is None else f"{type(error).__name__}: {error}"
+        if self.thread.running():
             note = "still running at the deadline"
         entry, bounds = board.entry(self.name), board.bounds
         if entry is None:
-            status = "failed" if self._failure else Status.UNKNOWN.value
-            return ContenderReport(self.name, status, wall_s=self._wall_s, note=note)
+            status = "failed" if error is not None else Status.UNKNOWN.value
+            return ContenderReport(self.name, status, wall_s=wall_s, note=note)
         plan = with_bounds(entry.plan, bounds)
         return ContenderReport(
             self.name,
             _status(plan, problem.objective).value,
             objective_value(plan, problem.objective),
             _bound(plan, problem.objective),
-            self._wall_s,
+            wall_s,
             note,
             plan.metrics.arena_bytes.get(plan.target.nearest.name, 0),
         )
 
 
-def _wait(
-    runs: Sequence[_Run], deadline: Deadline, until_first_plan: Scoreboard | None = None
-) -> None:
-    """Return when all runs ended, or some time after the deadline.
-
-    Short joins keep the main thread responsive to Ctrl-C.
-    """
-    grace_end: float | None = None
-    while any(run.running() for run in runs):
-        for run in runs:
-            run.join(_POLL_S)
-        if not deadline.expired():
-            continue
-        now = time.monotonic()
-        grace_end = now + _GRACE_S if grace_end is None else grace_end
-        waiting_for_plan = until_first_plan is not None and until_first_plan.best is None
-        if now > grace_end and not waiting_for_plan:
-            deadline.cancel.set()
-            return
+def _threads(runs: Mapping[str, _Run]) -> list[RaceThread]:
+    return [run.thread for run in runs.values() if run.thread is not None]
 
 
 def _bound(plan: Plan, objective: Objective) -> float | None:
