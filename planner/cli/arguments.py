@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+_MOST_DIGITS = 18
+
 
 def assignment(text: str) -> tuple[str, str]:
     """Split ``NAME=VALUE`` at the last ``=``; names of tensors may contain one.
@@ -49,14 +51,41 @@ def capacity(text: str) -> tuple[str, int]:
     argparse.ArgumentTypeError
         If the size is malformed.
     """
+    name, value = assignment(text)
+    try:
+        return name, size(value)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def size(text: str) -> int:
+    """Read a number of bytes, e.g. ``256KiB``.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is malformed.
+    """
     from planner.errors import PlannerError
     from planner.target_file import parse_size
 
-    name, value = assignment(text)
     try:
-        return name, parse_size(value)
+        return parse_size(text)
     except PlannerError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is anything else.
+    """
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
 
 
 def seconds(text: str) -> float:

@@ -24,7 +24,9 @@ _MESSAGE_WIDTH = 2000
 VERBS = {
     "solve": "plan a model: order, offsets, spills, and a proof (the default verb)",
     "check": "is a plan legal for a model? exit 4 and the violations if not",
+    "pack": "give buffers with known lifetimes their offsets",
     "explain": "why the peak is what it is; what a step or a tensor needs",
+    "bench": "compare solvers with each other, on your instances or on generated ones",
     "targets": "list the described machines, or show one",
     "solvers": "list the solvers and whether they can run here",
     "doctor": "examine this installation",

@@ -24,7 +24,7 @@ class ProgressLine:
         self._verbose = options.verbose
         self._shown = sys.stderr.isatty() and not options.quiet and not options.verbose
         self._limit_s = options.time_limit
-        self._latest = "reading the model"
+        self._latest = "reading"
         self._started = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)

@@ -1,15 +1,19 @@
-"""The HTML report: one file with the memory map, tables and everything they need."""
+"""The HTML report of a plan: the memory map, its numbers and tables."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from html import escape
-from importlib import resources
-from string import Template
 from typing import TYPE_CHECKING
 
 from planner.report.html_data import page_data
+from planner.report.html_page import (
+    MapWords,
+    bytes_figure,
+    columns,
+    figure,
+    notes_section,
+    render_page,
+)
 from planner.report.html_tables import contender_table, longest_table, peak_section, transfer_table
 from planner.report.names import markup, printable
 from planner.report.occupancy import (
@@ -35,13 +39,13 @@ if TYPE_CHECKING:
     from planner.result import ContenderReport
     from planner.simulator import Timeline
 
-# One script in this order, so that a later part may use an earlier one.
-_SCRIPTS = (
-    "memory_map_data.js",
-    "memory_map_layout.js",
-    "memory_map_draw.js",
-    "memory_map_tooltip.js",
-    "memory_map.js",
+_WORDS = MapWords(
+    find="tensor or step",
+    walked="steps and placements",
+    links="#step=N, #tensor=NAME",
+    file="the plan file",
+    colour_tool='<label>Colour <select id="colour"><option value="kind">kind</option>'
+    '<option value="type">operator type</option></select></label>',
 )
 
 
@@ -55,8 +59,7 @@ def render_html(
 ) -> str:
     """Return the report of a legal plan as one page that fetches nothing.
 
-    A Content-Security-Policy allows the page's own script and style, by their hashes, and nothing
-    else; names from the model are escaped in markup and reach the script as JSON only.
+    Names from the model are escaped in markup and reach the script as JSON only.
 
     Parameters
     ----------
@@ -67,43 +70,27 @@ def render_html(
     notes : sequence of str
         What lowering assumed or left out, one sentence each.
     """
-    style = _asset("memory_map.css")
-    script = "\n".join(_asset(name) for name in _SCRIPTS)
-    sections = [
-        _columns(peak_section(plan, graph), longest_table(plan, graph)),
-        contender_table(plan, contenders),
-        transfer_table(plan),
-        _notes(notes),
-    ]
     model = printable(plan.model.name)
     near = plan.target.nearest
-    return Template(_asset("memory_map.html")).substitute(
-        policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "base-uri 'none'; form-action 'none'",
-        title=escape(f"{model} on {printable(plan.target.name)}: memory plan"),
-        style=style,
-        model=escape(model),
+    return render_page(
+        title=f"{model} on {printable(plan.target.name)}: memory plan",
+        heading=model,
         subtitle=_subtitle(plan),
-        figures="\n".join(_figures(plan)),
-        map_label=escape(
-            f"Memory map: {len(plan.placements):,} placements over {len(plan.order):,} steps, "
-            f"arena of {format_bytes(plan.metrics.arena_bytes.get(near.name, 0))} in "
-            f"{printable(near.name)}. The tables below list what matters."
-        ),
-        sections="\n".join(section for section in sections if section),
+        figures=_figures(plan),
+        map_label=f"Memory map: {len(plan.placements):,} placements over {len(plan.order):,} "
+        f"steps, arena of {format_bytes(plan.metrics.arena_bytes.get(near.name, 0))} in "
+        f"{printable(near.name)}. The tables below list what matters.",
+        words=_WORDS,
+        sections=[
+            columns(peak_section(plan, graph), longest_table(plan, graph)),
+            contender_table(plan, contenders),
+            transfer_table(plan),
+            notes_section(notes),
+        ],
         footer=_footer(plan),
         data=page_data(plan, timeline, graph),
-        scripts=f'<script type="module">{script}</script>',
+        details="plan_details.js",
     )
-
-
-def _asset(name: str) -> str:
-    return resources.files("planner.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """Return what a Content-Security-Policy calls the inline text by."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _subtitle(plan: Plan) -> str:
@@ -129,18 +116,16 @@ def _figures(plan: Plan) -> list[str]:
     arena, peak = metrics.arena_bytes.get(near.name, 0), metrics.peak_bytes.get(near.name, 0)
     bound, no_reuse = metrics.peak_lower_bound_bytes, no_reuse_bytes(plan)
     figures = [
-        _bytes_figure(f"Arena in {printable(near.name)}", arena),
-        _bytes_figure("Peak of live bytes", peak, f"packing adds {format_bytes(arena - peak)}"),
+        bytes_figure(f"Arena in {printable(near.name)}", arena),
+        bytes_figure("Peak of live bytes", peak, f"packing adds {format_bytes(arena - peak)}"),
     ]
     if bound is not None:
         reached = "; the peak reaches it" if peak == bound != arena else ""
-        figures.append(
-            _bytes_figure("Lower bound", bound, f"arena: {arena_verdict(plan)}{reached}")
-        )
+        figures.append(bytes_figure("Lower bound", bound, f"arena: {arena_verdict(plan)}{reached}"))
     saved = f"the arena is {format_share(arena, no_reuse)} of it" if no_reuse else ""
-    figures.append(_bytes_figure("Without reuse", no_reuse, saved))
+    figures.append(bytes_figure("Without reuse", no_reuse, saved))
     figures.append(
-        _bytes_figure(
+        bytes_figure(
             "Constants",
             constant_bytes(plan),
             f"in {printable(plan.target.constant_memory)}, no part of the arena",
@@ -149,7 +134,7 @@ def _figures(plan: Plan) -> list[str]:
     if len(plan.target.memories) > 1:
         low = metrics.traffic_lower_bound_bytes
         figures.append(
-            _bytes_figure(
+            bytes_figure(
                 "Traffic beyond compulsory",
                 metrics.traffic_bytes,
                 "" if low is None else f"lower bound {format_bytes(low)}",
@@ -172,28 +157,7 @@ def _latency(plan: Plan, latency_s: float) -> str:
         )
     if metrics.latency_lower_bound_s is not None:
         details.append(f"lower bound {format_in(metrics.latency_lower_bound_s, unit_s)}")
-    return _figure("Latency, simulated", format_seconds(latency_s), *details)
-
-
-def _bytes_figure(label: str, size_bytes: int, *details: str) -> str:
-    exact = "" if size_bytes < 1024 else format_bytes(size_bytes)
-    return _figure(label, format_size(size_bytes), exact, *details)
-
-
-def _figure(label: str, value: str, *details: str) -> str:
-    small = "".join(f"<small>{escape(detail)}</small>" for detail in details if detail)
-    return f"<div><dt>{escape(label)}</dt><dd>{escape(value)}{small}</dd></div>"
-
-
-def _columns(*sections: str) -> str:
-    return f'<div class="columns">{"".join(sections)}</div>'
-
-
-def _notes(notes: Sequence[str]) -> str:
-    if not notes:
-        return ""
-    items = "".join(f"<li>{markup(note)}</li>" for note in notes)
-    return f'<section><h2>Notes</h2><ul class="notes">{items}</ul></section>'
+    return figure("Latency, simulated", format_seconds(latency_s), *details)
 
 
 def _footer(plan: Plan) -> str:

@@ -10,19 +10,20 @@ from planner.report.names import operator_label, operator_type, printable
 from planner.report.occupancy import constant_bytes, in_place_inputs, occupancies
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from planner.graph import Graph
     from planner.plans import Plan, PlannedStorage
     from planner.report.occupancy import Occupancy
     from planner.simulator import Timeline
 
-# The order of KINDS in memory_map_data.js.
 _KINDS = (StorageKind.INPUT, StorageKind.ACTIVATION, StorageKind.WORKSPACE)
 _OUTPUT = len(_KINDS)
-_LISTED_VIEWS = 6
+_LISTED_NAMES = 6
 
 
 def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str:
-    """Return the JSON for the page's data block, every ``<`` escaped.
+    """Return the JSON for the page's data block.
 
     Storages without a placement are left out, and indices are those of the columns, so that a
     model with thousands of constants makes no larger page.
@@ -39,6 +40,9 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
         if t.storage in column_of and t.source in memory_of and t.destination in memory_of
     ]
     data: dict[str, Any] = {
+        "axis": "step",
+        "noun": "tensor",
+        "kinds": [*(kind.value for kind in _KINDS), "output"],
         "steps": len(plan.order),
         "operators": {
             "label": [operator_label(plan, o, graph) for o in plan.order],
@@ -74,6 +78,11 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
             "end": [round(step.end_s * 1e6, 6) for step in timeline.steps],
         },
     }
+    return embedded_json(data)
+
+
+def embedded_json(data: Mapping[str, Any]) -> str:
+    """Return JSON that no markup can leave: every ``<`` is escaped."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
@@ -104,6 +113,11 @@ def _kind(storage: PlannedStorage) -> int:
 
 def _others(storage: PlannedStorage) -> str:
     """Names of the tensors that share the storage, apart from the first."""
-    names = [printable(t.name) for t in storage.tensors if t.name != storage.name]
-    more = len(names) - _LISTED_VIEWS
-    return ", ".join(names[:_LISTED_VIEWS]) + (f" and {more:,} more" if more > 0 else "")
+    return listed([t.name for t in storage.tensors if t.name != storage.name])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - _LISTED_NAMES
+    shown = ", ".join(printable(name) for name in names[:_LISTED_NAMES])
+    return shown + (f" and {more:,} more" if more > 0 else "")

@@ -1,33 +1,34 @@
-"""The report's tables: static markup, complete without any script."""
+"""The tables of a plan's report."""
 
 from __future__ import annotations
 
 from collections import Counter
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from planner.report.html_table import (
+    NAME_WIDTH,
+    Cell,
+    interval_cell,
+    number_cell,
+    placement_cell,
+    status_cell,
+    table,
+)
 from planner.report.names import markup, operator_label
 from planner.report.occupancy import live_at, longest_held, occupancies
 from planner.report.quantities import format_bytes, format_seconds, format_share, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from planner.graph import Graph
     from planner.plans import Plan, PlannedStorage
     from planner.result import ContenderReport
 
-_NAME_WIDTH = 72
 _LIVE_ROWS = 25
 _LONGEST_ROWS = 12
 _TRANSFER_ROWS = 500
-
-
-class _Cell(NamedTuple):
-    """Markup of one cell, already escaped, and its class."""
-
-    markup: str
-    style: str = ""
 
 
 def peak_section(plan: Plan, graph: Graph | None) -> str:
@@ -44,14 +45,14 @@ def peak_section(plan: Plan, graph: Graph | None) -> str:
         shared = entry.counted_bytes < storage.size_bytes
         rows.append(
             (
-                _link(plan, entry.placement),
-                _number(f"{storage.size_bytes:,}"),
-                _number(
+                placement_cell(entry.placement, storage.name),
+                number_cell(f"{storage.size_bytes:,}"),
+                number_cell(
                     "in place" if shared else format_share(storage.size_bytes, near.peak_bytes)
                 ),
-                _steps(placement.start, placement.end),
-                _number(f"{placement.end - placement.start:,}"),
-                _Cell(_kind(storage), "plain"),
+                interval_cell(placement.start, placement.end),
+                number_cell(f"{placement.end - placement.start:,}"),
+                Cell(_kind(storage), "plain"),
             )
         )
     rest = live[_LIVE_ROWS:]
@@ -59,10 +60,10 @@ def peak_section(plan: Plan, graph: Graph | None) -> str:
         total = sum(entry.counted_bytes for entry in rest)
         rows.append(
             (
-                _Cell(f"{len(rest):,} more"),
-                _number(f"{total:,}"),
-                _number(format_share(total, near.peak_bytes)),
-                *[_Cell("")] * 3,
+                Cell(f"{len(rest):,} more"),
+                number_cell(f"{total:,}"),
+                number_cell(format_share(total, near.peak_bytes)),
+                *[Cell("")] * 3,
             )
         )
     times = int((near.live_bytes == near.peak_bytes).sum())
@@ -72,7 +73,7 @@ def peak_section(plan: Plan, graph: Graph | None) -> str:
         "<section><h2>What makes the peak</h2>"
         f"<p>{format_bytes(near.peak_bytes)} ({format_size(near.peak_bytes)}) are live at "
         f'<a href="#step={step}">step {step:,}</a>, <code>{label}</code>{again}.</p>'
-        + _table(("Storage", "Bytes", "Share", "Steps", "Held", "Kind"), rows, right={1, 2, 4})
+        + table(("Storage", "Bytes", "Share", "Steps", "Held", "Kind"), rows, right={1, 2, 4})
         + "</section>"
     )
 
@@ -89,12 +90,12 @@ def longest_table(plan: Plan, graph: Graph | None) -> str:
         creator = min(placement.start, len(plan.order) - 1)
         rows.append(
             (
-                _link(plan, index),
-                _number(f"{storage.size_bytes:,}"),
-                _steps(placement.start, placement.end),
-                _number(f"{steps:,}"),
-                _number(format_share(storage.size_bytes * steps, total)),
-                _Cell(markup(operator_label(plan, plan.order[creator], graph), 40)),
+                placement_cell(index, storage.name),
+                number_cell(f"{storage.size_bytes:,}"),
+                interval_cell(placement.start, placement.end),
+                number_cell(f"{steps:,}"),
+                number_cell(format_share(storage.size_bytes * steps, total)),
+                Cell(markup(operator_label(plan, plan.order[creator], graph), 40)),
             )
         )
     if not rows:
@@ -103,7 +104,7 @@ def longest_table(plan: Plan, graph: Graph | None) -> str:
         "<section><h2>Large storages that live long</h2>"
         f"<p>By bytes times steps in {markup(near.memory.name)}; the share is of all "
         "bytes times steps of the run.</p>"
-        + _table(("Storage", "Bytes", "Steps", "Held", "Share", "Begins at"), rows, right={1, 3, 4})
+        + table(("Storage", "Bytes", "Steps", "Held", "Share", "Begins at"), rows, right={1, 3, 4})
         + "</section>"
     )
 
@@ -115,12 +116,12 @@ def contender_table(plan: Plan, contenders: Sequence[ContenderReport]) -> str:
     in_seconds = plan.provenance.objective == "latency"
     rows = [
         (
-            _Cell(markup(contender.name), "name"),
-            _Cell(markup(contender.status), f"plain status {markup(contender.status)}"),
-            _number(_objective_value(contender.value, in_seconds)),
-            _number(_objective_value(contender.bound, in_seconds)),
-            _number("" if contender.status == "skipped" else f"{contender.wall_s:.2f}"),
-            _Cell(markup(contender.note)),
+            Cell(markup(contender.name), "name"),
+            status_cell(contender.status),
+            number_cell(_objective_value(contender.value, in_seconds)),
+            number_cell(_objective_value(contender.bound, in_seconds)),
+            number_cell("" if contender.status == "skipped" else f"{contender.wall_s:.2f}"),
+            Cell(markup(contender.note)),
         )
         for contender in contenders
     ]
@@ -129,7 +130,7 @@ def contender_table(plan: Plan, contenders: Sequence[ContenderReport]) -> str:
     return (
         f"<section><h2>Contenders</h2><p>Objective: {markup(plan.provenance.objective)}. The plan "
         f"shown is from <code>{markup(plan.provenance.contender)}</code>.</p>"
-        + _table(heads, rows, right={2, 3, 4})
+        + table(heads, rows, right={2, 3, 4})
         + "</section>"
     )
 
@@ -152,13 +153,13 @@ def transfer_table(plan: Plan) -> str:
         storage = plan.storages[transfer.storage]
         rows.append(
             (
-                _Cell(f"before {transfer.start:,}", "plain")
+                Cell(f"before {transfer.start:,}", "plain")
                 if gap
-                else _steps(transfer.start, transfer.end),
-                _Cell(transfer.kind.value, f"plain {transfer.kind.value}"),
-                _Cell(markup(storage.name, _NAME_WIDTH), "name"),
-                _number(f"{storage.size_bytes:,}"),
-                _Cell(f"{markup(transfer.source)} to {markup(transfer.destination)}", "plain"),
+                else interval_cell(transfer.start, transfer.end),
+                Cell(transfer.kind.value, f"plain {transfer.kind.value}"),
+                Cell(markup(storage.name, NAME_WIDTH), "name"),
+                number_cell(f"{storage.size_bytes:,}"),
+                Cell(f"{markup(transfer.source)} to {markup(transfer.destination)}", "plain"),
             )
         )
     left_out = len(plan.transfers) - len(rows)
@@ -166,40 +167,9 @@ def transfer_table(plan: Plan) -> str:
     return (
         f"<section><h2>Transfers</h2><p>{escape(totals)}.{more}</p>"
         '<div class="scroll" tabindex="0">'
-        + _table(("Steps", "Kind", "Storage", "Bytes", "From and to"), rows, right={3})
+        + table(("Steps", "Kind", "Storage", "Bytes", "From and to"), rows, right={3})
         + "</div></section>"
     )
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[_Cell]], right: set[int]) -> str:
-    head = "".join(
-        f'<th scope="col"{_class("number" if column in right else "")}>{escape(text)}</th>'
-        for column, text in enumerate(heads)
-    )
-    body = "\n".join(
-        "<tr>" + "".join(f"<td{_class(cell.style)}>{cell.markup}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
-
-
-def _class(style: str) -> str:
-    return f' class="{style}"' if style else ""
-
-
-def _link(plan: Plan, placement: int) -> _Cell:
-    """Name of a placement's storage; the link shows it in the map."""
-    name = plan.storages[plan.placements[placement].storage].name
-    shown = markup(name, _NAME_WIDTH)
-    return _Cell(f'<a href="#placement={placement}">{shown}</a>', "name")
-
-
-def _number(text: str) -> _Cell:
-    return _Cell(escape(text), "number")
-
-
-def _steps(start: int, end: int) -> _Cell:
-    return _Cell(f"[{start:,}, {end:,})", "plain")
 
 
 def _kind(storage: PlannedStorage) -> str:

@@ -85,24 +85,30 @@ function goToStep(step) {
   pin({ ...NOTHING, step });
 }
 
-function goToTensor(name) {
+function goToName(name) {
   const p = plan.placements;
   const own = Array.from(p.storage.keys()).filter((i) => placementName(i) === name);
   const [best = -1] = own.sort((a, b) => p.memory[a] - p.memory[b] || p.start[a] - p.start[b]);
   if (best >= 0) goToPlacement(best);
 }
 
-// #step=12, #tensor=conv_7_out, #placement=3: a place in the map to send to a colleague.
+// The step that a link or a person names by its time; -1 if there is none.
+function namedStep(text) {
+  if (!/^-?\d+$/.test(text ?? "")) return -1;
+  const step = stepAt(Number(text));
+  return step >= 0 && step < plan.steps ? step : -1;
+}
+
+// #step=12, #tensor=conv_7_out, #placement=3: a place in the map to send to a colleague. In a
+// packing it is #time=12 and #buffer=conv_7_out.
 function followLink() {
   const link = new URLSearchParams(location.hash.slice(1));
-  const number = (key, limit) => {
-    const value = Number(link.get(key) ?? NaN);
-    return Number.isInteger(value) && value >= 0 && value < limit ? value : -1;
-  };
-  const [step, placement] = [number("step", plan.steps), number("placement", plan.placements.count)];
+  const number = Number(link.get("placement") ?? NaN);
+  const placement = Number.isInteger(number) && number < plan.placements.count ? number : -1;
+  const step = namedStep(link.get(plan.axis));
   if (placement >= 0) goToPlacement(placement);
   else if (step >= 0) goToStep(step);
-  else if (link.has("tensor")) goToTensor(link.get("tensor"));
+  else if (link.has(plan.noun)) goToName(link.get(plan.noun));
   else return;
   document.getElementById("map-section").scrollIntoView({ block: "nearest" });
 }
@@ -242,7 +248,7 @@ canvas.addEventListener("pointerleave", () => {
 // What is pinned becomes the page's link.
 function remember() {
   const link =
-    focus.placement >= 0 ? `placement=${focus.placement}` : `step=${focus.step}`;
+    focus.placement >= 0 ? `placement=${focus.placement}` : `${plan.axis}=${timeAt(focus.step)}`;
   history.replaceState(null, "", `#${link}`);
 }
 
@@ -310,8 +316,17 @@ function drawLegend() {
     entries.push([
       "written in place",
       (ctx) => {
-        box(colours.activation[0])(ctx);
+        box(colours.plain)(ctx);
         drawHatch(ctx, 0, 1, 16, 10);
+      },
+    ]);
+  }
+  if (usesOf.size) {
+    entries.push([
+      "in a gap",
+      (ctx) => {
+        ctx.globalAlpha = IDLE;
+        box(colours.plain)(ctx);
       },
     ]);
   }
@@ -340,7 +355,8 @@ function repaint() {
 }
 
 function wireTools() {
-  const on = (id, event, action) => document.getElementById(id).addEventListener(event, action);
+  // Not every page has every tool.
+  const on = (id, event, action) => document.getElementById(id)?.addEventListener(event, action);
   const centre = () => GUTTER + plotWidth() / 2;
   on("zoom-in", "click", () => zoomTime(0.5, centre()));
   on("zoom-out", "click", () => zoomTime(2, centre()));
@@ -353,9 +369,8 @@ function wireTools() {
   });
   on("find", "change", (event) => {
     const text = event.target.value.trim();
-    const step = /^\d+$/.test(text) ? Number(text) : -1;
-    if (plan.storages.name.includes(text)) goToTensor(text);
-    else if (step >= 0 && step < plan.steps) goToStep(step);
+    if (plan.storages.name.includes(text)) goToName(text);
+    else if (namedStep(text) >= 0) goToStep(namedStep(text));
   });
   const themes = ["auto", "light", "dark"];
   on("theme", "click", (event) => {

@@ -1,5 +1,6 @@
-// The plan as columns. Names come from whoever wrote the model: they reach the page through
-// textContent and canvas text only, never as markup.
+// What is drawn, as columns: a plan's storages over steps, or a packing's buffers over times. Names
+// come from whoever wrote the model: they reach the page through textContent and canvas text only,
+// never as markup.
 const plan = (() => {
   const raw = JSON.parse(document.getElementById("data").textContent);
   const { placements, storages } = raw;
@@ -23,7 +24,7 @@ const plan = (() => {
       overwrittenBy,
       over: Int32Array.from(placements.over),
       storage: Int32Array.from(placements.storage),
-      memory: Uint8Array.from(placements.memory),
+      memory: Uint16Array.from(placements.memory),
       // Bytes can exceed 32 bits; doubles are exact to 2^53.
       offset: Float64Array.from(placements.offset),
       start: Int32Array.from(placements.start),
@@ -32,7 +33,7 @@ const plan = (() => {
   };
 })();
 
-const KINDS = ["input", "activation", "workspace", "output"];
+const KINDS = plan.kinds;
 const MOVES = ["fetch", "reload", "store", "spill"];
 
 function exactBytes(bytes) {
@@ -58,23 +59,62 @@ function count(number, noun) {
   return `${number.toLocaleString("en-US")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+// A packing's steps are the stretches of time between two of its times; a plan's are its times.
+function timeAt(step) {
+  return plan.times?.[step] ?? step;
+}
+
+function stepAt(time) {
+  if (!plan.times) return time;
+  const after = plan.times.findIndex((start) => start > time);
+  return after < 0 ? plan.steps : after - 1;
+}
+
+// Of placements with gaps, the bytes in use and when; of the others everything is in use.
+const usesOf = new Map();
+plan.uses?.placement.forEach((placement, i) => {
+  const { start, end, begin, size } = plan.uses;
+  if (!usesOf.has(placement)) usesOf.set(placement, []);
+  usesOf.get(placement).push({
+    start: start[i],
+    end: end[i],
+    offset: plan.placements.offset[placement] + begin[i],
+    size: size[i],
+  });
+});
+
+function inUse(index, step, address) {
+  const uses = usesOf.get(index);
+  return (
+    !uses ||
+    uses.some(
+      (use) =>
+        use.start <= step && step < use.end &&
+        use.offset <= address && address < use.offset + use.size,
+    )
+  );
+}
+
 function placementName(index) {
   return plan.storages.name[plan.placements.storage[index]];
 }
 
 // A scan over four typed arrays: 20,000 placements take some ten microseconds, less than any
-// index would save. The later placement wins, which for an in-place pair is the output.
+// index would save. The later placement wins, which for an in-place pair is the output; one that
+// does not use the byte is found where no other one does.
 function placementAt(memory, step, address) {
   const p = plan.placements;
+  let idle = -1;
   for (let i = p.count - 1; i >= 0; i--) {
     if (
       p.start[i] <= step && step < p.end[i] && p.memory[i] === memory &&
       p.offset[i] <= address && address < p.offset[i] + p.size[i]
     ) {
-      return i;
+      if (inUse(i, step, address)) return i;
+      if (idle < 0) idle = i;
     }
   }
-  return -1;
+  return idle;
 }
 
 // Placements of one memory live at a step, by address.

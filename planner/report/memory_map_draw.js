@@ -1,6 +1,12 @@
 // Draws the map on one canvas: panels below each other that share the time axis. What costs time
 // is drawn once per view into `base`; hovering only adds the marks on top of it.
 
+// How much of a colour is left of what is reserved and idle.
+const IDLE = 0.22;
+
+// The time of the first step, where every step is one unit of time long.
+const ORIGIN = timeAt(plan.steps) - timeAt(0) === plan.steps ? timeAt(0) : 0;
+
 // --- the base layer -------------------------------------------------------------------------
 
 function drawBase() {
@@ -40,11 +46,13 @@ function write(ctx, text, x, y, { align = "left", colour = colours.soft, font = 
 }
 
 function timeTicks() {
-  const rough = (view.end - view.start) / Math.max(plotWidth() / 90, 1);
+  const room = Math.max(90, 7 * timeAt(plan.steps).toLocaleString("en-US").length + 20);
+  const rough = (view.end - view.start) / Math.max(plotWidth() / room, 1);
   const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
   const every = Math.max(1, [1, 2, 5, 10].find((n) => n * power >= rough) * power);
   const ticks = [];
-  for (let t = Math.ceil(view.start / every) * every; t <= view.end; t += every) ticks.push(t);
+  const first = Math.ceil((view.start + ORIGIN) / every) * every - ORIGIN;
+  for (let t = first; t <= view.end; t += every) ticks.push(t);
   return ticks;
 }
 
@@ -88,9 +96,9 @@ function titleOf(panel) {
 function drawTimeAxis(ctx, ticks) {
   const y = height - AXIS + 13;
   for (const tick of ticks) {
-    write(ctx, tick.toLocaleString("en-US"), xOf(tick), y, { align: "center" });
+    write(ctx, timeAt(tick).toLocaleString("en-US"), xOf(tick), y, { align: "center" });
   }
-  write(ctx, "step", GUTTER - 8, y, { align: "right" });
+  write(ctx, plan.axis, GUTTER - 8, y, { align: "right" });
 }
 
 // One column per pixel, each the maximum of its steps: a peak of one step never vanishes.
@@ -105,7 +113,7 @@ function drawLive(ctx, panel) {
     columns.push([x, yOf(panel, most)]);
   }
   const floor = yOf(panel, 0);
-  ctx.fillStyle = colours.activation[0];
+  ctx.fillStyle = colours.plain;
   ctx.globalAlpha = 0.3;
   for (const [x, y] of columns) ctx.fillRect(x, y, 1, floor - y);
   ctx.globalAlpha = 1;
@@ -128,33 +136,77 @@ function drawLive(ctx, panel) {
 }
 
 function boxOf(panel, index) {
-  const p = plan.placements;
-  const x = xOf(p.start[index]);
+  const { start, end, offset, size } = plan.placements;
+  return boxAround(panel, start[index], end[index], offset[index], size[index]);
+}
+
+function boxAround(panel, start, end, offset, size) {
+  const x = xOf(start);
   // What is reserved for no whole step still shows.
-  const w = Math.max(xOf(p.end[index]) - x, 1);
-  const h = Math.max((p.size[index] / (panel.high - panel.low)) * panel.height, 1);
-  return { x, w, h, y: yOf(panel, p.offset[index]) - h };
+  const w = Math.max(xOf(end) - x, 1);
+  const h = Math.max((size / (panel.high - panel.low)) * panel.height, 1);
+  return { x, w, h, y: yOf(panel, offset) - h };
+}
+
+function fillBox(ctx, { x, y, w, h }) {
+  // Big boxes are parted by a hair line of background; small ones would vanish behind it.
+  const gap = w > 4 && h > 3 ? 1 : 0;
+  ctx.fillRect(x, y + gap / 2, w - gap, h - gap);
+}
+
+// Behind everything else, faintly, what is reserved and idle: others may lie there.
+function drawIdle(ctx, panel) {
+  ctx.globalAlpha = IDLE;
+  for (const index of usesOf.keys()) {
+    if (plan.placements.memory[index] !== panel.memory) continue;
+    ctx.fillStyle = colourOf(index);
+    fillBox(ctx, boxOf(panel, index));
+  }
+  ctx.globalAlpha = 1;
 }
 
 function drawPlacements(ctx, panel) {
   const p = plan.placements;
   const perStep = xOf(1) - xOf(0);
+  drawIdle(ctx, panel);
   for (let i = 0; i < p.count; i++) {
     if (p.memory[i] !== panel.memory || p.end[i] < view.start || p.start[i] > view.end) continue;
-    const { x, y, w, h } = boxOf(panel, i);
-    if (y > panel.y + panel.height || y + h < panel.y) continue;
-    // Big boxes are parted by a hair line of background; small ones would vanish behind it.
-    const gap = w > 4 && h > 3 ? 1 : 0;
+    const box = boxOf(panel, i);
+    if (box.y > panel.y + panel.height || box.y + box.h < panel.y) continue;
     ctx.fillStyle = colourOf(i);
-    ctx.fillRect(x, y + gap / 2, w - gap, h - gap);
+    const uses = usesOf.get(i);
+    if (!uses) fillBox(ctx, box);
+    else for (const use of uses) {
+      fillBox(ctx, boxAround(panel, use.start, use.end, use.offset, use.size));
+    }
   }
   for (let i = 0; i < p.count; i++) {
     if (p.memory[i] !== panel.memory || p.end[i] < view.start || p.start[i] > view.end) continue;
     const box = boxOf(panel, i);
     if (p.over[i] >= 0 && perStep >= 3) drawHatch(ctx, box.x, box.y, perStep, box.h);
     const shared = [p.over[i], p.overwrittenBy[i]].map((other) => (other >= 0 ? perStep : 0));
-    drawName(ctx, i, box, ...shared);
+    const [first] = usesOf.get(i) ?? [];
+    const named = first ? boxAround(panel, first.start, first.end, first.offset, first.size) : box;
+    drawName(ctx, i, named, ...shared);
   }
+  drawPeak(ctx, panel);
+}
+
+// Where the peak is, across the addresses that make it.
+function drawPeak(ctx, panel) {
+  const { live } = plan.memories[panel.memory];
+  if (!live.length) return;
+  const peak = peakStep(panel.memory);
+  ctx.strokeStyle = colours.ink;
+  ctx.lineWidth = 1;
+  ctx.globalAlpha = 0.55;
+  ctx.setLineDash([1, 3]);
+  ctx.beginPath();
+  ctx.moveTo((xOf(peak) + xOf(peak + 1)) / 2, panel.y);
+  ctx.lineTo((xOf(peak) + xOf(peak + 1)) / 2, panel.y + panel.height);
+  ctx.stroke();
+  ctx.setLineDash([]);
+  ctx.globalAlpha = 1;
 }
 
 // Marks the step in which an output is written over its input.

@@ -86,6 +86,7 @@ function readColours() {
   for (const kind of KINDS) colours[kind] = tints(read(`kind-${kind}`));
   for (const move of MOVES) colours[move] = read(`move-${move}`);
   colours.types = Array.from({ length: 7 }, (_, i) => tints(read(`type-${i + 1}`)));
+  colours.plain = read("kind-activation");
   colours.other = tints(colours["kind-other"]);
   colours.mono = getComputedStyle(document.documentElement).getPropertyValue("--mono");
   colours.sans = getComputedStyle(document.documentElement).getPropertyValue("--sans");

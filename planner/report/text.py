@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.problem import Status
+from planner.report.lines import TEXT_WIDTH, labelled, solver_part, wrapped
 from planner.report.names import operator_name, printable
 from planner.report.occupancy import (
     arena_verdict,
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from planner.plans import Plan
     from planner.result import ContenderReport, PlanResult
 
-_LABEL_WIDTH = 10
-_LINE_WIDTH = 110
 _NAME_WIDTH = 40
 _CULPRITS = 4
 
@@ -37,9 +35,8 @@ def render_text(result: PlanResult) -> str:
 
     The plan must be legal: the report says that it is.
     """
-    return "\n".join(
-        f"{label:<{_LABEL_WIDTH}}{text}".rstrip()
-        for label, text in (
+    return labelled(
+        (
             _model(result.plan),
             _target(result.plan),
             *_arenas(result),
@@ -84,7 +81,7 @@ def _arenas(result: PlanResult) -> Iterator[tuple[str, str]]:
     if greedy is not None:
         parts.append(f"greedy {greedy:,}")
     parts.append(f"no reuse {no_reuse_bytes(plan):,}")
-    yield from _wrapped("arena", parts, "   ")
+    yield from wrapped("arena", parts, "   ")
     for memory in plan.target.memories[1:]:
         if metrics.arena_bytes.get(memory.name, 0):
             yield "", f"{printable(memory.name)} {format_bytes(metrics.arena_bytes[memory.name])}"
@@ -102,7 +99,7 @@ def _traffic_and_latency(plan: Plan) -> Iterator[tuple[str, str]]:
         text += " (optimal)"
     elif bound is not None:
         text += f" (lower bound {bound:,})"
-    if latency and len(text) + len(latency) + 5 > _LINE_WIDTH - _LABEL_WIDTH:
+    if latency and len(text) + len(latency) + 5 > TEXT_WIDTH:
         yield "traffic", text
         yield "latency", latency.removeprefix("latency ")
     else:
@@ -141,29 +138,9 @@ def _peak(result: PlanResult) -> Iterator[tuple[str, str]]:
         shown.append(f"{len(rest):,} more {sum(entry.counted_bytes for entry in rest):,}")
     operator = printable(operator_name(plan, plan.order[step], result.graph), _NAME_WIDTH)
     first, *others = shown or [""]
-    yield from _wrapped("peak at", [f"step {step:,}  {operator}: {first}", *others], "  ")
+    yield from wrapped("peak at", [f"step {step:,}  {operator}: {first}", *others], "  ")
 
 
 def _solvers(contenders: Sequence[ContenderReport]) -> Iterator[tuple[str, str]]:
-    parts = []
-    for contender in contenders:
-        words = [contender.name]
-        if contender.status != "skipped":
-            words.append(f"{contender.wall_s:.2f} s")
-        if contender.status != Status.FEASIBLE:
-            words.append(contender.status)
-        parts.append(" ".join(words))
-    yield from _wrapped("solvers", parts, " · ")
-
-
-def _wrapped(label: str, parts: Sequence[str], separator: str) -> Iterator[tuple[str, str]]:
-    """Join the parts; break lines between them, never within."""
-    line = ""
-    for part in parts:
-        if line and len(line + separator + part) > _LINE_WIDTH - _LABEL_WIDTH:
-            yield label, line
-            label, line = "", part
-        else:
-            line = line + separator + part if line else part
-    if line:
-        yield label, line
+    parts = [solver_part(c.name, c.status, c.wall_s) for c in contenders]
+    yield from wrapped("solvers", parts, " · ")

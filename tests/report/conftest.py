@@ -1,10 +1,14 @@
-"""Plans for the report's tests: chains with skips, first fit, spills; no solver involved."""
+"""For the reports' tests: plans of chains with skips and spills, no solver involved; a browser."""
 
 from __future__ import annotations
 
 import random
+import re
+import shutil
+import subprocess
 from collections import Counter
 from dataclasses import replace
+from html import unescape
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -39,6 +43,7 @@ from planner.target import Link, Memory, Target
 
 ALIGNMENT = 64
 SPILL_GAP = 8
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 class Planned(NamedTuple):
@@ -262,3 +267,75 @@ def make_result():
         return PlanResult(planned.plan, planned.graph, Objective.PEAK, Status.FEASIBLE, CONTENDERS)
 
     return wrap
+
+
+class LoadedPage(NamedTuple):
+    """A page's document after its scripts ran, and what the console says."""
+
+    document: str
+    log: str
+
+    @property
+    def tooltip(self) -> str:
+        """The text of the tooltip; empty while it is hidden."""
+        found = re.search(r'<div id="tooltip"([^>]*)>(.*?)</div>', self.document, re.S)
+        assert found
+        if "hidden" in found.group(1):
+            return ""
+        return unescape(re.sub(r"<[^>]+>", " ", found.group(2)))
+
+    @property
+    def title(self) -> str:
+        """The document's title, where `with_script` leaves what it saw."""
+        found = re.search("<title>(.*?)</title>", self.document)
+        assert found
+        return unescape(found.group(1))
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The command of a browser of the Chromium family."""
+    for name in _BROWSERS:
+        if path := shutil.which(name):
+            return path
+    pytest.skip(f"no browser on the PATH, tried {', '.join(_BROWSERS)}: the page is not tried")
+
+
+@pytest.fixture
+def load(browser, tmp_path):
+    """Load a page without a window."""
+
+    def load(html: str, fragment: str = "", *, script: str = "") -> LoadedPage:
+        page = tmp_path / "report.html"
+        page.write_text(_with_script(html, script) if script else html, encoding="utf-8")
+        run = subprocess.run(
+            [
+                browser,
+                "--headless=new",
+                # Browsers refuse to run as root, as in containers, with their sandbox on.
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                f"--user-data-dir={tmp_path / 'profile'}",
+                "--window-size=1400,1200",
+                "--enable-logging=stderr",
+                "--v=0",
+                "--dump-dom",
+                page.as_uri() + fragment,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        log = "\n".join(line for line in run.stderr.splitlines() if "CONSOLE" in line)
+        return LoadedPage(run.stdout, log)
+
+    return load
+
+
+def _with_script(html: str, script: str) -> str:
+    """Append to the page's script, policy removed; it writes what it saw to the title."""
+    html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
+    at = html.rindex("</script>")
+    return html[:at] + script + html[at:]
