@@ -1,0 +1,1 @@
+"""Solvers compared with each other on published and generated problems."""
