@@ -124,7 +124,7 @@ def test_targets_solvers_and_doctor_run(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)["memories"][0]["capacity_bytes"] == 1 << 20
     assert main(["solvers"]) == 0
     out = capsys.readouterr().out
-    for name in ("exact", "exact-order", "exact-offsets", "gap-selection", "belady"):
+    for name in ("exact", "exact-order", "mathopt", "gap-selection", "belady"):
         assert name in out
     assert main(["doctor"]) == 0
     assert "solvers._native" in capsys.readouterr().out
