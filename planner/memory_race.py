@@ -67,6 +67,7 @@ def race_memory(
     solvers: Sequence[str],
     deadline: Deadline,
     seed: int,
+    run_all: bool = False,
     incumbent: tuple[str, NDArray[np.int64]] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> MemoryRace:
@@ -77,6 +78,8 @@ def race_memory(
     members : sequence of int
         Those of ``groups`` that lie in it.
     memory : int
+    run_all : bool
+        As for `planner.offset_race.race_offsets`.
     incumbent : (str, int64 array of shape [buffers]) or None
         Offsets of the problem's buffers to start from, and where they are from.
     """
@@ -110,6 +113,7 @@ def race_memory(
         solvers=solvers,
         deadline=deadline,
         seed=seed,
+        run_all=run_all,
         incumbent=start,
         on_progress=on_progress,
     )

@@ -11,9 +11,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.pack_result import SolverReport
+from planner.pack_result import NOT_NEEDED, SolverReport
 from planner.problem import Status
-from planner.race_thread import RaceThread, wait_for
+from planner.race_thread import RaceThread, run_interruptibly, wait_for
 from planner.registry import SOLVERS
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def race_offsets(
     solvers: Sequence[str] = DEFAULT_SOLVERS,
     deadline: Deadline,
     seed: int = 0,
+    run_all: bool = False,
     incumbent: tuple[str, OffsetSolution] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> OffsetRace:
@@ -78,6 +79,9 @@ def race_offsets(
         others one after the other.
     deadline : Deadline
         Greedy is let finish.
+    run_all : bool
+        Solvers that a settled race has no need of run all the same, each from scratch and by
+        itself, to show what they can do.
     incumbent : (str, OffsetSolution) or None
         A packing to start from, and where it is from.
     """
@@ -115,6 +119,12 @@ def race_offsets(
             share.cancel.set()
             with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait, not the race
                 wait_for(running, share, owes=board.empty)
+    idle = [run for run in runs.values() if not run.started()] if run_all else []
+    for number, run in enumerate(idle):
+        share = Deadline(deadline.remaining_s() / (len(idle) - number))
+        thread = None if interrupted else run.prepare(board, share, seed, alone=True)
+        if thread is not None:
+            interrupted = run_interruptibly(thread, share)
     started = [run for run in runs.values() if run.started()]
     # Who has not handed back what it published is still running, or has crashed.
     board.take_shared(
@@ -269,7 +279,7 @@ class _Run:
     def __init__(self, name: str) -> None:
         self.name = name
         self._thread: RaceThread | None = None
-        self._skipped = "the packing already meets what was asked for"
+        self._skipped = NOT_NEEDED
         self._outcome: Outcome[OffsetSolution] | None = None
 
     def started(self) -> bool:
@@ -281,8 +291,13 @@ class _Run:
     def failed(self) -> bool:
         return self._thread is not None and self._thread.error is not None
 
-    def prepare(self, board: _Board, deadline: Deadline, seed: int) -> RaceThread | None:
-        """Return the thread to start, or None if there is nothing for the solver to do."""
+    def prepare(
+        self, board: _Board, deadline: Deadline, seed: int, *, alone: bool = False
+    ) -> RaceThread | None:
+        """Return the thread to start, or None if there is nothing for the solver to do.
+
+        Alone, it is told nothing of what the others have found.
+        """
         solver = SOLVERS["offsets"][self.name].load()
         self._skipped = solver.available().reason or solver.unsupported(board.problem)
         if not self._skipped and deadline.expired() and self.name != BASELINE:
@@ -295,8 +310,8 @@ class _Run:
                 board.problem,
                 deadline=deadline,
                 seed=seed,
-                incumbent=board.best,
-                shared=board.shared,
+                incumbent=None if alone else board.best,
+                shared=None if alone else board.shared,
             )
             board.enter_outcome(self.name, outcome)
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from planner.problem import Status
 
 
+NOT_NEEDED = "the packing already meets what was asked for"
+
+
 class SolverReport(NamedTuple):
     """How one solver did in one memory.
 
@@ -25,7 +28,8 @@ class SolverReport(NamedTuple):
         Proven by it.
     wall_s, cpu_s : float
     note : str
-        Why it was skipped or stopped, or what it says of its packing, in one sentence.
+        Why it was skipped (`NOT_NEEDED`, or what is missing) or stopped, or what it says of its
+        packing, in one sentence.
     """
 
     name: str

@@ -49,7 +49,7 @@ def race(
     seed : int
     solvers : sequence of str or None
         Names from ``planner.registry.SOLVERS["offsets"]``; None for greedy, exact and cp. Greedy
-        always takes part.
+        always takes part. Solvers that are named run even where nothing is left to improve.
     on_progress : callable or None
         Receives one line per improvement.
 
@@ -72,7 +72,7 @@ def race(
     names = _chosen(solvers)
     deadline = Deadline(time_limit)
     groups = group_buffers(problem)
-    contest = _Contest(problem, names, deadline, seed, on_progress)
+    contest = _Contest(problem, names, solvers is not None, deadline, seed, on_progress)
     result = contest.one(groups) if len(problem.memories) == 1 else contest.several(groups)
     return replace(result, wall_s=time.monotonic() - started)
 
@@ -115,12 +115,14 @@ class _Contest:
         self,
         problem: PackingProblem,
         solvers: Sequence[str],
+        run_all: bool,
         deadline: Deadline,
         seed: int,
         on_progress: Callable[[str], None] | None,
     ) -> None:
         self._problem = problem
         self._solvers = solvers
+        self._run_all = run_all
         self._deadline = deadline
         self._seed = seed
         self._on_progress = on_progress
@@ -228,6 +230,7 @@ class _Contest:
                 solvers=[BASELINE] if self._interrupted else self._solvers,
                 deadline=self._deadline.within(share * (_HINTED_SHARE if self._hinted else 1)),
                 seed=self._seed,
+                run_all=self._run_all,
                 incumbent=start,
                 on_progress=self._on_progress,
             )

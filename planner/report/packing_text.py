@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.pack_result import NOT_NEEDED
 from planner.report.lines import labelled, solver_part, wrapped
 from planner.report.names import printable
 from planner.report.packing_occupancy import live_at, packing_occupancies
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from planner.packing import Packing, PackingProblem
 
 _NAME_WIDTH = 40
+_NOTE_WIDTH = 200
 _CULPRITS = 4
 
 
@@ -37,6 +39,7 @@ def render_packing(result: PackResult, packing: Packing, source: str) -> str:
             *_peak(result.problem, packing),
             *_hints(result),
             *_solvers(result),
+            *_remarks(result),
             ("checked", "legal"),
         )
     )
@@ -158,3 +161,9 @@ def _solvers(result: PackResult) -> Iterator[tuple[str, str]]:
         of = f"{printable(report.memory, _NAME_WIDTH)}: " if several and report.memory else ""
         parts.append(solver_part(of + report.name, report.status, report.wall_s))
     yield from wrapped("solvers", parts, " · ")
+
+
+def _remarks(result: PackResult) -> Iterator[tuple[str, str]]:
+    for report in result.solvers:
+        if report.note and report.note != NOT_NEEDED:
+            yield "", f"{report.name}: {printable(report.note, _NOTE_WIDTH)}"
