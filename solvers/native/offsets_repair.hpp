@@ -20,7 +20,7 @@ struct RepairLimits {
 
   // A buffer's weight grows by this factor whenever it takes a place by force or loses its own, so
   // that the same few buffers do not displace each other for ever.
-  double escalation = 1.2;
+  double escalation = 1.5;
 };
 
 // Lowers the packing towards `goal` (or the instance's bound, if that is higher) in steps, each an

@@ -40,7 +40,7 @@ constexpr std::size_t kRepairedBuffers = 2'000;
 constexpr int kVainRepairs = 10;
 constexpr std::uint64_t kRepairWork = 20'000'000;
 constexpr std::size_t kAdrift = 300;
-constexpr std::array<double, 3> kEscalations{1.2, 1.1, 1.5};
+constexpr std::array<double, 3> kEscalations{1.5, 1.2, 2.0};
 
 // range * (i-th element of the van der Corput sequence 0, 1/2, 1/4, 3/4, 1/8, ...), rounded down.
 std::int64_t van_der_corput_share(std::int64_t range, int i) {
