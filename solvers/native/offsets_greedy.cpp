@@ -19,21 +19,26 @@ namespace {
 // What all orders together may cost (Occupancy::work) beyond those that are always decoded to the
 // end, about one CPU second; reached only by instances of several ten thousand buffers. Counted,
 // not timed, so that the result does not depend on the machine.
-constexpr std::uint64_t kWorkLimit = 60'000'000;
+constexpr std::uint64_t kWorkLimit = 45'000'000;
 
 // Smaller instances are left to the orders and to the search.
 constexpr std::size_t kLargeInstance = 2'000;
 
 // Of the skyline (candidates) and of the repair (buffers looked at), about half a CPU second each.
-constexpr std::uint64_t kSkylineWork = 4'000'000;
+constexpr std::uint64_t kSkylineWork = 11'000'000;
 constexpr RepairLimits kFirstRepair{4'000'000, 1'000'000};
-constexpr RepairLimits kSecondRepair{30'000'000, 10'000'000};
+constexpr RepairLimits kSecondRepair{60'000'000, 40'000'000};
 
-// Of the area that the skyline places before the small buffers fill the gaps.
-constexpr std::array<double, 2> kSkylineShares{0.9, 0.8};
+// A packing with a skyline of a share of the area, to be tried unless the best is above the bound by
+// less than its so many-th part.
+struct SkylineTry {
+  double share;
+  std::int64_t close;
+};
+constexpr std::array<SkylineTry, 2> kSkylines{{{0.8, 100}, {0.9, 60}}};
 
-// Above the bound by less than its so many-th part: no need to look for another packing.
-constexpr std::int64_t kCloseToBound = 100;
+// The second one is tried if the first looked at no more candidates than this.
+constexpr std::uint64_t kCheapSkyline = 2'000'000;
 
 // A packing above the best by less than its so many-th part is worth repairing.
 constexpr std::int64_t kWorthRepair = 20;
@@ -240,15 +245,13 @@ class Portfolio {
   // is no point in going on.
   bool improve() {
     repair_best(kFirstRepair);
-    for (double share : kSkylineShares) {
-      if (close_to_bound() || control_.stop_now()) break;
-      try_skyline(share);
+    std::uint64_t skyline_work = 0;
+    for (const auto& [share, close] : kSkylines) {
+      if (best_.packing.height - good_enough_ <= good_enough_ / close) break;
+      if (control_.stop_now() || skyline_work > kCheapSkyline) break;
+      skyline_work = try_skyline(share);
     }
     return finished() || control_.stop_now();
-  }
-
-  bool close_to_bound() const {
-    return best_.packing.height - good_enough_ <= good_enough_ / kCloseToBound;
   }
 
   void repair_best(RepairLimits limits) {
@@ -257,8 +260,9 @@ class Portfolio {
     }
   }
 
-  // Repaired as well, because it may then be lower than the best even if it is not yet.
-  void try_skyline(double share) {
+  // Repaired as well, because it may then be lower than the best even if it is not yet. Returns the
+  // candidates looked at.
+  std::uint64_t try_skyline(double share) {
     const Keys size(instance_.padded_size.begin(), instance_.padded_size.end());
     const Skyline skyline = pack_by_skyline(instance_, share, kSkylineWork, control_);
     Order order = sorted_by(instance_, size, Keys(size.size(), 0.0), Ties::kEarliestFirst);
@@ -270,6 +274,7 @@ class Portfolio {
     try_order(order, Fit::kFirst, kUnlimited, "skyline", &skyline.offsets);
     if (!best_.packing.offsets.empty()) repair_best(kSecondRepair);
     if (best_.packing.height >= best.packing.height) best_ = std::move(best);
+    return skyline.work;
   }
 
   void run_orders() {

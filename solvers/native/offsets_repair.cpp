@@ -13,21 +13,18 @@ namespace {
 
 constexpr std::int64_t kNowhere = -1;
 
-// A buffer's weight grows by this factor whenever it takes a place by force or loses its own, so
-// that the same few buffers do not displace each other for ever.
-constexpr double kEscalation = 1.2;
-
 // How much more a section counts the fuller it is: (bytes / lower bound) to this power.
 constexpr double kCriticality = 30.0;
 
-// Buffers without a place, above those at the start, at which a target is given up: by then the
-// packing falls apart faster than it is put together.
-constexpr std::size_t kMostAdrift = 300;
+// Steps down, as fractions of the lower bound.
+constexpr std::int64_t kFirstStep = 200;
+constexpr std::int64_t kLastStep = 5'000;
 
 // Buffers in order of start, so that those that start in a range of sections lie side by side.
 class Repair {
  public:
-  explicit Repair(const Instance& instance) : instance_(instance) {
+  Repair(const Instance& instance, const RepairLimits& limits)
+      : instance_(instance), limits_(limits) {
     const std::size_t n = instance.buffers();
     by_start_.resize(n);
     std::iota(by_start_.begin(), by_start_.end(), 0);
@@ -68,8 +65,7 @@ class Repair {
   }
 
   // Whether it found a packing not higher than `target`; then offsets() has it.
-  bool reach(const Packing& packing, std::int64_t target, std::uint64_t work_limit,
-             Control& control) {
+  bool reach(const Packing& packing, std::int64_t target, Control& control) {
     target_ = target;
     weight_ = area_;
     adrift_.clear();
@@ -78,8 +74,8 @@ class Repair {
       buffers_[i].offset = packing.offsets[v];
       if (packing.offsets[v] + instance_.size[v] > target) set_adrift(static_cast<std::int32_t>(i));
     }
-    const std::size_t most_adrift = adrift_.size() + kMostAdrift;
-    const std::uint64_t end_of_work = work_ + work_limit;
+    const std::size_t most_adrift = adrift_.size() + limits_.adrift;
+    const std::uint64_t end_of_work = std::min(work_ + limits_.attempt, limits_.work);
     while (!adrift_.empty()) {
       if (work_ > end_of_work || adrift_.size() > most_adrift || control.stop()) return false;
       std::pop_heap(adrift_.begin(), adrift_.end(), Lighter{weight_});
@@ -211,18 +207,19 @@ class Repair {
       }
     }
     consider(highest - highest % unit);
-    weight_[index(buffer)] *= kEscalation;
+    weight_[index(buffer)] *= limits_.escalation;
     buffers_[index(buffer)].offset = best;
     for (const Obstacle& obstacle : obstacles_) {
       if (obstacle.low >= best) break;
       if (obstacle.high <= best) continue;
-      weight_[index(obstacle.buffer)] *= kEscalation;
+      weight_[index(obstacle.buffer)] *= limits_.escalation;
       set_adrift(obstacle.buffer);
     }
     return true;
   }
 
   const Instance& instance_;
+  const RepairLimits limits_;
   std::vector<std::int32_t> by_start_;        // indices of the instance; all else counts in this order
   std::vector<Placed> buffers_;
   std::vector<double> area_, weight_;
@@ -242,21 +239,20 @@ bool repair(const Instance& instance, Packing& packing, std::int64_t goal, Repai
             Control& control) {
   goal = std::max(goal, instance.lower_bound);
   if (packing.height <= goal) return false;
-  Repair attempts(instance);
+  Repair attempts(instance, limits);
   const std::int64_t start = packing.height;
-  std::int64_t step = std::max<std::int64_t>(1, instance.lower_bound / 200);
-  const std::int64_t smallest_step = std::max<std::int64_t>(1, instance.lower_bound / 10'000);
+  std::int64_t step = std::max<std::int64_t>(1, instance.lower_bound / kFirstStep);
+  const std::int64_t last_step = std::max<std::int64_t>(1, instance.lower_bound / kLastStep);
   while (packing.height > goal && attempts.work() < limits.work && !control.stop_now()) {
     const std::uint64_t before = attempts.work();
-    const std::uint64_t limit = std::min(limits.attempt, limits.work - before);
-    const std::int64_t target = std::max(goal, packing.height - step);
-    if (attempts.reach(packing, target, limit, control)) {
+    if (attempts.reach(packing, std::max(goal, packing.height - step), control)) {
       packing.offsets = attempts.offsets();
       packing.height = packing_height(instance, packing.offsets);
-      if (attempts.work() - before < limit / 4) step *= 2;
-    } else {
+      if (attempts.work() - before < limits.attempt / 4) step *= 2;
+    } else if (step > last_step) {
       step /= 2;
-      if (step < smallest_step) break;
+    } else {
+      break;
     }
   }
   return packing.height < start;

@@ -1,6 +1,7 @@
 // Lowers a finished packing: what sticks out above a target goes elsewhere, and what lies there too.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "control.hpp"
@@ -10,8 +11,16 @@
 namespace planner::offsets {
 
 struct RepairLimits {
-  std::uint64_t work;      // buffers looked at, altogether
-  std::uint64_t attempt;   // and for one target, at first
+  std::uint64_t work;     // buffers looked at, altogether
+  std::uint64_t attempt;  // and for one target
+
+  // Buffers without a place, above those at the start, at which a target is given up: by then the
+  // packing falls apart faster than it is put together.
+  std::size_t adrift = 300;
+
+  // A buffer's weight grows by this factor whenever it takes a place by force or loses its own, so
+  // that the same few buffers do not displace each other for ever.
+  double escalation = 1.5;
 };
 
 // Lowers the packing towards `goal` (or the instance's bound, if that is higher) in steps, each an

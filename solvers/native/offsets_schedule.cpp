@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "offsets_repair.hpp"
+
 namespace planner::offsets {
 namespace {
 
@@ -31,6 +33,14 @@ constexpr int kLeading = 3;
 
 // Fitting begins with the leading ones alone, for so many rounds.
 constexpr int kLeadingRounds = 4;
+
+// Instances from this size on are repaired and searched in turn. The first repair takes about half
+// a CPU second, the last of those in vain minutes.
+constexpr std::size_t kRepairedBuffers = 2'000;
+constexpr int kVainRepairs = 10;
+constexpr std::uint64_t kRepairWork = 20'000'000;
+constexpr std::size_t kAdrift = 300;
+constexpr std::array<double, 3> kEscalations{1.5, 1.2, 2.0};
 
 // range * (i-th element of the van der Corput sequence 0, 1/2, 1/4, 3/4, 1/8, ...), rounded down.
 std::int64_t van_der_corput_share(std::int64_t range, int i) {
@@ -123,7 +133,9 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
     search_ = make_placement_search(instance_);
     too_large_ = search_ == nullptr;
   }
-  if (too_large_) return false;
+  if (too_large_ || (instance_.buffers() >= kRepairedBuffers && repairs_ <= searches_)) {
+    return repair_further(next.capacity, control) || !too_large_;
+  }
   const Named& named = kConfigurations[static_cast<std::size_t>(next.configuration)];
   const Answer answer =
       search_->run(next.capacity, named.configuration, next.node_limit, control);
@@ -135,6 +147,23 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
   } else if (answer == Answer::kImpossible) {
     exhausted_below_ = std::max(exhausted_below_, lowest_height_above(next.capacity));
     if (search_->complete()) lower_bound_ = std::max(lower_bound_, exhausted_below_);
+  }
+  return true;
+}
+
+// Longer than all repairs before that led to nothing, and none like the one before. False if that
+// has become hopeless.
+bool ScheduledSearch::repair_further(std::int64_t goal, Control& control) {
+  ++repairs_;
+  if (instance_.constrained() || vain_repairs_ >= kVainRepairs) return false;
+  const std::uint64_t work = kRepairWork << vain_repairs_;
+  const RepairLimits limits{work, work / 4, kAdrift * static_cast<std::size_t>(1 + vain_repairs_),
+                            kEscalations[static_cast<std::size_t>(repairs_) % kEscalations.size()]};
+  Packing lower = packing_;
+  if (repair(instance_, lower, goal, limits, control)) {
+    adopt(std::move(lower), "repair");
+  } else {
+    ++vain_repairs_;
   }
   return true;
 }

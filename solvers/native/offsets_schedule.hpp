@@ -32,7 +32,7 @@ class ScheduledSearch {
   void adopt(Packing packing, const char* order);
 
   // One run of the search at a capacity from `floor` (or the bound, if that is higher) to just
-  // below the height. False if the instance is too large to be searched.
+  // below the height. False if the instance is too large for that and repairs lead nowhere.
   bool try_lower(std::int64_t floor, Control& control);
 
   // One run at the capacity. Raises the bound above it if it proves that nothing fits.
@@ -47,6 +47,7 @@ class ScheduledSearch {
 
   Try next_lowering(std::int64_t floor);
   bool run(const Try& next, Control& control);
+  bool repair_further(std::int64_t goal, Control& control);
   std::int64_t highest_height_up_to(std::int64_t capacity) const;
   std::int64_t lowest_height_above(std::int64_t capacity) const;
 
@@ -60,6 +61,7 @@ class ScheduledSearch {
   bool too_large_ = false;
   std::int64_t nodes_ = 0;
   int searches_ = 0;
+  int repairs_ = 0, vain_repairs_ = 0;
   int lowering_tries_ = 0, fitting_tries_ = 0;
   int proof_tries_ = 0;
   std::int64_t nodes_at_last_proof_ = 0;
