@@ -77,7 +77,9 @@ class Repair {
     const std::size_t most_adrift = adrift_.size() + limits_.adrift;
     const std::uint64_t end_of_work = std::min(work_ + limits_.attempt, limits_.work);
     while (!adrift_.empty()) {
-      if (work_ > end_of_work || adrift_.size() > most_adrift || control.stop()) return false;
+      if (work_ > end_of_work || adrift_.size() > most_adrift || control.stop_now()) {
+        return false;
+      }
       std::pop_heap(adrift_.begin(), adrift_.end(), Lighter{weight_});
       const std::int32_t buffer = adrift_.back();
       adrift_.pop_back();
