@@ -31,7 +31,7 @@ void for_each_pair(const Instance& instance, Visit visit) {
   }
 }
 
-// offset(second) - offset(first) is not strictly between the two.
+// offset(second) - offset(first) is not strictly between the two, which are in steps.
 struct Conflict {
   std::int32_t first, second;
   OpenInterval forbidden;
@@ -42,25 +42,28 @@ struct Conflict {
 constexpr std::size_t kAnchorWork = 50'000'000;
 constexpr std::int64_t kLowestAnchor = -(std::int64_t{1} << 61);
 
-// Anchors such that zero is at least a unit inside every forbidden interval of their differences;
+// Where whole units leave no room for the anchors, such fractions of one may.
+constexpr std::int64_t kStepsPerUnit = 64;
+constexpr std::int64_t kLargestInSteps = std::int64_t{1} << 54;  // units
+
+// Anchors such that zero is at least a step inside every forbidden interval of their differences;
 // empty if there are none.
-std::vector<std::int64_t> anchors(const std::vector<Conflict>& conflicts, std::size_t buffers,
-                                  std::int64_t unit) {
+std::vector<std::int64_t> anchors(const std::vector<Conflict>& conflicts, std::size_t buffers) {
   std::vector<std::int64_t> anchor(buffers, 0);
   const std::size_t passes =
       std::min(buffers, kAnchorWork / std::max<std::size_t>(1, conflicts.size())) + 1;
   for (std::size_t pass = 0; pass < passes; ++pass) {
     bool changed = false;
     for (const auto& [first, second, forbidden] : conflicts) {
-      // anchor(first) - anchor(second) is from low + unit to high - unit.
+      // anchor(first) - anchor(second) is from low + 1 to high - 1.
       std::int64_t& u = anchor[static_cast<std::size_t>(first)];
       std::int64_t& v = anchor[static_cast<std::size_t>(second)];
       if (std::min(u, v) < kLowestAnchor) return {};
-      if (u - v > forbidden.high - unit) {
-        u = v + forbidden.high - unit;
+      if (u - v > forbidden.high - 1) {
+        u = v + forbidden.high - 1;
         changed = true;
-      } else if (u - v < forbidden.low + unit) {
-        v = u - forbidden.low - unit;
+      } else if (u - v < forbidden.low + 1) {
+        v = u - forbidden.low - 1;
         changed = true;
       }
     }
@@ -104,20 +107,32 @@ ConflictGraph pairwise_conflict_graph(const Instance& instance, std::int64_t uni
                     forbidden.end());
     if (forbidden.empty()) return;
     if (forbidden.size() > 1) graph.complete = false;
-    conflicts.push_back({u, v, {forbidden.front().low, forbidden.back().high}});
+    conflicts.push_back({u, v, {forbidden.front().low / unit, forbidden.back().high / unit}});
   };
   for_each_pair(instance, [&](std::int32_t u, std::int32_t v) {
     if (rule_between(instance, u, v) == nullptr) add(u, v);
   });
   for (const PairRule& rule : instance.rules) add(rule.first, rule.second);
 
-  graph.anchor = anchors(conflicts, instance.buffers(), unit);
+  graph.anchor = anchors(conflicts, instance.buffers());
+  const bool may_be_finer =
+      std::all_of(conflicts.begin(), conflicts.end(), [](const Conflict& conflict) {
+        return std::max(-conflict.forbidden.low, conflict.forbidden.high) < kLargestInSteps;
+      });
+  if (graph.anchor.empty() && may_be_finer) {
+    graph.steps = kStepsPerUnit;
+    for (Conflict& conflict : conflicts) {
+      conflict.forbidden = {kStepsPerUnit * conflict.forbidden.low,
+                            kStepsPerUnit * conflict.forbidden.high};
+    }
+    graph.anchor = anchors(conflicts, instance.buffers());
+  }
   if (graph.anchor.empty()) {
     graph.complete = false;
     graph.anchor.assign(instance.buffers(), 0);
     for (Conflict& conflict : conflicts) {
-      conflict.forbidden = {std::min(conflict.forbidden.low, -unit),
-                            std::max(conflict.forbidden.high, unit)};
+      conflict.forbidden = {std::min(conflict.forbidden.low, -graph.steps),
+                            std::max(conflict.forbidden.high, graph.steps)};
     }
   }
 

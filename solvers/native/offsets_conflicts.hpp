@@ -14,9 +14,10 @@ struct ConflictGraph {
   std::vector<std::size_t> row;
   std::vector<std::int32_t> neighbour;
 
-  // Of pairwise instances. The search places a buffer's **anchor**, so many bytes above its offset.
-  // Of two buffers in conflict one is **above** the other: its anchor is at least the distance of
-  // that direction above the other's, and both distances are positive.
+  // Of pairwise instances. The search places a buffer's **anchor**, so far above its offset. Of two
+  // buffers in conflict one is **above** the other: its anchor is at least the distance of that
+  // direction above the other's, and both distances are positive. All in steps, so many to a unit.
+  std::int64_t steps = 1;
   std::vector<std::int64_t> anchor;
   std::vector<std::int64_t> above;  // distance from the row's buffer up to the neighbour
   std::vector<std::int64_t> below;  // distance from the neighbour up to the row's buffer

@@ -117,7 +117,8 @@ std::int64_t ConstrainedDecoder::above_loose(std::size_t buffer, std::int64_t of
     if (rule_between(instance_, loose, v) != nullptr) continue;
     offset = above(forbidden_by_uses(instance_, loose, v), offsets_[u],
                    instance_.alignment[buffer], offset);
-    ++work_;
+    work_ += (instance_.rectangle_row[u + 1] - instance_.rectangle_row[u]) *
+             (instance_.rectangle_row[buffer + 1] - instance_.rectangle_row[buffer]);
   }
   return offset;
 }

@@ -29,30 +29,36 @@ auto PlaceOrRaise<Integer, kPairwise>::by_buffer(
 
 template <class Integer, bool kPairwise>
 void PlaceOrRaise<Integer, kPairwise>::keep_pairwise_model() {
-  const auto in_units = [this](const std::vector<std::int64_t>& values) {
-    std::vector<Integer> scaled;
-    scaled.reserve(values.size());
-    for (std::int64_t value : values) scaled.push_back(static_cast<Integer>(value / unit_));
-    return scaled;
+  const auto taken = [](std::vector<std::int64_t>& values) {
+    std::vector<Integer> narrow;
+    narrow.reserve(values.size());
+    for (std::int64_t value : values) narrow.push_back(static_cast<Integer>(value));
+    values = {};
+    return narrow;
   };
-  anchor_ = in_units(conflicts_.anchor);
-  above_ = in_units(std::exchange(conflicts_.above, {}));
-  below_ = in_units(std::exchange(conflicts_.below, {}));
-  for (std::size_t v = 0; v < buffers_; ++v) start_[v] += anchor_[v];
+  anchor_ = taken(conflicts_.anchor);
+  above_ = taken(conflicts_.above);
+  below_ = taken(conflicts_.below);
+  steps_ = static_cast<Integer>(conflicts_.steps);
+  for (std::size_t v = 0; v < buffers_; ++v) {
+    size_[v] *= steps_;
+    alignment_[v] *= steps_;
+    start_[v] = start_[v] * steps_ + anchor_[v];
+  }
 
   section_total_.assign(sections_, 0);
   used_row_ = instance_.used_row;
   for (const UsedBytes& used : instance_.used) {
     used_.push_back({used.first_section, used.end_section,
-                     static_cast<Integer>(used.bytes / unit_),
-                     static_cast<Integer>(used.lowest / unit_)});
+                     static_cast<Integer>(used.bytes / unit_ * steps_),
+                     static_cast<Integer>(used.lowest / unit_ * steps_)});
     for (std::int32_t s = used.first_section; s < used.end_section; ++s) {
       section_total_[index(s)] += used_.back().bytes;
     }
   }
   std::vector<std::pair<std::int32_t, Link>> shared, between;
   for (const SharedBytes& both : instance_.shared) {
-    const auto bytes = static_cast<Integer>((both.bytes + unit_ - 1) / unit_);
+    const auto bytes = static_cast<Integer>((both.bytes + unit_ - 1) / unit_ * steps_);
     shared.push_back({both.first, {both.second, both.first_section, both.end_section, bytes}});
     for (std::int32_t s = both.first_section; s < both.end_section; ++s) {
       section_total_[index(s)] -= bytes;

@@ -56,14 +56,16 @@ PlaceOrRaise<Integer, kPairwise>::PlaceOrRaise(const Instance& instance, const U
 
 template <class Integer, bool kPairwise>
 void PlaceOrRaise<Integer, kPairwise>::reset(std::int64_t capacity) {
-  capacity_ = static_cast<Integer>(std::min(capacity / unit_, largest_));
+  const std::int64_t largest = largest_ / one_unit();
+  capacity_ = static_cast<Integer>(std::min(capacity / unit_, largest) * one_unit());
   highest_offset_.resize(buffers_);
   overhanging_.clear();
   may_overhang_.assign(buffers_, 0);
   overhangs_.assign(sections_, 0);
   for (std::size_t v = 0; v < buffers_; ++v) {
     const std::int64_t room = capacity - instance_.size[v];
-    highest_offset_[v] = static_cast<Integer>(room >= 0 ? std::min(room / unit_, largest_) : -1);
+    highest_offset_[v] =
+        static_cast<Integer>(room >= 0 ? std::min(room / unit_, largest) * one_unit() : -1);
     Integer anchor = 0;
     if constexpr (kPairwise) anchor = anchor_[v];
     const Integer fixed = start_[v] - anchor;
@@ -71,7 +73,7 @@ void PlaceOrRaise<Integer, kPairwise>::reset(std::int64_t capacity) {
     const Integer highest_top = highest_offset_[v] + size_[v];
     if (highest_offset_[v] >= 0) highest_offset_[v] += anchor;
     // Without its padding the topmost buffer may fit where its padded size does not.
-    if (highest_top <= capacity_ || capacity_ == largest_) continue;
+    if (highest_top <= capacity_ || capacity_ == largest * one_unit()) continue;
     may_overhang_[v] = 1;
     const auto buffer = static_cast<std::int32_t>(v);
     overhanging_.push_back(buffer);
@@ -112,7 +114,7 @@ Answer PlaceOrRaise<Integer, kPairwise>::run(std::int64_t capacity, Configuratio
     if (highest_offset_[v] < 0) return Answer::kImpossible;
   }
   for (std::size_t s = 0; s < sections_; ++s) {
-    if (total_[s] > capacity_ + (overhangs_[s] > 0 ? 1 : 0)) return Answer::kImpossible;
+    if (total_[s] > capacity_ + (overhangs_[s] > 0 ? one_unit() : 0)) return Answer::kImpossible;
   }
 
   Frame root{};
@@ -223,7 +225,8 @@ bool PlaceOrRaise<Integer, kPairwise>::place(Frame& frame) {
   offset_[index(v)] = offset;
   solution_[index(v)] = static_cast<std::int64_t>(offset) * unit_;
   if constexpr (kPairwise) {
-    solution_[index(v)] = static_cast<std::int64_t>(offset - anchor_[index(v)]) * unit_;
+    solution_[index(v)] =
+        static_cast<std::int64_t>((offset - anchor_[index(v)]) / steps_) * unit_;
   }
   level_[index(v)] = frame.level;
   touched_first_ = reach_first_[index(v)];

@@ -112,6 +112,10 @@ class PlaceOrRaise final : public PlacementSearch {
   bool sections_hold(const Frame& frame);
 
   void keep_pairwise_model();
+  Integer one_unit() const {
+    if constexpr (kPairwise) return steps_;
+    return 1;
+  }
 
   Integer aligned(std::int32_t buffer, Integer value) const {
     const std::size_t v = index(buffer);
@@ -156,12 +160,12 @@ class PlaceOrRaise final : public PlacementSearch {
   ConflictGraph conflicts_;
   std::int64_t unit_;
   std::size_t buffers_, sections_, words_;
-  std::int64_t largest_;  // no canonical placement is higher, in units
+  std::int64_t largest_;  // no canonical placement is higher, in units or steps
   std::vector<Integer> size_, alignment_, section_total_;
   std::vector<Integer> start_;  // lowest offset of each buffer
   std::vector<char> pinned_;
 
-  // Of a pairwise instance, in units.
+  // Of a pairwise instance, in steps, as are all sizes, bounds and offsets then.
   struct Used {
     std::int32_t first_section, end_section;
     Integer bytes, lowest;
@@ -181,6 +185,7 @@ class PlaceOrRaise final : public PlacementSearch {
   void each_unplaced(const Links& links, std::int32_t buffer, Visit visit) const;
   static Links by_buffer(std::size_t buffers,
                          const std::vector<std::pair<std::int32_t, Link>>& links);
+  Integer steps_ = 1;  // to a unit
   std::vector<Integer> anchor_, above_, below_;
   std::vector<std::size_t> used_row_;
   std::vector<Used> used_;

@@ -184,7 +184,7 @@ bool PlaceOrRaise<Integer, kPairwise>::sections_hold(const Frame& frame) {
   for (std::int32_t s = first; s < end; ++s) {
     if (total_[index(s)] <= 0) continue;
     const Integer highest_floor =
-        capacity_ + (overhangs_[index(s)] > 0 ? 1 : 0) - total_[index(s)];
+        capacity_ + (overhangs_[index(s)] > 0 ? one_unit() : 0) - total_[index(s)];
     if (floor_[index(s)] <= highest_floor) continue;
     set_conflict({nullptr, 0});
     for (std::int32_t v : overhanging_) {

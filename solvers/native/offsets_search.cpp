@@ -77,15 +77,16 @@ std::unique_ptr<PlacementSearch> make_placement_search(const Instance& instance)
   if (!instance.pairwise()) return search_of<false>(instance, units, conflict_graph(instance));
   ConflictGraph conflicts = pairwise_conflict_graph(instance, units.unit);
   // The largest distance may lie below each buffer, not only another's size.
-  double largest_sum = static_cast<double>(units.largest_sum);
+  double largest_sum =
+      static_cast<double>(units.largest_sum) * static_cast<double>(conflicts.steps);
   largest_sum += static_cast<double>(
-      *std::max_element(conflicts.anchor.begin(), conflicts.anchor.end()) / units.unit);
+      *std::max_element(conflicts.anchor.begin(), conflicts.anchor.end()));
   for (std::size_t v = 0; v < instance.buffers(); ++v) {
     std::int64_t largest = 0;
     for (std::size_t e = conflicts.row[v]; e < conflicts.row[v + 1]; ++e) {
       largest = std::max(largest, conflicts.below[e]);
     }
-    largest_sum += static_cast<double>(largest / units.unit);
+    largest_sum += static_cast<double>(largest);
   }
   if (largest_sum > kLargestSum) return nullptr;
   units.largest_sum = static_cast<std::int64_t>(largest_sum) + 1;

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 def lower_bound(problem: OffsetProblem) -> int:
-    """Return the most bytes alive at once, in O(n log n).
+    """Return the most bytes in use at once, in O(n log n), or where the highest buffer must end.
 
     Sizes count rounded up to the greatest common divisor of all alignments, because the bytes
     behind a buffer up to the next multiple of it can never start another one. Only the topmost of
     the buffers alive at a time may go without its padding, so the largest padding is taken off.
+    Bytes that a pair rule lets two buffers share are taken off as well.
 
     Raises
     ------

@@ -31,6 +31,10 @@ class ExactOffsets:
     Canonical placements, section bounds, decomposition and the round robin over orders follow
     MiniMalloc ("MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine
     Learning", ASPLOS 2023); bounds carry explanations, by which the search jumps back.
+
+    Gaps, fixed offsets, separations and overlaps are searched with proof. Not so where one of two
+    buffers in use at the same time may lie between bytes of the other: there it looks for packings
+    with one entirely above the other, and proves no more than the lower bound.
     """
 
     name = "exact"

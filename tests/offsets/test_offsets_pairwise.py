@@ -241,6 +241,21 @@ def test_a_chain_of_outputs_in_place_is_as_high_as_its_largest():
     assert outcome.solution.height == 12
 
 
+def test_overlaps_in_a_circle_are_solved_with_proof():
+    rows = [(1, 4, 2, 1), (2, 5, 2, 1), (2, 5, 3, 1)]
+    rules = (
+        PairRule(1, 2, ((-3, 0),), 2),
+        PairRule(2, 0, ((-2, 1),), 2),
+        PairRule(0, 1, ((-2, 1),), 1),
+    )
+    found = assert_nothing_wrong(problem_of(rows, rules=rules))
+    assert found is not None
+    exact, height, too_small = found
+    assert exact.status is Status.OPTIMAL
+    assert exact.solution.height == height == 4
+    assert too_small.status is Status.INFEASIBLE
+
+
 def test_an_incumbent_between_the_bytes_of_another_buffer_is_kept():
     # During the gap of the first only bytes [0, 2) and [6, 8) are in use: two members of a group.
     rows = [(0, 4, 8, 1), (1, 3, 4, 1), (1, 3, 4, 1)]
