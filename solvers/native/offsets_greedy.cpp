@@ -32,8 +32,8 @@ constexpr std::uint64_t kSkylineWork = 11'000'000;
 constexpr RepairLimits kFirstRepair{70, 20};
 constexpr RepairLimits kSecondRepair{1'000, 700};
 
-// A packing with a skyline of a share of the area, to be tried unless the best is above the bound by
-// less than its so many-th part.
+// A packing with a skyline of a share of the area, to be tried unless the best is above the bound
+// by less than its so many-th part.
 struct SkylineTry {
   double share;
   std::int64_t close;
@@ -223,9 +223,10 @@ class Portfolio {
   bool try_order(const Order& order, Fit fit, std::uint64_t work_limit, const std::string& name,
                  const std::vector<std::int64_t>* skyline = nullptr) {
     const std::int64_t height =
-        constrained_ ? constrained_->run(order, fit != Fit::kFirst, best_.packing.height, work_limit,
-                                         &control_)
-                     : decoder_.run(order, fit, best_.packing.height, work_limit, control_, skyline);
+        constrained_
+            ? constrained_->run(order, fit != Fit::kFirst, best_.packing.height, work_limit,
+                                &control_)
+            : decoder_.run(order, fit, best_.packing.height, work_limit, control_, skyline);
     if (height < best_.packing.height) {
       best_.packing = {constrained_ ? constrained_->offsets() : decoder_.offsets(), height};
       best_.order = name;

@@ -222,7 +222,7 @@ class Repair {
 
   const Instance& instance_;
   const RepairLimits limits_;
-  std::vector<std::int32_t> by_start_;        // indices of the instance; all else counts in this order
+  std::vector<std::int32_t> by_start_;  // indices of the instance; all else counts this way
   std::vector<Placed> buffers_;
   std::vector<double> area_, weight_;
   std::vector<std::int32_t> started_before_;  // each section
