@@ -24,13 +24,16 @@ constexpr std::uint64_t kWorkLimit = 45'000'000;
 // Smaller instances are left to the orders and to the search.
 constexpr std::size_t kLargeInstance = 2'000;
 
-// Of the skyline (candidates) and of the repair (buffers looked at), about half a CPU second each.
+// Candidates for the skyline, about two CPU seconds.
 constexpr std::uint64_t kSkylineWork = 11'000'000;
-constexpr RepairLimits kFirstRepair{4'000'000, 1'000'000};
-constexpr RepairLimits kSecondRepair{60'000'000, 40'000'000};
 
-// A packing with a skyline of a share of the area, to be tried unless the best is above the bound by
-// less than its so many-th part.
+// Of each repair: for each buffer of the instance, buffers looked at. Of 60,000 buffers the second
+// one takes about a CPU second.
+constexpr RepairLimits kFirstRepair{70, 20};
+constexpr RepairLimits kSecondRepair{1'000, 700};
+
+// A packing with a skyline of a share of the area, to be tried unless the best is above the bound
+// by less than its so many-th part.
 struct SkylineTry {
   double share;
   std::int64_t close;
@@ -220,9 +223,10 @@ class Portfolio {
   bool try_order(const Order& order, Fit fit, std::uint64_t work_limit, const std::string& name,
                  const std::vector<std::int64_t>* skyline = nullptr) {
     const std::int64_t height =
-        constrained_ ? constrained_->run(order, fit != Fit::kFirst, best_.packing.height, work_limit,
-                                         &control_)
-                     : decoder_.run(order, fit, best_.packing.height, work_limit, control_, skyline);
+        constrained_
+            ? constrained_->run(order, fit != Fit::kFirst, best_.packing.height, work_limit,
+                                &control_)
+            : decoder_.run(order, fit, best_.packing.height, work_limit, control_, skyline);
     if (height < best_.packing.height) {
       best_.packing = {constrained_ ? constrained_->offsets() : decoder_.offsets(), height};
       best_.order = name;
@@ -255,6 +259,8 @@ class Portfolio {
   }
 
   void repair_best(RepairLimits limits) {
+    limits.work *= instance_.buffers();
+    limits.attempt *= instance_.buffers();
     if (repair(instance_, best_.packing, good_enough_, limits, control_)) {
       best_.order += ", repaired";
     }

@@ -77,7 +77,9 @@ class Repair {
     const std::size_t most_adrift = adrift_.size() + limits_.adrift;
     const std::uint64_t end_of_work = std::min(work_ + limits_.attempt, limits_.work);
     while (!adrift_.empty()) {
-      if (work_ > end_of_work || adrift_.size() > most_adrift || control.stop()) return false;
+      if (work_ > end_of_work || adrift_.size() > most_adrift || control.stop_now()) {
+        return false;
+      }
       std::pop_heap(adrift_.begin(), adrift_.end(), Lighter{weight_});
       const std::int32_t buffer = adrift_.back();
       adrift_.pop_back();
@@ -220,7 +222,7 @@ class Repair {
 
   const Instance& instance_;
   const RepairLimits limits_;
-  std::vector<std::int32_t> by_start_;        // indices of the instance; all else counts in this order
+  std::vector<std::int32_t> by_start_;  // indices of the instance; all else counts this way
   std::vector<Placed> buffers_;
   std::vector<double> area_, weight_;
   std::vector<std::int32_t> started_before_;  // each section

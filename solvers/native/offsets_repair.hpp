@@ -1,4 +1,4 @@
-// Lowers a finished packing: what sticks out above a target goes elsewhere, and what lies there too.
+// Lowers a packing: what sticks out above a target goes elsewhere, and what lies there moves on.
 #pragma once
 
 #include <cstddef>

@@ -34,11 +34,11 @@ constexpr int kLeading = 3;
 // Fitting begins with the leading ones alone, for so many rounds.
 constexpr int kLeadingRounds = 4;
 
-// Instances from this size on are repaired and searched in turn. The first repair takes about half
-// a CPU second, the last of those in vain minutes.
+// Instances from this size on are searched and repaired in turn. Of 60,000 buffers the first repair
+// takes about half a CPU second, the last of those in vain minutes.
 constexpr std::size_t kRepairedBuffers = 2'000;
 constexpr int kVainRepairs = 10;
-constexpr std::uint64_t kRepairWork = 20'000'000;
+constexpr std::uint64_t kRepairWork = 300;  // for each buffer
 constexpr std::size_t kAdrift = 300;
 constexpr std::array<double, 3> kEscalations{1.5, 1.2, 2.0};
 
@@ -133,7 +133,7 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
     search_ = make_placement_search(instance_);
     too_large_ = search_ == nullptr;
   }
-  if (too_large_ || (instance_.buffers() >= kRepairedBuffers && repairs_ <= searches_)) {
+  if (too_large_ || (instance_.buffers() >= kRepairedBuffers && repairs_ < searches_)) {
     return repair_further(next.capacity, control) || !too_large_;
   }
   const Named& named = kConfigurations[static_cast<std::size_t>(next.configuration)];
@@ -156,7 +156,7 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
 bool ScheduledSearch::repair_further(std::int64_t goal, Control& control) {
   ++repairs_;
   if (instance_.constrained() || vain_repairs_ >= kVainRepairs) return false;
-  const std::uint64_t work = kRepairWork << vain_repairs_;
+  const std::uint64_t work = kRepairWork * instance_.buffers() << vain_repairs_;
   const RepairLimits limits{work, work / 4, kAdrift * static_cast<std::size_t>(1 + vain_repairs_),
                             kEscalations[static_cast<std::size_t>(repairs_) % kEscalations.size()]};
   Packing lower = packing_;
