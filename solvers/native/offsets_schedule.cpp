@@ -14,22 +14,36 @@ struct Named {
   const char* name;
 };
 
-constexpr std::array<Named, 8> kConfigurations{{
-    {{Priority::kTotalSpanArea, false}, "search by total, span, area"},
-    {{Priority::kTotalAreaSpan, false}, "search by total, area, span"},
-    {{Priority::kSpanAreaTotal, false}, "search by span, area, total"},
-    {{Priority::kTotalSpanArea, true}, "search by fullest section, then total, span, area"},
-    {{Priority::kAreaSpanTotal, true}, "search by fullest section, then area, span, total"},
-    {{Priority::kAreaSpanTotal, false}, "search by area, span, total"},
-    {{Priority::kTotalSizeSpan, true}, "search by fullest section, then total, size, span"},
-    {{Priority::kSizeSpanTotal, false}, "search by size, span, total"},
+constexpr std::array<Named, 14> kConfigurations{{
+    {{Priority::kTotalSpanArea, Choice::kCriticalSection},
+     "search by critical section, then total, span, area"},
+    {{Priority::kTotalAreaSpan, Choice::kLowest}, "search by total, area, span"},
+    {{Priority::kSpanAreaTotal, Choice::kCriticalSection},
+     "search by critical section, then span, area, total"},
+    {{Priority::kTotalSpanArea, Choice::kLowest}, "search by total, span, area"},
+    {{Priority::kTotalAreaSpan, Choice::kCriticalSection},
+     "search by critical section, then total, area, span"},
+    {{Priority::kSizeSpanTotal, Choice::kCriticalSection},
+     "search by critical section, then size, span, total"},
+    {{Priority::kSpanAreaTotal, Choice::kLowest}, "search by span, area, total"},
+    {{Priority::kTotalSizeSpan, Choice::kCriticalSection},
+     "search by critical section, then total, size, span"},
+    {{Priority::kTotalSpanArea, Choice::kFullestSection},
+     "search by fullest section, then total, span, area"},
+    {{Priority::kAreaSpanTotal, Choice::kCriticalSection},
+     "search by critical section, then area, span, total"},
+    {{Priority::kAreaSpanTotal, Choice::kFullestSection},
+     "search by fullest section, then area, span, total"},
+    {{Priority::kAreaSpanTotal, Choice::kLowest}, "search by area, span, total"},
+    {{Priority::kTotalSizeSpan, Choice::kFullestSection},
+     "search by fullest section, then total, size, span"},
+    {{Priority::kSizeSpanTotal, Choice::kLowest}, "search by size, span, total"},
 }};
 constexpr int kAll = static_cast<int>(kConfigurations.size());
 
-// The first three complement each other: no one of them solves all of MiniMalloc's instances.
-constexpr int kLeading = 3;
-
-// Fitting begins with the leading ones alone, for so many rounds.
+// The first ones complement each other: no one of them solves all of MiniMalloc's instances in both
+// directions of time. Fitting begins with them alone, for so many rounds.
+constexpr int kLeading = 6;
 constexpr int kLeadingRounds = 4;
 
 // range * (i-th element of the van der Corput sequence 0, 1/2, 1/4, 3/4, 1/8, ...), rounded down.
