@@ -46,6 +46,12 @@ constexpr int kAll = static_cast<int>(kConfigurations.size());
 constexpr int kLeading = 6;
 constexpr int kLeadingRounds = 4;
 
+// Complement each other where sections have room to spare.
+constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
+
+// One in so many nodes of minimising is spent at the bound.
+constexpr std::int64_t kBoundShare = 2;
+
 // range * (i-th element of the van der Corput sequence 0, 1/2, 1/4, 3/4, 1/8, ...), rounded down.
 std::int64_t van_der_corput_share(std::int64_t range, int i) {
   std::int64_t numerator = 0;
@@ -91,35 +97,7 @@ std::int64_t ScheduledSearch::lowest_height_above(std::int64_t capacity) const {
   return lowest;
 }
 
-// The bound first: tight capacities prune best. Then capacities spread over the open range, all
-// configurations at each, with slowly growing limits, because which capacity is tried matters
-// more than the time spent on one. Now and then a long run just below the height, so that the
-// proofs of small instances are not starved.
-ScheduledSearch::Try ScheduledSearch::next_lowering(std::int64_t floor) {
-  const auto n = static_cast<std::int64_t>(instance_.buffers());
-  const std::int64_t lowest = std::max(floor, lower_bound_);
-  const std::int64_t highest = std::max(lowest, highest_height_up_to(packing_.height - 1));
-  if (nodes_ > 2 * nodes_at_last_proof_ + 1024 * n) {
-    nodes_at_last_proof_ = nodes_;
-    return {highest, proof_tries_++ % kAll, nodes_ / 2};
-  }
-  const int round = lowering_tries_ / kAll;
-  const int configuration = lowering_tries_ % kAll;
-  ++lowering_tries_;
-  const std::int64_t spread = lowest + van_der_corput_share(highest - lowest, round);
-  return {std::max(lowest, highest_height_up_to(spread)), configuration, n * (2 + round)};
-}
-
-bool ScheduledSearch::try_lower(std::int64_t floor, Control& control) {
-  if (lowering_tries_ == 0) {
-    // Nothing is proven by that except what canonical placements can reach.
-    lower_bound_ = std::max(lower_bound_, lowest_height_above(lower_bound_ - 1));
-    if (packing_.height <= std::max(floor, lower_bound_)) return true;
-  }
-  return run(next_lowering(floor), control);
-}
-
-bool ScheduledSearch::try_fit(std::int64_t capacity, Control& control) {
+ScheduledSearch::Try ScheduledSearch::next_fitting(std::int64_t capacity) {
   const auto n = static_cast<std::int64_t>(instance_.buffers());
   int round = fitting_tries_ / kLeading;
   int configuration = fitting_tries_ % kLeading;
@@ -129,7 +107,49 @@ bool ScheduledSearch::try_fit(std::int64_t capacity, Control& control) {
     configuration = later % kAll;
   }
   ++fitting_tries_;
-  return run({capacity, configuration, 2 * n << std::min(round, 40)}, control);
+  return {capacity, configuration, 2 * n << std::min(round, 40)};
+}
+
+// The bound first and again and again: tight capacities prune best, and the optimum often meets
+// the bound. Between that, capacities spread over the open range, with slowly growing limits,
+// because which capacity is tried matters more than the time spent on one. Now and then a long run
+// just below the height, so that the proofs of small instances are not starved.
+ScheduledSearch::Try ScheduledSearch::next_lowering(std::int64_t floor) {
+  const auto n = static_cast<std::int64_t>(instance_.buffers());
+  const std::int64_t lowest = std::max(floor, lower_bound_);
+  const std::int64_t highest = std::max(lowest, highest_height_up_to(packing_.height - 1));
+  if (nodes_ > 2 * nodes_at_last_proof_ + 1024 * n) {
+    nodes_at_last_proof_ = nodes_;
+    return {highest, proof_tries_++ % kAll, nodes_ / 2};
+  }
+  if (fitting_tries_ < kLeading || fitting_nodes_ * kBoundShare < nodes_) {
+    return next_fitting(lowest);
+  }
+  constexpr int kConfigurationsEach = static_cast<int>(kLowering.size());
+  const int round = 1 + lowering_tries_ / kConfigurationsEach;
+  const int configuration =
+      kLowering[static_cast<std::size_t>(lowering_tries_ % kConfigurationsEach)];
+  ++lowering_tries_;
+  const std::int64_t spread = lowest + van_der_corput_share(highest - lowest, round);
+  return {std::max(lowest, highest_height_up_to(spread)), configuration, n * (2 + round)};
+}
+
+bool ScheduledSearch::try_lower(std::int64_t floor, Control& control) {
+  if (!minimising_) {
+    minimising_ = true;
+    // Nothing is proven by that except what canonical placements can reach.
+    lower_bound_ = std::max(lower_bound_, lowest_height_above(lower_bound_ - 1));
+    if (packing_.height <= std::max(floor, lower_bound_)) return true;
+  }
+  const int fitting_tries = fitting_tries_;
+  const std::int64_t nodes = nodes_;
+  const bool possible = run(next_lowering(floor), control);
+  if (fitting_tries_ > fitting_tries) fitting_nodes_ += nodes_ - nodes;
+  return possible;
+}
+
+bool ScheduledSearch::try_fit(std::int64_t capacity, Control& control) {
+  return run(next_fitting(capacity), control);
 }
 
 bool ScheduledSearch::run(const Try& next, Control& control) {

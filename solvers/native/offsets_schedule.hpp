@@ -42,6 +42,7 @@ class ScheduledSearch {
     std::int64_t node_limit;
   };
 
+  Try next_fitting(std::int64_t capacity);
   Try next_lowering(std::int64_t floor);
   bool run(const Try& next, Control& control);
   std::int64_t highest_height_up_to(std::int64_t capacity) const;
@@ -57,6 +58,8 @@ class ScheduledSearch {
   std::int64_t nodes_ = 0;
   int searches_ = 0;
   int lowering_tries_ = 0, fitting_tries_ = 0;
+  std::int64_t fitting_nodes_ = 0;
+  bool minimising_ = false;
   int proof_tries_ = 0;
   std::int64_t nodes_at_last_proof_ = 0;
 };
