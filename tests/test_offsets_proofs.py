@@ -116,7 +116,7 @@ def test_optima_agree_with_brute_force(family):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "instances", "at_least"),
-    [("short and low", 4000, 450), ("long lives", 6000, 900), ("higher", 3500, 700)],
+    [("short and low", 6500, 650), ("long lives", 7500, 850), ("higher", 4500, 750)],
 )
 def test_thousands_of_optima_above_max_live_are_proven(family, instances, at_least):
     assert proofs_above_max_live(family, range(1000, 1000 + instances)) >= at_least

@@ -52,6 +52,9 @@ constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
 // One in so many nodes of minimising is spent at the bound.
 constexpr std::int64_t kBoundShare = 2;
 
+// And of all nodes one in so many in windows.
+constexpr std::int64_t kWindowShare = 5;
+
 // range * (i-th element of the van der Corput sequence 0, 1/2, 1/4, 3/4, 1/8, ...), rounded down.
 std::int64_t van_der_corput_share(std::int64_t range, int i) {
   std::int64_t numerator = 0;
@@ -141,6 +144,7 @@ bool ScheduledSearch::try_lower(std::int64_t floor, Control& control) {
     lower_bound_ = std::max(lower_bound_, lowest_height_above(lower_bound_ - 1));
     if (packing_.height <= std::max(floor, lower_bound_)) return true;
   }
+  if (refute_window(std::max(floor, lower_bound_), control)) return true;
   const int fitting_tries = fitting_tries_;
   const std::int64_t nodes = nodes_;
   const bool possible = run(next_lowering(floor), control);
@@ -148,7 +152,22 @@ bool ScheduledSearch::try_lower(std::int64_t floor, Control& control) {
   return possible;
 }
 
+// True if the turn went to a window. The search of the whole comes first, and more often.
+bool ScheduledSearch::refute_window(std::int64_t capacity, Control& control) {
+  if (too_large_ || fitting_tries_ < kLeading) return false;
+  if (!windows_) windows_ = std::make_unique<WindowBounds>(instance_);
+  if (!windows_->open() || windows_->nodes() * kWindowShare > nodes_) return false;
+  const std::int64_t nodes = windows_->nodes();
+  if (windows_->refute(capacity, control)) {
+    lower_bound_ = std::max(lower_bound_, lowest_height_above(capacity));
+  }
+  nodes_ += windows_->nodes() - nodes;
+  ++searches_;
+  return true;
+}
+
 bool ScheduledSearch::try_fit(std::int64_t capacity, Control& control) {
+  if (refute_window(capacity, control)) return true;
   return run(next_fitting(capacity), control);
 }
 

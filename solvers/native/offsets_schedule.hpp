@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "control.hpp"
+#include "offsets_bounds.hpp"
 #include "offsets_greedy.hpp"
 #include "offsets_instance.hpp"
 #include "offsets_search.hpp"
@@ -45,6 +46,7 @@ class ScheduledSearch {
   Try next_fitting(std::int64_t capacity);
   Try next_lowering(std::int64_t floor);
   bool run(const Try& next, Control& control);
+  bool refute_window(std::int64_t capacity, Control& control);
   std::int64_t highest_height_up_to(std::int64_t capacity) const;
   std::int64_t lowest_height_above(std::int64_t capacity) const;
 
@@ -60,6 +62,7 @@ class ScheduledSearch {
   int lowering_tries_ = 0, fitting_tries_ = 0;
   std::int64_t fitting_nodes_ = 0;
   bool minimising_ = false;
+  std::unique_ptr<WindowBounds> windows_;  // made when the search has had its first chance
   int proof_tries_ = 0;
   std::int64_t nodes_at_last_proof_ = 0;
 };
