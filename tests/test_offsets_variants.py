@@ -97,7 +97,7 @@ def test_most_tilings_of_160_buffers_are_packed_without_a_gap(group, capacity):
     packed = 0
     for seed in range(8):
         rows = guillotine_tiling(160, 1000 * group + seed)
-        outcome = pack(problem_of(rows, capacity), Deadline(6))
+        outcome = pack(problem_of(rows, capacity), Deadline(20))
         fits = outcome.solution is not None and outcome.solution.height == 256
         packed += fits and outcome.statistics["nodes"] < 300_000
     assert packed >= 6

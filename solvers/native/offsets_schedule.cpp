@@ -49,6 +49,9 @@ constexpr int kLeadingRounds = 4;
 // Complement each other where sections have room to spare.
 constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
 
+// Beyond so many the critical section costs too much at each node.
+constexpr std::size_t kManyBuffers = 2000;
+
 // One in so many nodes of minimising is spent at the bound.
 constexpr std::int64_t kBoundShare = 2;
 
@@ -104,7 +107,10 @@ ScheduledSearch::Try ScheduledSearch::next_fitting(std::int64_t capacity) {
   const auto n = static_cast<std::int64_t>(instance_.buffers());
   int round = fitting_tries_ / kLeading;
   int configuration = fitting_tries_ % kLeading;
-  if (round >= kLeadingRounds) {
+  if (instance_.buffers() > kManyBuffers) {
+    round = fitting_tries_ / static_cast<int>(kLowering.size());
+    configuration = kLowering[static_cast<std::size_t>(fitting_tries_) % kLowering.size()];
+  } else if (round >= kLeadingRounds) {
     const int later = fitting_tries_ - kLeading * kLeadingRounds;
     round = kLeadingRounds + later / kAll;
     configuration = later % kAll;
