@@ -52,11 +52,11 @@ constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
 // Beyond so many the critical section costs too much at each node.
 constexpr std::size_t kManyBuffers = 2000;
 
-// One in so many nodes of minimising is spent at the bound.
-constexpr std::int64_t kBoundShare = 2;
+// So much of minimising is spent at the bound.
+constexpr double kBoundShare = 0.6;
 
 // And of all nodes one in so many in windows.
-constexpr std::int64_t kWindowShare = 5;
+constexpr std::int64_t kWindowShare = 10;
 
 // range * (i-th element of the van der Corput sequence 0, 1/2, 1/4, 3/4, 1/8, ...), rounded down.
 std::int64_t van_der_corput_share(std::int64_t range, int i) {
@@ -129,9 +129,10 @@ ScheduledSearch::Try ScheduledSearch::next_lowering(std::int64_t floor) {
   const std::int64_t highest = std::max(lowest, highest_height_up_to(packing_.height - 1));
   if (nodes_ > 2 * nodes_at_last_proof_ + 1024 * n) {
     nodes_at_last_proof_ = nodes_;
-    return {highest, proof_tries_++ % kAll, nodes_ / 2};
+    return {highest, proof_tries_++ % kAll, nodes_ / 4};
   }
-  if (fitting_tries_ < kLeading || fitting_nodes_ * kBoundShare < nodes_) {
+  if (fitting_tries_ < kLeading ||
+      static_cast<double>(fitting_nodes_) < kBoundShare * static_cast<double>(nodes_)) {
     return next_fitting(lowest);
   }
   constexpr int kConfigurationsEach = static_cast<int>(kLowering.size());
