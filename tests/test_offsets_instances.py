@@ -91,15 +91,6 @@ def test_no_capacity_below_the_bound_is_searched():
     assert outcome.statistics["nodes"] == 0
 
 
-@pytest.mark.slow
-def test_minimalloc_j_comes_close_to_its_bound():
-    problem = minimalloc("J")
-    outcome = pack(problem, Deadline(30))
-    assert_legal(problem, outcome.solution)
-    assert outcome.lower_bound == 989_184
-    assert outcome.solution.height <= 1_021_952
-
-
 def test_minimalloc_example_is_packed_at_its_capacity():
     problem = load("minimalloc/input.12.csv", 12)
     outcome = pack(problem, Deadline(30))

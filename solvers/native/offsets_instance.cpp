@@ -85,6 +85,28 @@ std::vector<std::int64_t> bytes_of_sections(const Instance& instance) {
   return bytes;
 }
 
+bool uses_everything(const Requests& requests, std::size_t buffer) {
+  const std::size_t first = requests.use_row[buffer];
+  if (requests.use_row[buffer + 1] != first + 1) return false;
+  const Use& use = requests.use[first];
+  return use.lower == requests.lower[buffer] && use.upper == requests.upper[buffer] &&
+         use.begin == 0 && use.end == requests.size[buffer];
+}
+
+// Without constraints the search and the greedy orders know more.
+void drop_what_says_nothing(Requests& requests) {
+  const std::vector<std::int64_t>& fixed = requests.fixed;
+  if (std::all_of(fixed.begin(), fixed.end(), [](std::int64_t offset) { return offset < 0; })) {
+    requests.fixed.clear();
+  }
+  if (requests.use_row.empty()) return;
+  for (std::size_t v = 0; v < requests.buffers(); ++v) {
+    if (!uses_everything(requests, v)) return;
+  }
+  requests.use_row.clear();
+  requests.use.clear();
+}
+
 }  // namespace
 
 std::vector<std::int64_t> Instance::busiest_section_bytes() const {
@@ -108,13 +130,10 @@ std::vector<std::int64_t> Instance::busiest_section_bytes() const {
 }
 
 Instance make_instance(Requests requests) {
+  drop_what_says_nothing(requests);
   Instance instance;
   static_cast<Requests&>(instance) = std::move(requests);
   const std::size_t n = instance.buffers();
-  const std::vector<std::int64_t>& fixed = instance.fixed;
-  if (std::all_of(fixed.begin(), fixed.end(), [](std::int64_t offset) { return offset < 0; })) {
-    instance.fixed.clear();
-  }
   if (n == 0) return instance;
 
   instance.granule = 0;

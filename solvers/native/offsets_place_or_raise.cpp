@@ -52,6 +52,8 @@ PlaceOrRaise<Integer, kPairwise>::PlaceOrRaise(const Instance& instance, const U
   conflict_.resize(words_);
   refutation_.resize(words_);
   floor_.resize(sections_);
+  candidates_.resize(sections_);
+  failures_.assign(sections_, 1.0);
 }
 
 template <class Integer, bool kPairwise>
@@ -167,7 +169,7 @@ auto PlaceOrRaise<Integer, kPairwise>::resume_node(Signal signal) -> Signal {
     unplace(frame);
     if (signal != Signal::kImpossible || !refute(frame)) return leave_node(signal);
   }
-  // Place the lowest buffer; as long as that fails at once, raise it and take the next.
+  // Place a buffer; as long as that fails at once, raise it and take the next.
   for (;;) {
     // Each turn begins with this, because a stop leaves conclusions undrawn: see settle_floating.
     if (control_->stop() || bounds_.bytes() > kChangesLimit) return leave_node(Signal::kStopped);
@@ -212,10 +214,10 @@ auto PlaceOrRaise<Integer, kPairwise>::descend() -> Signal {
   return Signal::kEnter;
 }
 
-// Places the lowest buffer at its bound; false if that fails at once, explained by conflict_.
+// Places a buffer at its bound; false if that fails at once, explained by conflict_.
 template <class Integer, bool kPairwise>
 bool PlaceOrRaise<Integer, kPairwise>::place(Frame& frame) {
-  const std::int32_t v = lowest_buffer(frame);
+  const std::int32_t v = buffer_to_decide(frame);
   const Integer offset = bounds_.lowest[index(v)];
   const Integer top = offset + size_[index(v)];  // as far as all neighbours have it in common
   frame.buffer = v;
@@ -328,7 +330,7 @@ std::int32_t PlaceOrRaise<Integer, kPairwise>::lowest_buffer(const Frame& frame)
   for (std::size_t k = frame.list_begin; k < frame.list_end; ++k) {
     const std::int32_t v = list_[k];
     if (placed(v) || bounds_.floating[index(v)] || bounds_.lowest[index(v)] > best_bound) continue;
-    const Integer total = configuration_.fullest_section_first ? fullest_section(v) : 0;
+    const Integer total = configuration_.choice == Choice::kFullestSection ? fullest_section(v) : 0;
     if (bounds_.lowest[index(v)] < best_bound || total > best_total ||
         (total == best_total && rank_[index(v)] < rank_[index(best)])) {
       best = v;

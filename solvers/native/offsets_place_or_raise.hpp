@@ -29,8 +29,9 @@ Units in_units(const Instance& instance);
 //
 // Any placement can be pushed down until every buffer is fixed or rests on 0 or on the (aligned)
 // top of a conflicting one; only such **canonical** placements are searched. Each unplaced buffer
-// has a lower bound on its offset. A node takes the lowest unplaced buffer and either **places** it
-// at its bound or **raises** it: then it has to rest on a buffer not placed yet. A raised buffer
+// has a lower bound on its offset. A node takes one below which no unplaced neighbour fits and
+// either **places** it at its bound or **raises** it: then it has to rest on a buffer not placed
+// yet. A raised buffer
 // **floats** until a top supports it at its bound. Each bound carries the set of placement levels
 // from which it follows; if the failure of a placement does not depend on it, its other branch is
 // skipped. A fixed buffer has its offset as bound from the start and no room above it; where it
@@ -101,7 +102,12 @@ class PlaceOrRaise final : public PlacementSearch {
   bool refute(Frame& frame);
   bool remove_crossings(Frame& frame);
 
+  std::int32_t buffer_to_decide(const Frame& frame);
   std::int32_t lowest_buffer(const Frame& frame) const;
+  bool lies_lower(std::int32_t buffer, std::int32_t other) const;
+  std::int32_t critical_section(const Frame& frame);
+  std::int32_t lowest_around(const Frame& frame, std::int32_t section) const;
+  void count_failure(std::int32_t section);
   void rank_part(std::size_t begin, std::size_t end);
   bool raise(std::int32_t buffer, const Word* refutation);
   bool propagate(const Frame& frame);
@@ -202,6 +208,10 @@ class PlaceOrRaise final : public PlacementSearch {
   std::vector<std::int32_t> may_overhang_;  // 0 or 1 for each buffer
   std::vector<std::int64_t> solution_;
 
+  // Learnt by all runs so far: where they failed.
+  std::vector<double> failures_;  // weighted count of each section, at least 1
+  double failure_weight_ = 1;     // of the next one
+
   // Where the search is.
   std::vector<Frame> frames_;
   std::vector<std::int32_t> list_, saved_ranks_;
@@ -218,6 +228,7 @@ class PlaceOrRaise final : public PlacementSearch {
   std::vector<std::int32_t> floating_list_, group_;
   std::vector<Integer> settled_;
   std::vector<Integer> floor_;
+  std::vector<std::int32_t> candidates_;
   std::int32_t touched_first_ = 0, touched_end_ = 0;  // sections whose bounds may have changed
 };
 

@@ -186,6 +186,7 @@ bool PlaceOrRaise<Integer, kPairwise>::sections_hold(const Frame& frame) {
     const Integer highest_floor =
         capacity_ + (overhangs_[index(s)] > 0 ? one_unit() : 0) - total_[index(s)];
     if (floor_[index(s)] <= highest_floor) continue;
+    count_failure(s);
     set_conflict({nullptr, 0});
     for (std::int32_t v : overhanging_) {
       if (placed(v) && instance_.first_section[index(v)] <= s &&

@@ -16,22 +16,36 @@ struct Named {
   const char* name;
 };
 
-constexpr std::array<Named, 8> kConfigurations{{
-    {{Priority::kTotalSpanArea, false}, "search by total, span, area"},
-    {{Priority::kTotalAreaSpan, false}, "search by total, area, span"},
-    {{Priority::kSpanAreaTotal, false}, "search by span, area, total"},
-    {{Priority::kTotalSpanArea, true}, "search by fullest section, then total, span, area"},
-    {{Priority::kAreaSpanTotal, true}, "search by fullest section, then area, span, total"},
-    {{Priority::kAreaSpanTotal, false}, "search by area, span, total"},
-    {{Priority::kTotalSizeSpan, true}, "search by fullest section, then total, size, span"},
-    {{Priority::kSizeSpanTotal, false}, "search by size, span, total"},
+constexpr std::array<Named, 14> kConfigurations{{
+    {{Priority::kTotalSpanArea, Choice::kCriticalSection},
+     "search by critical section, then total, span, area"},
+    {{Priority::kTotalAreaSpan, Choice::kLowest}, "search by total, area, span"},
+    {{Priority::kSpanAreaTotal, Choice::kCriticalSection},
+     "search by critical section, then span, area, total"},
+    {{Priority::kTotalSpanArea, Choice::kLowest}, "search by total, span, area"},
+    {{Priority::kTotalAreaSpan, Choice::kCriticalSection},
+     "search by critical section, then total, area, span"},
+    {{Priority::kSizeSpanTotal, Choice::kCriticalSection},
+     "search by critical section, then size, span, total"},
+    {{Priority::kSpanAreaTotal, Choice::kLowest}, "search by span, area, total"},
+    {{Priority::kTotalSizeSpan, Choice::kCriticalSection},
+     "search by critical section, then total, size, span"},
+    {{Priority::kTotalSpanArea, Choice::kFullestSection},
+     "search by fullest section, then total, span, area"},
+    {{Priority::kAreaSpanTotal, Choice::kCriticalSection},
+     "search by critical section, then area, span, total"},
+    {{Priority::kAreaSpanTotal, Choice::kFullestSection},
+     "search by fullest section, then area, span, total"},
+    {{Priority::kAreaSpanTotal, Choice::kLowest}, "search by area, span, total"},
+    {{Priority::kTotalSizeSpan, Choice::kFullestSection},
+     "search by fullest section, then total, size, span"},
+    {{Priority::kSizeSpanTotal, Choice::kLowest}, "search by size, span, total"},
 }};
 constexpr int kAll = static_cast<int>(kConfigurations.size());
 
-// The first three complement each other: no one of them solves all of MiniMalloc's instances.
-constexpr int kLeading = 3;
-
-// Fitting begins with the leading ones alone, for so many rounds.
+// The first ones complement each other: no one of them solves all of MiniMalloc's instances in both
+// directions of time. Fitting begins with them alone, for so many rounds.
+constexpr int kLeading = 6;
 constexpr int kLeadingRounds = 4;
 
 // Instances from this size on are searched and repaired in turn. Of 60,000 buffers the first repair
@@ -41,6 +55,18 @@ constexpr int kVainRepairs = 10;
 constexpr std::uint64_t kRepairWork = 300;  // for each buffer
 constexpr std::size_t kAdrift = 300;
 constexpr std::array<double, 3> kEscalations{1.5, 1.2, 2.0};
+
+// Complement each other where sections have room to spare.
+constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
+
+// Beyond so many the critical section costs too much at each node.
+constexpr std::size_t kManyBuffers = 2000;
+
+// So much of minimising is spent at the bound.
+constexpr double kBoundShare = 0.6;
+
+// And of all nodes one in so many in windows.
+constexpr std::int64_t kWindowShare = 10;
 
 // range * (i-th element of the van der Corput sequence 0, 1/2, 1/4, 3/4, 1/8, ...), rounded down.
 std::int64_t van_der_corput_share(std::int64_t range, int i) {
@@ -87,45 +113,79 @@ std::int64_t ScheduledSearch::lowest_height_above(std::int64_t capacity) const {
   return lowest;
 }
 
-// The bound first: tight capacities prune best. Then capacities spread over the open range, all
-// configurations at each, with slowly growing limits, because which capacity is tried matters
-// more than the time spent on one. Now and then a long run just below the height, so that the
-// proofs of small instances are not starved.
+ScheduledSearch::Try ScheduledSearch::next_fitting(std::int64_t capacity) {
+  const auto n = static_cast<std::int64_t>(instance_.buffers());
+  int round = fitting_tries_ / kLeading;
+  int configuration = fitting_tries_ % kLeading;
+  if (instance_.buffers() > kManyBuffers) {
+    round = fitting_tries_ / static_cast<int>(kLowering.size());
+    configuration = kLowering[static_cast<std::size_t>(fitting_tries_) % kLowering.size()];
+  } else if (round >= kLeadingRounds) {
+    const int later = fitting_tries_ - kLeading * kLeadingRounds;
+    round = kLeadingRounds + later / kAll;
+    configuration = later % kAll;
+  }
+  ++fitting_tries_;
+  return {capacity, configuration, 2 * n << std::min(round, 40)};
+}
+
+// The bound first and again and again: tight capacities prune best, and the optimum often meets
+// the bound. Between that, capacities spread over the open range, with slowly growing limits,
+// because which capacity is tried matters more than the time spent on one. Now and then a long run
+// just below the height, so that the proofs of small instances are not starved.
 ScheduledSearch::Try ScheduledSearch::next_lowering(std::int64_t floor) {
   const auto n = static_cast<std::int64_t>(instance_.buffers());
   const std::int64_t lowest = std::max(floor, search_bound());
   const std::int64_t highest = std::max(lowest, highest_height_up_to(packing_.height - 1));
   if (nodes_ > 2 * nodes_at_last_proof_ + 1024 * n) {
     nodes_at_last_proof_ = nodes_;
-    return {highest, proof_tries_++ % kAll, nodes_ / 2};
+    return {highest, proof_tries_++ % kAll, nodes_ / 4};
   }
-  const int round = lowering_tries_ / kAll;
-  const int configuration = lowering_tries_ % kAll;
+  if (fitting_tries_ < kLeading ||
+      static_cast<double>(fitting_nodes_) < kBoundShare * static_cast<double>(nodes_)) {
+    return next_fitting(lowest);
+  }
+  constexpr int kConfigurationsEach = static_cast<int>(kLowering.size());
+  const int round = 1 + lowering_tries_ / kConfigurationsEach;
+  const int configuration =
+      kLowering[static_cast<std::size_t>(lowering_tries_ % kConfigurationsEach)];
   ++lowering_tries_;
   const std::int64_t spread = lowest + van_der_corput_share(highest - lowest, round);
   return {std::max(lowest, highest_height_up_to(spread)), configuration, n * (2 + round)};
 }
 
 bool ScheduledSearch::try_lower(std::int64_t floor, Control& control) {
-  if (lowering_tries_ == 0) {
+  if (!minimising_) {
+    minimising_ = true;
     // Nothing is proven by that except what canonical placements can reach.
     lower_bound_ = std::max(lower_bound_, lowest_height_above(lower_bound_ - 1));
     if (packing_.height <= std::max(floor, lower_bound_)) return true;
   }
-  return run(next_lowering(floor), control);
+  if (refute_window(std::max(floor, lower_bound_), control)) return true;
+  const int fitting_tries = fitting_tries_;
+  const std::int64_t nodes = nodes_;
+  const bool possible = run(next_lowering(floor), control);
+  if (fitting_tries_ > fitting_tries) fitting_nodes_ += nodes_ - nodes;
+  return possible;
+}
+
+// True if the turn went to a window. The search of the whole comes first, and more often.
+bool ScheduledSearch::refute_window(std::int64_t capacity, Control& control) {
+  if (too_large_ || fitting_tries_ < kLeading) return false;
+  if (!windows_) windows_ = std::make_unique<WindowBounds>(instance_);
+  if (!windows_->open() || windows_->nodes() * kWindowShare > nodes_) return false;
+  const std::int64_t nodes = windows_->nodes();
+  if (windows_->refute(capacity, control)) {
+    lower_bound_ = std::max(lower_bound_, lowest_height_above(capacity));
+  }
+  nodes_ += windows_->nodes() - nodes;
+  ++searches_;
+  return true;
 }
 
 bool ScheduledSearch::try_fit(std::int64_t capacity, Control& control) {
-  const auto n = static_cast<std::int64_t>(instance_.buffers());
-  int round = fitting_tries_ / kLeading;
-  int configuration = fitting_tries_ % kLeading;
-  if (round >= kLeadingRounds) {
-    const int later = fitting_tries_ - kLeading * kLeadingRounds;
-    round = kLeadingRounds + later / kAll;
-    configuration = later % kAll;
-  }
-  ++fitting_tries_;
-  return run({capacity, configuration, 2 * n << std::min(round, 40)}, control);
+  if (refute_window(capacity, control)) return true;
+  return run(next_fitting(capacity), control);
 }
 
 bool ScheduledSearch::run(const Try& next, Control& control) {

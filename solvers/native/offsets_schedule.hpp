@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control.hpp"
+#include "offsets_bounds.hpp"
 #include "offsets_greedy.hpp"
 #include "offsets_instance.hpp"
 #include "offsets_search.hpp"
@@ -45,9 +46,11 @@ class ScheduledSearch {
     std::int64_t node_limit;
   };
 
+  Try next_fitting(std::int64_t capacity);
   Try next_lowering(std::int64_t floor);
   bool run(const Try& next, Control& control);
   bool repair_further(std::int64_t goal, Control& control);
+  bool refute_window(std::int64_t capacity, Control& control);
   std::int64_t highest_height_up_to(std::int64_t capacity) const;
   std::int64_t lowest_height_above(std::int64_t capacity) const;
 
@@ -63,6 +66,9 @@ class ScheduledSearch {
   int searches_ = 0;
   int repairs_ = 0, vain_repairs_ = 0;
   int lowering_tries_ = 0, fitting_tries_ = 0;
+  std::int64_t fitting_nodes_ = 0;
+  bool minimising_ = false;
+  std::unique_ptr<WindowBounds> windows_;  // made when the search has had its first chance
   int proof_tries_ = 0;
   std::int64_t nodes_at_last_proof_ = 0;
 };

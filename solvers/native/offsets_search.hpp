@@ -21,9 +21,16 @@ enum class Priority {
   kSizeSpanTotal,
 };
 
+// Where a node decides a buffer.
+enum class Choice {
+  kLowest,
+  kFullestSection,   // of the lowest, one whose fullest section is fuller
+  kCriticalSection,  // around the section with the fewest ways to begin and the most failures
+};
+
 struct Configuration {
   Priority priority;
-  bool fullest_section_first;  // before the priority: the buffer whose fullest section is fuller
+  Choice choice;
 };
 
 enum class Answer {
@@ -36,8 +43,8 @@ class PlacementSearch {
  public:
   virtual ~PlacementSearch() = default;
 
-  // Offsets are in offsets() when the answer is kPlaced. The same arguments give the same answer,
-  // unless the control interferes.
+  // Offsets are in offsets() when the answer is kPlaced. The same runs in the same sequence give
+  // the same answers, unless the control interferes: a run learns from the failures of earlier ones.
   virtual Answer run(std::int64_t capacity, Configuration configuration, std::int64_t node_limit,
                      Control& control) = 0;
 
