@@ -16,9 +16,9 @@
 namespace planner::offsets {
 namespace {
 
-// What all orders together may cost (Occupancy::work), those of planners in use about two CPU seconds
-// and the others about one; reached only by instances of several ten thousand buffers. Counted, not
-// timed, so that the result does not depend on the machine.
+// What all orders together may cost (Occupancy::work), those of planners in use about two CPU
+// seconds and the others about one; reached only by instances of several ten thousand buffers.
+// Counted, not timed, so that the result does not depend on the machine.
 constexpr std::uint64_t kInUseWork = 150'000'000;
 constexpr std::uint64_t kWorkLimit = 60'000'000;
 
