@@ -16,10 +16,11 @@
 namespace planner::offsets {
 namespace {
 
-// What all orders together may cost (Occupancy::work) beyond those that are always decoded to the
-// end, about one CPU second; reached only by instances of several ten thousand buffers. Counted,
-// not timed, so that the result does not depend on the machine.
-constexpr std::uint64_t kWorkLimit = 45'000'000;
+// What all orders together may cost (Occupancy::work), those of planners in use about two CPU
+// seconds and the others about one; reached only by instances of several ten thousand buffers.
+// Counted, not timed, so that the result does not depend on the machine.
+constexpr std::uint64_t kInUseWork = 150'000'000;
+constexpr std::uint64_t kWorkLimit = 60'000'000;
 
 // Smaller instances are left to the orders and to the search.
 constexpr std::size_t kLargeInstance = 2'000;
@@ -284,7 +285,6 @@ class Portfolio {
   }
 
   void run_orders() {
-    const std::uint64_t work_limit = work() + kWorkLimit;
     const std::size_t n = instance_.buffers();
     Keys size(n), span(n), area(n), start(n), end(n), busiest(n);
     const std::vector<std::int64_t> busiest_bytes = instance_.busiest_section_bytes();
@@ -305,15 +305,17 @@ class Portfolio {
       const Keys& secondary;
       bool first_fit, best_fit;  // whether a planner in use works that way
     };
-    const std::array<Rule, 8> rules{{{"size", size, none, true, true},
-                                     {"span", span, none, false, true},
+    const std::array<Rule, 8> rules{{{"span", span, none, false, true},
                                      {"start", start, none, false, true},
                                      {"area", area, none, true, true},
                                      {"conflicts", conflicts, none, true, false},
                                      {"span and area", span, area, true, false},
                                      {"busiest section and area", busiest, area, true, false},
+                                     {"size", size, none, true, true},
                                      {"end", end, none, false, false}}};
     auto run = [&](Ties ties, bool in_use) {
+      const bool usual = in_use && ties == Ties::kEarliestFirst;
+      const std::uint64_t work_limit = usual ? kInUseWork : kWorkLimit;
       for (const Rule& rule : rules) {
         const bool first_fit = in_use == rule.first_fit;
         const bool best_fit = in_use == rule.best_fit;
@@ -324,7 +326,7 @@ class Portfolio {
           const std::string name = std::string(rule.name) +
                                    (fit == Fit::kFirst ? ", first fit" : ", best fit") +
                                    (ties == Ties::kEarliestFirst ? "" : ", late ties");
-          if (try_order(order, fit, work_limit, name) || work() > work_limit) return true;
+          if (work() > work_limit || try_order(order, fit, work_limit, name)) return true;
         }
       }
       return false;

@@ -27,6 +27,8 @@ std::int64_t packing_height(const Instance& instance, const std::vector<std::int
 // bound. `hint` is empty or has an offset for each buffer; the order they imply is tried first, and
 // gives a packing that is nowhere above the hint if the hint is legal. A sweep with a free list
 // comes before all that and takes no notice of the control, so that there always is a packing.
+// Unless the control stops it, the result is no higher than what TensorFlow Lite and TensorFlow
+// Lite Micro come to. Large instances are also packed by skyline and repaired.
 GreedyResult pack_greedily(const Instance& instance, const std::vector<std::int64_t>& hint,
                            std::int64_t good_enough, Control& control);
 
