@@ -115,18 +115,7 @@ def checked_arrays(problem: OffsetProblem) -> OffsetArrays:
         )
     uses = _checked_uses(problem, lower, upper, size)
     rules = _checked_rules(problem.pair_rules, len(size))
-    # In Python integers: the sum that is too large must not wrap around.
-    total = sum(size.tolist()) + sum(alignment.tolist())
-    if total >= LIMIT:
-        raise ValueError(
-            f"sizes and alignments add up to {total:,} bytes; the solvers count in 62 bits"
-        )
-    total += max(fixed.tolist(), default=0)
-    total += sum(
-        max((max(abs(low), abs(high)) for low, high in rule.forbidden), default=0)
-        for rule in problem.pair_rules
-    )
-    if total >= LIMIT:
+    if (total := largest_sum(problem)) >= LIMIT:
         raise ValueError(
             "sizes, alignments, the highest fixed offset and the differences that pair rules "
             f"forbid add up to {total:,} bytes; the solvers count in 62 bits"
@@ -134,6 +123,17 @@ def checked_arrays(problem: OffsetProblem) -> OffsetArrays:
     if problem.capacity is not None and problem.capacity < 0:
         raise ValueError(f"capacity {problem.capacity:,} is negative")
     return OffsetArrays(lower, upper, size, alignment, fixed, *uses, *rules)
+
+
+def largest_sum(problem: OffsetProblem) -> int:
+    """Return what no sum that the kernels form exceeds, as a Python integer, which cannot wrap."""
+    total = sum(problem.size.tolist()) + sum(problem.alignment.tolist())
+    if problem.fixed is not None:
+        total += max(problem.fixed.tolist(), default=0)
+    return total + sum(
+        max((max(abs(low), abs(high)) for low, high in rule.forbidden), default=0)
+        for rule in problem.pair_rules
+    )
 
 
 def native_instance(problem: OffsetProblem) -> _native.OffsetInstance:

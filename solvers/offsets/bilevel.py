@@ -242,7 +242,7 @@ def _by_mip(
         return None
     try:
         return mip.solve(problem, deadline=deadline, incumbent=incumbent)
-    except PlannerError:  # PuLP has no solver here
+    except (PlannerError, RuntimeError):  # PuLP has no solver here, or it has crashed
         return None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from planner.problem import Outcome, Status
+from solvers.cp_sat import add_one_of, new_solver, solve_until
 from solvers.offsets.incumbent import Incumbent, smallest_height
 from solvers.offsets.mathopt import ortools_available
 from solvers.offsets.pairs import coarsest_grid, conflicting_pairs, count_overlaps
@@ -36,7 +36,8 @@ MOST_PAIRS = 200_000
 MOST_SINGLE_PAIRS = 20_000
 # CP-SAT wants every sum well inside 64 bits.
 MOST_UNITS = 2**40
-POLL_S = 0.02
+# Presolve has claimed false proofs of other models with coefficients beyond this.
+MOST_PRESOLVED_UNITS = 2**30
 # Stopping takes a moment.
 OVERRUN_S = 0.05
 # A run is started anew below a packing that another solver found once it is this old, or twice as
@@ -72,13 +73,7 @@ class CpOffsets:
                 f"{len(form.singles):,} pairs of buffers have to be kept apart one by one; CP-SAT "
                 f"takes {MOST_SINGLE_PAIRS:,}"
             )
-        height = smallest_height(problem) // form.unit
-        if height > MOST_UNITS:
-            return (
-                f"its height is {height:,} units of {form.unit:,} bytes or more; CP-SAT takes "
-                f"{MOST_UNITS:,}"
-            )
-        return ""
+        return form.too_high(smallest_height(problem))
 
     def solve(
         self,
@@ -104,6 +99,9 @@ class CpOffsets:
         statistics: dict[str, Any] = {"runs": 0, "cpu_s": 0.0, "branches": 0, "conflicts": 0}
         patience_s = FIRST_RUN_S
         while not best.is_settled() and deadline.remaining_s() > OVERRUN_S:
+            if reason := form.too_high(best.ceiling):
+                statistics["stopped"] = reason
+                break
             try:
                 run = _Run(problem, pairs, form, best, seed, restarts=shared is not None)
             except ImportError as error:
@@ -174,6 +172,15 @@ class _Form(NamedTuple):
             singles,
         )
 
+    def too_high(self, height: int) -> str:
+        """Say why a model up to a height is beyond CP-SAT, or nothing."""
+        if height // self.unit > MOST_UNITS:
+            return (
+                f"its height is {height // self.unit:,} units of {self.unit:,} bytes or more; "
+                f"CP-SAT takes {MOST_UNITS:,}"
+            )
+        return ""
+
 
 class _Run:
     """One model with one limit on the height, solved once."""
@@ -197,25 +204,17 @@ class _Run:
         self._ceiling = self._reached = best.ceiling
         self._size = problem.size
         self._restarts = restarts
-        self._error: Exception | None = None
         self.outdated = False
         self._model = cp_model.CpModel()
         self._offsets: list[Any] = []
         self.variables: list[Any] = []
         self._feasible = self._build(problem, pairs)
-        self._solver = cp_model.CpSolver()
-        parameters = self._solver.parameters
-        parameters.random_seed = seed
-        # The other core is the native search's. With two workers OR-Tools 9.15 can abort the
-        # process (a failed check of its fixed search).
-        parameters.num_workers = 1
+        # The other core is the native search's.
+        small = self._ceiling // form.unit <= MOST_PRESOLVED_UNITS
+        self._solver = new_solver(seed, presolve=small and not form.singles)
         # These two solve MiniMalloc's instances A and C, and the others about as fast.
-        parameters.use_area_energetic_reasoning_in_no_overlap_2d = True
-        parameters.use_energetic_reasoning_in_no_overlap_2d = True
-        # The presolve of OR-Tools 9.15 has lost optima where differences have gaps.
-        parameters.cp_model_presolve = not form.singles
-        # Ctrl-C is the caller's.
-        parameters.catch_sigint_signal = False
+        self._solver.parameters.use_area_energetic_reasoning_in_no_overlap_2d = True
+        self._solver.parameters.use_energetic_reasoning_in_no_overlap_2d = True
         self._cpu_s = 0.0
 
     def _build(self, problem: OffsetProblem, pairs: Pairs) -> bool:
@@ -275,54 +274,33 @@ class _Run:
             span = slice(int(pairs.start[pair]), int(pairs.start[pair + 1]))
             low, high = (pairs.low[span] // unit).tolist(), (pairs.high[span] // unit).tolist()
             difference = self._offsets[pairs.second[pair]] - self._offsets[pairs.first[pair]]
-            # Not add_linear_expression_in_domain, which has lost optima, see the presolve above.
-            parts = []
-            for least, greatest in zip([-top, *high], [*low, top], strict=True):
-                if least <= greatest:
-                    part = self._model.new_bool_var("")
-                    limits = self._model.add_linear_constraint(difference, least, greatest)
-                    limits.only_enforce_if(part)
-                    parts.append(part)
-            self._model.add_exactly_one(parts)
+            add_one_of(self._model, difference, zip([-top, *high], [*low, top], strict=True))
 
     def go(self, deadline: Deadline, patience_s: float) -> None:
-        """Solve in a thread of its own, and watch the deadline, Ctrl-C and the other solvers."""
+        """Solve, and watch the deadline, Ctrl-C and the other solvers."""
         if not self._feasible:
             self._best.offer_bound(self._ceiling + 1)
             return
-        self._solver.parameters.max_time_in_seconds = deadline.remaining_s() - OVERRUN_S
-        thread = threading.Thread(target=self._search, name="cp-sat", daemon=True)
-        started = time.monotonic()
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(POLL_S)
-                self._best.exchange()
-                if self._restarts and time.monotonic() - started > patience_s:
-                    self.outdated = self.outdated or self._best.ceiling < self._reached
-                if self._best.is_settled() or self.outdated or deadline.expired():
-                    self._solver.stop_search()
-        finally:
-            while thread.is_alive():
-                self._solver.stop_search()
-                thread.join(POLL_S)
-        if self._error is not None:
-            raise self._error
+        patient_until = time.monotonic() + patience_s
 
-    def _search(self) -> None:
-        started_s = time.thread_time()
-        try:
-            self._solver.best_bound_callback = self._take_bound
-            status = self._solver.solve(self._model, self._callback())
-            if status == self._cp.INFEASIBLE:
-                self._best.offer_bound(self._ceiling + 1)
-            elif status == self._cp.OPTIMAL and self._minimise:
-                self._best.offer_bound(round(self._solver.objective_value) * self._form.unit)
-            elif status == self._cp.MODEL_INVALID:
-                raise RuntimeError(f"CP-SAT refuses the model: {self._model.validate()}")
-        except Exception as error:
-            self._error = error
-        self._cpu_s = time.thread_time() - started_s
+        def stop() -> bool:
+            self._best.exchange()
+            if self._restarts and time.monotonic() > patient_until:
+                self.outdated = self.outdated or self._best.ceiling < self._reached
+            return self._best.is_settled() or self.outdated
+
+        self._solver.best_bound_callback = self._take_bound
+        status, self._cpu_s = solve_until(
+            self._solver,
+            self._model,
+            deadline.within(deadline.remaining_s() - OVERRUN_S),
+            stop=stop,
+            callback=self._callback(),
+        )
+        if status == self._cp.INFEASIBLE:
+            self._best.offer_bound(self._ceiling + 1)
+        elif status == self._cp.OPTIMAL and self._minimise:
+            self._best.offer_bound(round(self._solver.objective_value) * self._form.unit)
 
     def _take_bound(self, bound: float) -> None:
         if self._minimise and math.isfinite(bound):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from solvers.offsets.kernel import run_packer
-from solvers.protocol import Availability
+from solvers.offsets.kernel import NativePacker, run_packer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from planner.problem import OffsetProblem, OffsetSolution, Outcome
-    from solvers import SharedBest
     from solvers.protocol import Deadline
 
 
@@ -26,7 +22,7 @@ def pack(problem: OffsetProblem, deadline: Deadline) -> Outcome[OffsetSolution]:
     return run_packer(problem, search=True, deadline=deadline, incumbent=None)
 
 
-class ExactOffsets:
+class ExactOffsets(NativePacker):
     """Greedy portfolio, then a place-or-raise branch and bound at a schedule of capacities.
 
     Canonical placements, section bounds, decomposition and the round robin over orders follow
@@ -39,32 +35,4 @@ class ExactOffsets:
     """
 
     name = "exact"
-
-    def available(self) -> Availability:
-        """Return that it always is: the kernel is part of the project."""
-        return Availability(True)
-
-    def unsupported(self, problem: OffsetProblem) -> str:
-        """Return that it can solve every problem: nothing is said against it."""
-        return ""
-
-    def solve(
-        self,
-        problem: OffsetProblem,
-        *,
-        deadline: Deadline,
-        seed: int = 0,
-        incumbent: OffsetSolution | None = None,
-        on_progress: Callable[[str], None] | None = None,
-        shared: SharedBest | None = None,
-    ) -> Outcome[OffsetSolution]:
-        """Solve, see `pack`. Nothing in it is random, so the seed is not used.
-
-        Raises
-        ------
-        ValueError
-            As for `solvers.offsets.kernel.run_packer`.
-        """
-        return run_packer(
-            problem, search=True, deadline=deadline, incumbent=incumbent, shared=shared
-        )
+    _search = True

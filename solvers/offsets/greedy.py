@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from solvers.offsets.kernel import run_packer
-from solvers.protocol import Availability
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from planner.problem import OffsetProblem, OffsetSolution, Outcome
-    from solvers import SharedBest
-    from solvers.protocol import Deadline
+from solvers.offsets.kernel import NativePacker
 
 
-class GreedyOffsets:
+class GreedyOffsets(NativePacker):
     """Places buffers one by one in several orders, by first and best fit; the lowest packing wins.
 
     The orders are those of memory planners in use: by size (TensorFlow Lite), by lifetime (XLA), by
@@ -25,32 +15,4 @@ class GreedyOffsets:
     """
 
     name = "greedy"
-
-    def available(self) -> Availability:
-        """Return that it always is: the kernel is part of the project."""
-        return Availability(True)
-
-    def unsupported(self, problem: OffsetProblem) -> str:
-        """Return that it can solve every problem: nothing is said against it."""
-        return ""
-
-    def solve(
-        self,
-        problem: OffsetProblem,
-        *,
-        deadline: Deadline,
-        seed: int = 0,
-        incumbent: OffsetSolution | None = None,
-        on_progress: Callable[[str], None] | None = None,
-        shared: SharedBest | None = None,
-    ) -> Outcome[OffsetSolution]:
-        """Return the lowest packing found. Nothing in it is random, so the seed is not used.
-
-        Raises
-        ------
-        ValueError
-            As for `solvers.offsets.kernel.run_packer`.
-        """
-        return run_packer(
-            problem, search=False, deadline=deadline, incumbent=incumbent, shared=shared
-        )
+    _search = False

@@ -1,4 +1,4 @@
-"""One call of the native packer, and what its numbers prove."""
+"""The native packer as a solver: one call of it, and what its numbers prove."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import numpy as np
 from planner.problem import OffsetSolution, Outcome, Status
 from solvers import _native
 from solvers.offsets.arrays import LIMIT, native_instance
+from solvers.protocol import Availability
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from planner.problem import OffsetProblem
     from solvers import SharedBest
     from solvers.protocol import Deadline
@@ -82,3 +85,39 @@ def run_packer(
         lower_bound=bound,
         statistics=statistics,
     )
+
+
+class NativePacker:
+    """What solvers ``greedy`` and ``exact`` have in common."""
+
+    name: str
+    _search: bool
+
+    def available(self) -> Availability:
+        """Return that it always is: the kernel is part of the project."""
+        return Availability(True)
+
+    def unsupported(self, problem: OffsetProblem) -> str:
+        """Return that it can solve every problem: nothing is said against it."""
+        return ""
+
+    def solve(
+        self,
+        problem: OffsetProblem,
+        *,
+        deadline: Deadline,
+        seed: int = 0,
+        incumbent: OffsetSolution | None = None,
+        on_progress: Callable[[str], None] | None = None,
+        shared: SharedBest | None = None,
+    ) -> Outcome[OffsetSolution]:
+        """Return the lowest packing found. Nothing in it is random, so the seed is not used.
+
+        Raises
+        ------
+        ValueError
+            As for `run_packer`.
+        """
+        return run_packer(
+            problem, search=self._search, deadline=deadline, incumbent=incumbent, shared=shared
+        )

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from planner.problem import Outcome, Status
+from solvers.cp_sat import LARGEST_SEED
 from solvers.offsets.big_m import point_of
 from solvers.offsets.incumbent import Incumbent
 from solvers.offsets.mip import model_below, take_answer, too_large
@@ -70,8 +71,9 @@ class MathOptOffsets:
         statistics: dict[str, Any] = {"runs": 0}
         limit_s = FIRST_LIMIT_S
         while not best.is_settled() and not deadline.expired():
-            model = model_below(problem, pairs, best)
+            model, reason = model_below(problem, pairs, best)
             if model is None:
+                statistics["stopped"] = reason
                 break
             start = None
             if problem.capacity is None and best.offsets is not None:
@@ -143,7 +145,7 @@ def _solve(
         params=mathopt.SolveParameters(
             time_limit=datetime.timedelta(seconds=limit_s),
             relative_gap_tolerance=0.0,
-            random_seed=seed,
+            random_seed=seed & LARGEST_SEED,
         ),
         model_params=mathopt.ModelSolveParameters(solution_hints=hints),
     )

@@ -94,9 +94,9 @@ class PulpOffsets:
         best.begin(incumbent, deadline)
         if best.is_settled() or deadline.expired():
             return best.outcome(cpu_s=0.0)
-        model = model_below(problem, pairs, best)
+        model, reason = model_below(problem, pairs, best)
         if model is None:
-            return best.outcome(cpu_s=0.0)
+            return best.outcome(cpu_s=0.0, stopped=reason)
         start = None
         if problem.capacity is None and best.offsets is not None:
             start = point_of(problem, pairs, model, best.offsets).tolist()
@@ -106,16 +106,16 @@ class PulpOffsets:
             "end": time.time() + deadline.remaining_s(),
             "wanted": os.environ.get(SOLVER_VARIABLE, ""),
         }
-        answer = _ask_worker(request, deadline, best)
+        answer, cpu_s = _ask_worker(request, deadline, best)
         if answer is None:
-            return best.outcome(stopped="stopped at the deadline")
+            return best.outcome(stopped="stopped at the deadline", cpu_s=cpu_s)
         if not answer["available"]:
             raise UsageError(
                 f"{SOLVER_VARIABLE} names {request['wanted']!r}, which PuLP does not find here."
                 if request["wanted"]
                 else "PuLP finds no solver here."
             )
-        statistics = {"cpu_s": answer["cpu_s"], "binaries": model.binaries}
+        statistics = {"cpu_s": cpu_s, "binaries": model.binaries}
         if "solver" not in answer:
             return best.outcome(stopped="; ".join(answer["failed"]), **statistics)
         take_answer(
@@ -135,9 +135,12 @@ def too_large(problem: OffsetProblem, most_pairs: int) -> str:
     overlaps = count_overlaps(problem)
     if overlaps > most_pairs:
         return f"up to {overlaps:,} pairs of buffers conflict; the model takes {most_pairs:,}"
-    pairs = conflicting_pairs(problem)
+    return too_high(problem, conflicting_pairs(problem), smallest_height(problem))
+
+
+def too_high(problem: OffsetProblem, pairs: Pairs, height: int) -> str:
+    """Say why a model up to a height is beyond floating point, or nothing."""
     unit = height_unit(problem, pairs)
-    height = smallest_height(problem)
     if height // unit > MOST_UNITS:
         return (
             f"its height is {height // unit:,} units of {unit:,} bytes or more; in floating point "
@@ -146,15 +149,27 @@ def too_large(problem: OffsetProblem, most_pairs: int) -> str:
     return ""
 
 
-def model_below(problem: OffsetProblem, pairs: Pairs, best: Incumbent) -> MixedIntegerModel | None:
-    """Build the model up to the capacity or the best height; None if that proves something."""
+def model_below(
+    problem: OffsetProblem, pairs: Pairs, best: Incumbent
+) -> tuple[MixedIntegerModel | None, str]:
+    """Build the model up to the capacity or the best height.
+
+    Returns
+    -------
+    MixedIntegerModel or None
+        None if the bounds alone prove that there is no such packing, or if it cannot be built.
+    str
+        Why it cannot be built, or nothing.
+    """
     ceiling = best.height if problem.capacity is None else problem.capacity
     if ceiling == NO_HEIGHT:
-        return None
+        return None, "no packing is known to start from"
+    if reason := too_high(problem, pairs, ceiling):
+        return None, reason
     model = big_m_model(problem, pairs, bound=best.bound, ceiling=ceiling)
     if model is None:
         best.offer_bound(ceiling + 1)
-    return model
+    return model, ""
 
 
 def take_answer(
@@ -201,12 +216,13 @@ def write_lp(problem: OffsetProblem, path: str | os.PathLike[str]) -> None:
     best = Incumbent("mip", problem, pairs, None, None)
     deadline = Deadline(60.0)
     best.begin(None, deadline)
-    model = model_below(problem, pairs, best)
+    model, reason = model_below(problem, pairs, best)
     if model is None:
-        raise UsageError("no LP file was written: the bounds alone rule out every packing.")
+        reason = reason or "the bounds alone rule out every packing"
+        raise UsageError(f"no LP file was written: {reason}.")
     with _worker_directory() as directory:
         request = {**_fields(model), "lp_file": True}
-        if _run_worker(directory, request, deadline, lambda: False) is None:
+        if _run_worker(directory, request, deadline, lambda: False)[0] is None:
             raise UsageError("no LP file was written: it took more than a minute.")
         text = (directory / "model.lp").read_bytes()
     target = Path(path)
@@ -234,8 +250,8 @@ def _worker_directory() -> Iterator[Path]:
 
 def _ask_worker(
     request: dict[str, Any], deadline: Deadline, best: Incumbent
-) -> dict[str, Any] | None:
-    """Return the worker's answer, None if it had to be stopped before."""
+) -> tuple[dict[str, Any] | None, float]:
+    """Return the worker's answer, None if it had to be stopped before, and its CPU seconds."""
 
     def settled() -> bool:
         best.exchange()
@@ -250,7 +266,7 @@ def _run_worker(
     request: dict[str, Any],
     deadline: Deadline,
     stop: Callable[[], bool],
-) -> dict[str, Any] | None:
+) -> tuple[dict[str, Any] | None, float]:
     """Run the worker, and kill it and all it has started at the deadline or if told to stop."""
     (directory / "model.json").write_text(json.dumps(request))
     temporary = {name: str(directory) for name in ("TMPDIR", "TMP", "TEMP")}
@@ -267,7 +283,7 @@ def _run_worker(
         try:
             while worker.poll() is None:
                 if deadline.expired() or stop():
-                    return None
+                    return None, _cpu_s_of_group(worker.pid)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.wait(min(POLL_S, max(0.001, deadline.remaining_s())))
         finally:
@@ -278,4 +294,17 @@ def _run_worker(
     if not answer.exists():
         message = (directory / "errors").read_text(errors="replace").strip().splitlines()
         raise RuntimeError(f"the process for PuLP failed: {message[-1] if message else 'killed'}")
-    return json.loads(answer.read_text())
+    told = json.loads(answer.read_text())
+    return told, told["cpu_s"]
+
+
+def _cpu_s_of_group(group: int) -> float:
+    """Return the CPU seconds that a process group has taken so far; 0 where there is no /proc."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # From the state on: the name before it may hold anything. See proc_pid_stat(5).
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")

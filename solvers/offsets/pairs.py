@@ -15,7 +15,7 @@ from planner.problem import Uses
 from solvers.offsets.arrays import checked_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -118,6 +118,16 @@ def conflicting_pairs(problem: OffsetProblem) -> Pairs:
 
 def _key(first: int, second: int, count: int) -> int:
     return min(first, second) * count + max(first, second)
+
+
+def forbidden_between(
+    first: Iterable[Sequence[int]], second: Sequence[Sequence[int]]
+) -> Iterator[Interval]:
+    """Yield what the uses ``(lower, upper, begin, end)`` of two buffers forbid."""
+    for lower_a, upper_a, begin_a, end_a in first:
+        for lower_b, upper_b, begin_b, end_b in second:
+            if lower_a < upper_b and lower_b < upper_a:
+                yield begin_a - end_b, end_a - begin_b
 
 
 def forbidden_by(first: int, second: int, forbidden: Iterable[Interval]) -> list[Interval]:

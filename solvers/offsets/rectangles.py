@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from solvers.offsets.pairs import Interval, forbidden_by, uses_of
+from solvers.offsets.pairs import Interval, forbidden_between, forbidden_by, uses_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from planner.problem import OffsetProblem
+
+    Rectangle = tuple[int, int, int, int]
+
+# Cutting a group of thousands of buffers at every time could take longer than solving it.
+_MOST_CUTS = 1 << 20
 
 
 class Rectangles(NamedTuple):
@@ -47,7 +52,10 @@ def disjoint_rectangles(problem: OffsetProblem) -> Rectangles:
     split: list[tuple[int, int, int, int, int]] = []
     several = rows[:, ~alone].T
     for v in np.unique(several[:, 0]).tolist():
-        split += ((v, *r) for r in _apart(several[several[:, 0] == v, 1:].tolist()))
+        rectangles = several[several[:, 0] == v, 1:].tolist()
+        apart = disjoint([(lower, upper, begin, end) for lower, upper, begin, end in rectangles])
+        assert apart is not None, "CP-SAT is not given as many conflicts as that"
+        split += ((v, *rectangle) for rectangle in apart)
     rows = np.concatenate(
         [rows[:, alone], np.array(split, dtype=np.int64).reshape(-1, 5).T], axis=1
     )
@@ -59,23 +67,50 @@ def disjoint_rectangles(problem: OffsetProblem) -> Rectangles:
     return Rectangles(*np.ascontiguousarray(rows))
 
 
-def _apart(rectangles: list[list[int]]) -> Iterable[tuple[int, int, int, int]]:
-    """Split rectangles of one buffer so that none intersect, and join equal ones in time."""
-    times = sorted({t for lower, upper, _, _ in rectangles for t in (lower, upper)})
+def disjoint(rectangles: Sequence[Rectangle]) -> list[Rectangle] | None:
+    """Return the same bytes at the same times, each byte at a time in one rectangle only.
+
+    None where very many overlap in time, and cutting them would take too long.
+    """
+    largest = max(rectangles, key=lambda r: (r[1] - r[0]) * (r[3] - r[2]))
+    rectangles = [largest, *(r for r in rectangles if not _inside(r, largest))]
+    if len(rectangles) == 1:
+        return rectangles
+    times = sorted({time for lower, upper, _, _ in rectangles for time in (lower, upper)})
+    slot = {time: index for index, time in enumerate(times)}
+    if sum(slot[upper] - slot[lower] for lower, upper, _, _ in rectangles) > _MOST_CUTS:
+        return None
+    starting: list[list[Rectangle]] = [[] for _ in times]
+    for rectangle in rectangles:
+        starting[slot[rectangle[0]]].append(rectangle)
+    result = []
+    current: list[Rectangle] = []
     since: dict[tuple[int, int], int] = {}
-    for time in times:
-        ranges = _union((b, e) for lower, upper, b, e in rectangles if lower <= time < upper)
-        for ended in [r for r in since if r not in ranges]:
-            yield (since.pop(ended), time, *ended)
-        for begun in ranges:
-            since.setdefault(begun, time)
+    for time, news in zip(times, starting, strict=True):
+        current = [rectangle for rectangle in current if rectangle[1] > time] + news
+        busy = set(union((begin, end) for _, _, begin, end in current))
+        for span in since.keys() - busy:
+            result.append((since.pop(span), time, *span))
+        for span in busy:
+            since.setdefault(span, time)
+    return sorted(result)
 
 
-def _union(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def _inside(inner: Rectangle, outer: Rectangle) -> bool:
+    return (
+        outer[0] <= inner[0]
+        and inner[1] <= outer[1]
+        and outer[2] <= inner[2]
+        and inner[3] <= outer[3]
+    )
+
+
+def union(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join half-open spans that overlap or touch; ascending."""
     joined: list[tuple[int, int]] = []
-    for begin, end in sorted(ranges):
+    for begin, end in sorted(spans):
         if joined and begin <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
         else:
             joined.append((begin, end))
     return joined
@@ -84,17 +119,13 @@ def _union(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 def permissive_rules(problem: OffsetProblem) -> list[tuple[int, int]]:
     """Return the pairs whose rule allows differences at which their uses would collide."""
     uses = uses_of(problem)
+    rows = np.stack([uses.lower, uses.upper, uses.begin, uses.end], axis=1)
     pairs = []
     for rule in problem.pair_rules:
         u, v = sorted((rule.first, rule.second))
         ruled = forbidden_by(rule.first, rule.second, rule.forbidden)
-        mine, other = (range(*np.searchsorted(uses.buffer, [w, w + 1]).tolist()) for w in (u, v))
-        used = (
-            (int(uses.begin[a] - uses.end[b]), int(uses.end[a] - uses.begin[b]))
-            for a in mine
-            for b in other
-            if uses.lower[a] < uses.upper[b] and uses.lower[b] < uses.upper[a]
-        )
+        mine, other = (rows[slice(*np.searchsorted(uses.buffer, [w, w + 1]))] for w in (u, v))
+        used = forbidden_between(mine.tolist(), other.tolist())
         if not all(_covered(interval, ruled) for interval in used):
             pairs.append((u, v))
     return pairs

@@ -54,16 +54,15 @@ def group_buffers(problem: PackingProblem) -> tuple[Group, ...]:
         If distances, alignments, fixed offsets, memories or separations contradict each other.
     """
     joined = _joined(problem)
-    allowed = {
-        names: problem.allowed_memories(index)
-        for index, names in enumerate(buffer.memories for buffer in problem.buffers)
-    }
+    whoever = {buffer.memories: index for index, buffer in enumerate(problem.buffers)}
+    allowed = {names: problem.allowed_memories(index) for names, index in whoever.items()}
     groups = []
     for index, buffer in enumerate(problem.buffers):
         found = joined.get(index)
         if found is None and buffer.offset is None:
             memories = allowed[buffer.memories]
-            displaced = (0, *[buffer.size] * (len(memories) - 1))
+            others = len(memories) - 1
+            displaced = (0, *[buffer.size] * others) if others else (0,)
             groups.append(Group((index,), (0,), memories, displaced, None))
         elif found is None:
             groups.append(_group(problem, (index,), (0,)))

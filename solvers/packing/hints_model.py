@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from solvers.cp_sat import LARGEST_SEED, solve_until
+from solvers.cp_sat import LARGEST_SUM, add_one_of, new_solver, solve_until
 from solvers.offsets.pairs import conflicting_pairs, count_overlaps
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 _MOST_PAIRS = 5_000
-# CP-SAT wants every sum well inside 64 bits.
-_MOST_BYTES = 2**50
 
 
 def keep_most(
@@ -40,7 +38,7 @@ def keep_most(
         Within the capacity.
     """
     assert problem.capacity is not None, "hints are kept below a height"
-    if count_overlaps(problem) > _MOST_PAIRS or problem.capacity > _MOST_BYTES:
+    if count_overlaps(problem) > _MOST_PAIRS or problem.capacity > LARGEST_SUM:
         return None
     try:
         from ortools.sat.python import cp_model
@@ -62,10 +60,7 @@ def keep_most(
         span = slice(int(pairs.start[pair]), int(pairs.start[pair + 1]))
         low, high = pairs.low[span].tolist(), pairs.high[span].tolist()
         parts = zip([-problem.capacity, *high], [*low, problem.capacity], strict=True)
-        allowed = [[least, greatest] for least, greatest in parts if least <= greatest]
-        model.add_linear_expression_in_domain(
-            offsets[v] - offsets[u], cp_model.Domain.from_intervals(allowed)
-        )
+        add_one_of(model, offsets[v] - offsets[u], parts)
     kept = []
     for wish in wished:
         keeps = model.new_bool_var("")
@@ -73,11 +68,8 @@ def keep_most(
         model.add_hint(keeps, bool(start.offsets[wish.row] == wish.offset))
         kept.append(wish.buffers * keeps)
     model.maximize(sum(kept))
-    solver = cp_model.CpSolver()
-    solver.parameters.random_seed = seed & LARGEST_SEED
-    solver.parameters.num_workers = 2
-    solver.parameters.interleave_search = True
-    status = solve_until(solver, model, deadline)
+    solver = new_solver(seed)
+    status = solve_until(solver, model, deadline).status
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None
     return np.array([solver.value(offset) for offset in offsets], dtype=np.int64)

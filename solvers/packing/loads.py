@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from solvers.offsets.rectangles import disjoint
 from solvers.packing.pair_rules import Piece, moved_uses
-from solvers.packing.rectangles import disjoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,10 @@ import numpy as np
 from planner.errors import UsageError
 from planner.packing import LIMIT, uses
 from planner.problem import OffsetProblem, Uses
+from solvers.offsets.arrays import largest_sum
+from solvers.offsets.rectangles import disjoint
 from solvers.packing.groups import congruence
 from solvers.packing.pair_rules import Piece, moved_uses, pair_rules
-from solvers.packing.rectangles import disjoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,7 +74,8 @@ def offset_problem(
     pieces: list[Piece] = []
     alignments: list[int] = []
     fixed: list[int] = []
-    rectangles: list[list[tuple[int, int, int, int]]] = []
+    rectangles: list[tuple[int, int, int, int]] = []
+    first: list[int] = []
     for index in members:
         group = groups[index]
         alignment, lead = congruence(problem, group, memory)
@@ -81,39 +83,49 @@ def offset_problem(
         pieces.append(Piece(group.members, above))
         alignments.append(alignment)
         fixed.append(-1 if group.offset is None else group.offset - lead)
-        rectangles.append(_rectangles(problem, pieces[-1]))
+        first.append(len(rectangles))
+        rectangles += _rectangles(problem, pieces[-1])
     size = [_size(problem, piece) for piece in pieces]
-    total = sum(size) + sum(alignments)
-    if total >= LIMIT:
-        raise UsageError(
-            f"sizes and alignments in memory {problem.memories[memory].name!r} add up to "
-            f"{total:,} bytes; solvers count in 62 bits."
-        )
-    buffer = [member for piece in pieces for member in piece.members]
-    row = [index for index, piece in enumerate(pieces) for _ in piece.members]
-    above = [start for piece in pieces for start in piece.above]
+    _require_62_bits("sizes and alignments", problem, memory, sum(size) + sum(alignments))
+    uses_ = _uses(rectangles, first)
+    buffer = _array([member for piece in pieces for member in piece.members])
+    row = np.repeat(np.arange(len(pieces)), [len(piece.members) for piece in pieces])
     rules = ()
     if problem.separations or problem.overlaps:
-        rules = pair_rules(problem, pieces, dict(zip(buffer, row, strict=True)))
+        row_of = dict(zip(buffer.tolist(), row.tolist(), strict=True))
+        rules = pair_rules(problem, pieces, row_of)
+    sizes = _array(size)
+    rows = OffsetProblem(
+        lower=np.minimum.reduceat(uses_.lower, first) if first else _array([]),
+        upper=np.maximum.reduceat(uses_.upper, first) if first else _array([]),
+        size=sizes,
+        alignment=_array(alignments),
+        capacity=problem.memories[memory].capacity,
+        fixed=_array(fixed) if any(offset >= 0 for offset in fixed) else None,
+        uses=None if _are_whole(uses_, sizes) else uses_,
+        pair_rules=rules,
+    )
+    _require_62_bits(
+        "sizes, alignments, the highest fixed offset, separations and overlaps",
+        problem,
+        memory,
+        largest_sum(rows),
+    )
     return LoweredMemory(
-        OffsetProblem(
-            lower=_array(min(r[0] for r in rows) for rows in rectangles),
-            upper=_array(max(r[1] for r in rows) for rows in rectangles),
-            size=_array(size),
-            alignment=_array(alignments),
-            capacity=problem.memories[memory].capacity,
-            fixed=_array(fixed) if any(offset >= 0 for offset in fixed) else None,
-            uses=_uses(rectangles, size),
-            pair_rules=rules,
-        ),
-        _array(buffer),
-        _array(row),
-        _array(above),
+        rows, buffer, row, _array([start for piece in pieces for start in piece.above])
     )
 
 
-def _array(values: Iterable[int]) -> NDArray[np.int64]:
-    return np.fromiter(values, dtype=np.int64)
+def _require_62_bits(what: str, problem: PackingProblem, memory: int, total: int) -> None:
+    if total >= LIMIT:
+        raise UsageError(
+            f"{what} in memory {problem.memories[memory].name!r} add up to {total:,} bytes; "
+            "solvers count in 62 bits."
+        )
+
+
+def _array(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
 
 
 def _size(problem: PackingProblem, piece: Piece) -> int:
@@ -135,16 +147,15 @@ def _rectangles(problem: PackingProblem, piece: Piece) -> list[tuple[int, int, i
     return disjoint(rows) or rows
 
 
-def _uses(
-    rectangles: Sequence[Sequence[tuple[int, int, int, int]]], size: Sequence[int]
-) -> Uses | None:
-    """Return None where each row is one rectangle of all its bytes, which solvers like best."""
-    if all(
-        len(rows) == 1 and rows[0][2] == 0 and rows[0][3] == bytes_
-        for rows, bytes_ in zip(rectangles, size, strict=True)
-    ):
-        return None
-    table = np.array([entry for rows in rectangles for entry in rows], dtype=np.int64)
-    owner = np.repeat(np.arange(len(rectangles)), [len(rows) for rows in rectangles])
-    lower, upper, begin, end = (np.ascontiguousarray(column) for column in table.T)
-    return Uses(owner.astype(np.int32), lower, upper, begin, end)
+def _uses(rectangles: Sequence[tuple[int, int, int, int]], first: Sequence[int]) -> Uses:
+    """Return the rectangles as columns, those of each row from its first one on."""
+    table = np.array(rectangles, dtype=np.int64).reshape(-1, 4)
+    owner = np.repeat(np.arange(len(first)), np.diff([*first, len(rectangles)]))
+    return Uses(owner.astype(np.int32), *np.ascontiguousarray(table.T))
+
+
+def _are_whole(uses_: Uses, size: NDArray[np.int64]) -> bool:
+    """Whether each row is one rectangle of all its bytes, which solvers like best as None."""
+    return (
+        len(uses_.buffer) == len(size) and not uses_.begin.any() and np.array_equal(uses_.end, size)
+    )

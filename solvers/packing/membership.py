@@ -17,7 +17,7 @@ from solvers.deletion_filter import without_bystanders
 from solvers.packing.fits import Fits
 from solvers.packing.groups import congruence
 from solvers.packing.loads import Loads
-from solvers.packing.membership_model import MOST_COEFFICIENTS, MembershipModel, coefficients
+from solvers.packing.membership_model import MembershipModel, too_large
 from solvers.packing.spreading import Occupation, displaced_bytes, fewest_displaced, spread
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class MembershipSearch:
         By bytes in use alone at most, for want of one that packs.
     stopped : str
         Why it ended without a proof.
+    other_cpu_s : float
+        CPU seconds of other threads that worked for it.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class MembershipSearch:
         self.impossible = False
         self.first_choice = [group.memories[0] for group in groups]
         self.stopped = ""
+        self.other_cpu_s = 0.0
 
     def settled(self) -> bool:
         """Whether nothing better can come."""
@@ -118,8 +121,8 @@ class MembershipSearch:
             self._repair(self.first_choice, deadline)
         if self.settled() or deadline.expired():
             return
-        if coefficients(self._problem, self._groups, self._loads) > MOST_COEFFICIENTS:
-            self.stopped = "too many buffers to prove that no other choice displaces less"
+        self.stopped = too_large(self._problem, self._groups, self._loads)
+        if self.stopped:
             return
         try:
             self._choose_and_pack(deadline)
@@ -255,6 +258,7 @@ class MembershipSearch:
         unproven = 0
         while not self.settled() and not deadline.expired():
             answer = model.solve(deadline)
+            self.other_cpu_s += answer.cpu_s
             if not unproven:
                 self.impossible = answer.impossible
                 self.bound = max(self.bound, answer.bound)
@@ -298,7 +302,9 @@ class MembershipSearch:
             model = MembershipModel(
                 self._problem, self._groups, self._loads, permille=permille, seed=self._seed
             )
-            choice = model.solve(self._limit(deadline)).choice
+            answer = model.solve(self._limit(deadline))
+            self.other_cpu_s += answer.cpu_s
+            choice = answer.choice
             if choice is None:
                 return
             if self.best is not None:

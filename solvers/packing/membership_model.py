@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from solvers.cp_sat import LARGEST_SEED, solve_until
+from solvers.cp_sat import LARGEST_SUM, new_solver, solve_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +36,14 @@ class Answer(NamedTuple):
         On the bytes displaced by all choices.
     impossible : bool
         There is no choice.
+    cpu_s : float
+        Taken by CP-SAT in a thread of its own.
     """
 
     choice: list[int] | None
     bound: int
     impossible: bool
+    cpu_s: float
 
 
 class MembershipModel:
@@ -109,30 +112,30 @@ class MembershipModel:
 
     def solve(self, deadline: Deadline) -> Answer:
         """Find the best choice."""
-        solver = self._cp.CpSolver()
-        solver.parameters.random_seed = self._seed & LARGEST_SEED
-        solver.parameters.num_workers = 2
-        solver.parameters.interleave_search = True
-        status = solve_until(solver, self._model, deadline)
+        solver = new_solver(self._seed)
+        status, cpu_s = solve_until(solver, self._model, deadline)
         if status == self._cp.INFEASIBLE:
-            return Answer(None, 0, True)
-        if status == self._cp.MODEL_INVALID:
-            raise RuntimeError(f"CP-SAT refuses the model: {self._model.validate()}")
+            return Answer(None, 0, True, cpu_s)
         bound = math.ceil(solver.best_objective_bound - 1e-6) * self._unit
         if status == self._cp.UNKNOWN:
-            return Answer(None, max(bound, 0), False)
+            return Answer(None, max(bound, 0), False, cpu_s)
         choice = [
             next(memory for memory, variable in chosen.items() if solver.value(variable))
             for chosen in self._in
         ]
-        return Answer(choice, bound, False)
+        return Answer(choice, bound, False, cpu_s)
 
 
-def coefficients(problem: PackingProblem, groups: Sequence[Group], loads: Loads) -> int:
-    """Return how many coefficients the model would have at most."""
+def too_large(problem: PackingProblem, groups: Sequence[Group], loads: Loads) -> str:
+    """Say why the model would be too large to be worth building, or nothing."""
     capped = {m for m, memory in enumerate(problem.memories) if memory.capacity is not None}
-    return sum(
+    coefficients = sum(
         (load.last - load.first) * len(capped.intersection(group.memories))
         for group, spans in zip(groups, loads.of_group, strict=True)
         for load in spans
     )
+    if coefficients > MOST_COEFFICIENTS:
+        return "too many buffers to prove that no other choice displaces less"
+    if sum(problem.buffers[member].size for g in groups for member in g.members) > LARGEST_SUM:
+        return "too many bytes to prove that no other choice displaces less"
+    return ""

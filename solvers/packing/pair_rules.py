@@ -9,13 +9,12 @@ import numpy as np
 
 from planner.packing import uses
 from planner.problem import PairRule
+from solvers.offsets.pairs import Interval, forbidden_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from planner.packing import Buffer, PackingProblem
-
-    Interval = tuple[int, int]
 
 _ROWS_AT_ONCE = 1 << 20
 
@@ -119,7 +118,7 @@ def _rule(
     shared = 0
     says_more = False
     for (a, b), stated in rules.items():
-        plain = _between(uses(buffers[a]), uses(buffers[b]))
+        plain = normalised(forbidden_between(uses(buffers[a]), uses(buffers[b])))
         intervals = plain
         if stated.separated:
             intervals = ((-buffers[b].size, buffers[a].size),)
@@ -155,18 +154,6 @@ def _overlapping(
             end if highest is None else min(end, highest),
         )
         for begin, end in plain
-    )
-
-
-def _between(
-    first: Iterable[tuple[int, int, int, int]], second: Sequence[tuple[int, int, int, int]]
-) -> tuple[Interval, ...]:
-    """Return what the uses of two buffers forbid."""
-    return normalised(
-        (begin_a - end_b, end_a - begin_b)
-        for lower_a, upper_a, begin_a, end_a in first
-        for lower_b, upper_b, begin_b, end_b in second
-        if lower_a < upper_b and lower_b < upper_a
     )
 
 
