@@ -84,7 +84,7 @@ def race_memory(
         Offsets of the problem's buffers to start from, and where they are from.
     """
     from solvers.packing.lowering import offset_problem
-    from solvers.packing.rectangles import live_bytes
+    from solvers.packing.live_bytes import live_bytes
 
     lowered = offset_problem(problem, groups, members, memory)
     live = live_bytes(lowered.problem)

@@ -121,10 +121,14 @@ def race_offsets(
                 wait_for(running, share, owes=board.empty)
     idle = [run for run in runs.values() if not run.started()] if run_all else []
     for number, run in enumerate(idle):
+        if interrupted:
+            break
         share = Deadline(deadline.remaining_s() / (len(idle) - number))
-        thread = None if interrupted else run.prepare(board, share, seed, alone=True)
-        if thread is not None:
-            interrupted = run_interruptibly(thread, share)
+        try:
+            thread = run.prepare(board, share, seed, alone=True)
+            interrupted = thread is not None and run_interruptibly(thread, share)
+        except KeyboardInterrupt:  # the packing is there, so it is not thrown away
+            interrupted = True
     started = [run for run in runs.values() if run.started()]
     # Who has not handed back what it published is still running, or has crashed.
     board.take_shared(
@@ -174,7 +178,7 @@ class _Board:
         self.best: OffsetSolution | None = None
         self.winner = ""
         self.height: int | None = None
-        self.lower_bound = lower_bound
+        self.lower_bound = self._simple_bound = lower_bound
         shared.offer_bound(lower_bound)
 
     def empty(self) -> bool:
@@ -218,6 +222,8 @@ class _Board:
             if self.best is None or height < self.best.height:
                 self.best, self.winner = solution._replace(height=height), solver
             self._lower_height(height)
+            if height < self.lower_bound:  # a solver has proven what is not so
+                self.lower_bound = self._simple_bound
 
     def enter_outcome(self, solver: str, outcome: Outcome[OffsetSolution]) -> None:
         """Enter what a solver hands back: its packing, and its bound."""
@@ -265,7 +271,8 @@ class _Board:
         if offsets is not None:
             height = int((offsets + self.problem.size).max())
             if capacity is not None and height > capacity:
-                self._lower_height(height)
+                with self._lock:
+                    self._lower_height(height)
             elif self.best is None or height < self.best.height:
                 with suppress(RuntimeError):
                     self.enter(solver, OffsetSolution(offsets, height))

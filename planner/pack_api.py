@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from planner.errors import UsageError
-from planner.packing import Buffer, Gap, MemorySpace, PackingProblem
+from planner.packing import (
+    Buffer,
+    Colocation,
+    Gap,
+    MemorySpace,
+    Overlap,
+    PackingProblem,
+    Separation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from planner.pack_result import PackResult
-    from planner.packing import Colocation, Overlap, Separation
+
+Stated = TypeVar("Stated", MemorySpace, Colocation, Separation, Overlap)
+_NUMBERS = {"capacity", "alignment", "distance", "extent"}
 
 
 def pack(
@@ -77,8 +87,10 @@ def pack(
     from planner.packing_misfit import misfit
     from planner.packing_race import race
 
-    if not 0 < time_limit < math.inf:
-        raise UsageError(f"a time limit of {time_limit:g} s: must be positive and finite.")
+    if not isinstance(time_limit, (int, float)) or not 0 < time_limit < math.inf:
+        raise UsageError(f"a time limit of {time_limit!r:.40} s: must be positive and finite.")
+    if isinstance(solvers, str):
+        raise UsageError(f"solvers is the text {solvers!r:.40}. Give a list of names.")
     problem = packing_problem(
         buffers,
         capacity,
@@ -114,6 +126,8 @@ def packing_problem(
         As for `pack`.
     """
     stated = bool(colocations or separations or overlaps or memories is not None)
+    capacity = None if capacity is None else _whole_number("the capacity", capacity)
+    alignment = _whole_number("the alignment", alignment)
     if isinstance(buffers, (str, os.PathLike)):
         from frontends.buffers import load_buffers
 
@@ -132,16 +146,38 @@ def packing_problem(
         spaces = (MemorySpace(capacity=capacity, alignment=alignment),)
         return PackingProblem(
             _buffers(buffers),
-            spaces if memories is None else tuple(memories),
-            tuple(colocations),
-            tuple(separations),
-            tuple(overlaps),
+            spaces if memories is None else _each(MemorySpace, memories),
+            _each(Colocation, colocations),
+            _each(Separation, separations),
+            _each(Overlap, overlaps),
         )
     if stated:
         raise UsageError(
             "memories, colocations, separations and overlaps belong to the problem that is given."
         )
     return whole
+
+
+def _whole_number(what: str, value: Any) -> int:
+    try:
+        return value.__index__()
+    except (AttributeError, TypeError):
+        raise UsageError(f"{what} is {value!r:.80}, no whole number.") from None
+
+
+def _each(kind: type[Stated], entries: Any) -> tuple[Stated, ...]:
+    """Take entries that are of a kind, their numbers as plain integers."""
+    taken: list[Stated] = []
+    for entry in entries:
+        if not isinstance(entry, kind):
+            raise UsageError(f"{entry!r:.80} is no {kind.__name__}.")
+        numbers = {
+            name: _whole_number(f"the {name} of {entry!r:.80}", value)
+            for name, value in entry._asdict().items()
+            if name in _NUMBERS and value is not None
+        }
+        taken.append(entry._replace(**numbers))
+    return tuple(taken)
 
 
 def _buffers(source: Any) -> tuple[Buffer, ...]:

@@ -124,13 +124,15 @@ class PackResult:
         return dict(zip(names, self.packing.offset.tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that ``plan pack --json`` prints."""
+        """Return the object that ``plan pack --json`` prints; a height not known is null."""
         single = len(self.memories) == 1
+        # Heights are 0 where nothing was found; buffers take a byte at least.
+        unknown = [m for m in self.memories if m.buffers and not m.height_bytes]
         return {
             "format": "planner.pack-result",
             "version": 1,
             "buffers": len(self.problem.buffers),
-            "height_bytes": self.height_bytes,
+            "height_bytes": None if unknown and not self.height_bytes else self.height_bytes,
             "lower_bound_bytes": self.lower_bound_bytes,
             "capacity_bytes": self.memories[0].capacity_bytes if single else None,
             "status": self.status.value,
@@ -142,7 +144,10 @@ class PackResult:
             "checked": self.packing is not None,
             "interrupted": self.interrupted,
             "wall_s": round(self.wall_s, 6),
-            "memories": [memory._asdict() for memory in self.memories],
+            "memories": [
+                memory._asdict() | ({"height_bytes": None} if memory in unknown else {})
+                for memory in self.memories
+            ],
             "solvers": [report._asdict() for report in self.solvers],
             "notes": list(self.notes),
         }

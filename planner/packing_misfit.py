@@ -25,12 +25,11 @@ def misfit(result: PackResult, time_limit_s: float) -> DoesNotFitError:
     if len(result.memories) == 1 and tight:
         told = _proof(result) if proven else _failure(tight[0], time_limit_s)
         return DoesNotFitError(f"{told} {_suggestion(result, tight)}".rstrip(), proven=proven)
+    if proven and len(result.memories) == 1:
+        told = f"does not fit with the fixed offsets: {' '.join(result.notes)}"
+        return DoesNotFitError(told, proven=True)
     if proven:
-        told = (
-            "does not fit: no choice of memories holds all buffers."
-            if len(result.memories) > 1
-            else "does not fit: fixed offsets, colocations and separations contradict each other."
-        )
+        told = "does not fit: no choice of memories holds all buffers."
     else:
         told = f"no packing found within {round(time_limit_s, 2):g} s"
         told += f": {', '.join(map(_shortage, tight))}." if tight else "."
@@ -48,16 +47,18 @@ def _excess(memory: MemoryUse) -> int:
 def _proof(result: PackResult) -> str:
     (memory,) = result.memories
     capacity = memory.capacity_bytes or 0
-    if memory.live_bytes > capacity:
-        at, who = _fullest(result.problem, memory.live_bytes)
+    # With overlaps, fewer bytes may do than those of all who are alive.
+    if capacity < memory.live_bytes <= memory.lower_bound_bytes:
+        when = _fullest(result.problem, memory.live_bytes)
         return (
-            f"does not fit: {at}{memory.live_bytes:,} bytes of {memory.name} are needed{who}, it "
-            f"has {capacity:,}, {memory.live_bytes - capacity:,} too few. No packing can do better."
+            f"does not fit: {memory.live_bytes:,} bytes of {memory.name} are needed {when}, it has "
+            f"{capacity:,}, {memory.live_bytes - capacity:,} too few. No packing can do better."
         )
+    live = f", though no more than {memory.live_bytes:,} are in use at once"
     return (
         f"does not fit: no packing of the {memory.buffers:,} buffers fits the {capacity:,} bytes "
-        f"of {memory.name}, though no more than {memory.live_bytes:,} are in use at once; proven "
-        f"lower bound {memory.lower_bound_bytes:,}."
+        f"of {memory.name}{live if memory.live_bytes <= capacity else ''}; proven lower bound "
+        f"{memory.lower_bound_bytes:,}."
     )
 
 
@@ -76,8 +77,8 @@ def _shortage(memory: MemoryUse) -> str:
     )
 
 
-def _fullest(problem: PackingProblem, live_bytes: int) -> tuple[str, str]:
-    """When that many bytes are in use, and by whom; nothing where buffers share bytes."""
+def _fullest(problem: PackingProblem, live_bytes: int) -> str:
+    """When that many bytes are in use, and by whom; not told where buffers share bytes."""
     changes: dict[int, int] = {}
     for buffer in problem.buffers:
         for lower, upper, begin, end in uses(buffer):
@@ -87,8 +88,8 @@ def _fullest(problem: PackingProblem, live_bytes: int) -> tuple[str, str]:
     for time in sorted(changes):
         live += changes[time]
         if live == live_bytes:
-            return f"at time {time:,} ", f" ({_culprits(problem, time)})"
-    return "", " at once"
+            return f"at time {time:,} ({_culprits(problem, time)})"
+    return "at once"
 
 
 def _culprits(problem: PackingProblem, time: int) -> str:

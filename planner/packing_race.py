@@ -188,7 +188,7 @@ class _Contest:
             "",
             status.value if error is None else "failed",
             wall_s=thread.wall_s,
-            cpu_s=thread.cpu_s,
+            cpu_s=thread.cpu_s + search.other_cpu_s,
             note=search.stopped if error is None else f"{type(error).__name__}: {error}",
         )
         result = self._result(races, status, displaced, search.bound)

@@ -44,8 +44,8 @@ def swept_overlaps(
     one. Each entry is compared with its neighbours in every layer, in time logarithmic in their
     number.
     """
-    starts = sorted(range(len(used)), key=lambda i: used[i].lower)
-    ends = sorted(range(len(used)), key=lambda i: used[i].upper)
+    starts = sorted(range(len(used)), key=[use.lower for use in used].__getitem__)
+    ends = sorted(range(len(used)), key=[use.upper for use in used].__getitem__)
     layers: list[_Layer] = []
     layer_of: dict[int, _Layer] = {}
     reported: set[tuple[int, int]] = set()

@@ -108,6 +108,26 @@ def read_csv(
         raise BadFileError(f"{path}: {error}") from None
 
 
+def ends_are_inclusive(path: str | os.PathLike[str]) -> bool:
+    """Whether the last time of a lifetime is part of it: its column is ``end``, not ``upper``.
+
+    Raises
+    ------
+    BadFileError
+        If the header cannot be read, as for `read_csv`.
+    """
+    path = Path(path)
+    with (
+        open_regular(path, LARGEST_FILE_BYTES) as file,
+        io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text,
+    ):
+        line, header = next(_records(text, path), (1, []))
+        try:
+            return bool(_columns(header).inclusive)
+        except ValueError as error:
+            raise _fault(path, line, str(error)) from None
+
+
 def _fault(path: Path, line: int, reason: str) -> BadFileError:
     return BadFileError(f"{path}:{line}: {reason}.")
 

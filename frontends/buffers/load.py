@@ -46,7 +46,7 @@ def load_buffers(
     """
     # Before the file is read: what is wrong with it here is wrong with the arguments.
     memory = PackingProblem((), (MemorySpace(capacity=capacity, alignment=alignment),)).memories[0]
-    form = _FORMATS.get(Path(path).suffix.lower()) or _form_of_content(path)
+    form = format_of(path)
     if form == "csv":
         from frontends.buffers.csv import read_csv
 
@@ -62,7 +62,18 @@ def load_buffers(
     return _constrained(problem, memory)
 
 
-def _form_of_content(path: str | os.PathLike[str]) -> str:
+def format_of(path: str | os.PathLike[str]) -> str:
+    """Return ``csv``, ``json`` or ``log``, by the suffix or else by the beginning of the file.
+
+    Raises
+    ------
+    BadFileError
+        If the suffix is none of ours and the file is missing, no regular file or too large.
+    """
+    return _FORMATS.get(Path(path).suffix.lower()) or _format_of_content(path)
+
+
+def _format_of_content(path: str | os.PathLike[str]) -> str:
     with open_regular(path, LARGEST_FILE_BYTES) as file:
         beginning = file.read(_BEGINNING_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     if beginning.startswith(b"{"):

@@ -60,19 +60,24 @@ def _read(
 ) -> Iterator[Instance]:
     from frontends.buffers import load_buffers
 
-    read = 0
+    reasons: list[str] = []
     for path in paths:
         try:
             problem = load_buffers(path)
         except BadFileError as error:
+            reasons.append(str(error))
             on_unreadable(str(error))
             continue
-        read += 1
         stem = path.relative_to(directory).with_suffix("").as_posix()
         named = _CAPACITY_IN_NAME.search(stem)
         yield Instance(stem, problem, None if named is None else int(named.group(1)))
-    if not read:
-        raise BadFileError(f"{directory}: none of its {len(paths):,} CSV files can be read.")
+    if len(reasons) == len(paths):
+        count = (
+            "its only CSV file cannot"
+            if len(paths) == 1
+            else f"none of its {len(paths):,} CSV files can"
+        )
+        raise BadFileError(f"{directory}: {count} be read. {reasons[0]}")
 
 
 def generated_instances() -> Iterator[Instance]:

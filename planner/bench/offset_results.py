@@ -117,8 +117,7 @@ def _rows(result: InstanceResult) -> Iterable[dict[str, str]]:
         if report.status != "skipped":
             row["CPU s"] = f"{report.cpu_s:.3f}"
         row["at capacity"] = _fit_text(run.fitted)
-        if height is None:  # why there is none; remarks on what was found are in the JSON
-            row["note"] = printable(report.note, _NOTE_WIDTH)
+        row["note"] = printable(report.note, _NOTE_WIDTH)
         yield row
 
 

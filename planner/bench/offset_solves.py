@@ -98,7 +98,7 @@ def solve_all(
     """
     from solvers.packing.groups import group_buffers
     from solvers.packing.lowering import offset_problem
-    from solvers.packing.rectangles import live_bytes
+    from solvers.packing.live_bytes import live_bytes
 
     def lowered_of(problem: PackingProblem) -> LoweredMemory:
         groups = group_buffers(problem)
@@ -183,7 +183,7 @@ class _Run(NamedTuple):
                     fault = f"height {height:,} exceeds the capacity {capacity:,}"
             if fault:
                 return self._report("failed", wall_s, cpu_s, note=f"illegal packing: {fault}")
-        note = outcome.statistics.get("note", "")
+        note = outcome.statistics.get("note", outcome.statistics.get("stopped", ""))
         if outcome.status is Status.UNKNOWN:
             gave_up = wall_s < _ALL_THE_TIME * self.time_limit_s
             missing = "no solution found" if gave_up else "no solution in time"

@@ -94,7 +94,10 @@ def run(options: argparse.Namespace) -> int:
     document = results_object(
         results, time_limit_s=options.time_limit, notes=notes, interrupted=interrupted
     )
-    written = [] if directory is None else _write_outputs(results, document, directory, notes)
+    # Nothing is no reason to overwrite the results of an earlier run.
+    written = []
+    if directory is not None and (results or not interrupted):
+        written = _write_outputs(results, document, directory, notes)
     if not options.quiet:
         for note in notes:
             print(f"note: {printable(note)}", file=sys.stderr)

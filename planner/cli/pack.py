@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from planner.pack_result import PackResult
     from planner.packing import PackingProblem
@@ -24,7 +25,6 @@ _OUTPUTS = {
     ".html": "the memory map",
     ".lp": "the MIP, for any other solver",
 }
-_LONGEST_HEADER_BYTES = 1 << 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,16 +79,19 @@ def run(options: argparse.Namespace) -> int:
     from planner.cli.reserved_stdout import reserved_stdout
     from planner.packing_misfit import misfit
     from planner.packing_race import race
+    from planner.registry import SOLVERS
     from planner.report.names import printable
 
-    outputs = _outputs(options.output)
-    source = Path(options.buffers).name
+    outputs = _outputs(options.output, Path(options.buffers))
+    if options.solver == []:
+        known = ", ".join(SOLVERS["offsets"])
+        raise UsageError(f"--solver: no solver is named. There are: {known}.")
     with ProgressLine(options) as progress, reserved_stdout():
         problem = load_buffers(
             options.buffers, capacity=options.capacity, alignment=options.alignment
         )
         problem = _with_memories(problem, options)
-        inclusive = _inclusive(options.buffers)
+        inclusive = _has_inclusive_ends(options.buffers, outputs)
         if any(path.suffix.lower() == ".lp" for path in outputs):
             _require_mip(problem)
         result = race(
@@ -99,11 +102,14 @@ def run(options: argparse.Namespace) -> int:
             on_progress=progress.update,
         )
     try:
-        written, notes = _write(result, outputs, source, inclusive)
+        notes, text = _hand_over(result, outputs, inclusive, options)
     except KeyboardInterrupt:  # the packing is there, so it is not thrown away
         result = replace(result, interrupted=True)
-        written, notes = _write(result, outputs, source, inclusive)
-    _report(result, written, notes, options)
+        notes, text = _hand_over(result, outputs, inclusive, options)
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+    if text:
+        print(text)
     if result.interrupted:
         so_far = "this is the best packing until then"
         if result.packing is None:
@@ -115,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _outputs(names: list[str]) -> list[Path]:
+def _outputs(names: list[str], source: Path) -> list[Path]:
     """Look at the names before the work, not after it."""
     paths = [Path(name) for name in dict.fromkeys(names)]
     for path in paths:
@@ -123,6 +129,13 @@ def _outputs(names: list[str]) -> list[Path]:
             raise UsageError(f"-o {path}: the suffix must be one of {', '.join(_OUTPUTS)}.")
         if not path.parent.is_dir():
             raise BadFileError(f"{path}: there is no directory {path.parent}.")
+        # Of a problem as JSON nothing is lost.
+        same = path.exists() and source.exists() and path.samefile(source)
+        if same and path.suffix.lower() == ".csv":
+            raise UsageError(
+                f"-o {path}: this is the file that is read, and offsets in it would be fixed ones "
+                "from then on. Give another name."
+            )
     return paths
 
 
@@ -158,14 +171,16 @@ def _require_mip(problem: PackingProblem) -> None:
 
     mip = SOLVERS["offsets"]["mip"].load()
     available, reason = mip.available()
-    if available:
+    if len(problem.memories) > 1:
+        reason = f"the model is about one memory, there are {len(problem.memories):,}."
+    elif available:
         reason = mip.unsupported(offset_problem_of(problem))
     if reason:
         raise UsageError(f"no .lp file can be written: {reason}")
 
 
 def _write(
-    result: PackResult, outputs: list[Path], source: str, inclusive: bool
+    result: PackResult, outputs: Sequence[Path], source: str, inclusive: bool
 ) -> tuple[list[Path], tuple[str, ...]]:
     """Write what there is, all or none; without a packing that is at most the MIP.
 
@@ -185,7 +200,8 @@ def _write(
         form = path.suffix.lower()
         if form == ".lp":
             # The bounds alone may rule out every packing; then there is no model.
-            if result.status is not Status.INFEASIBLE:
+            impossible = result.status is Status.INFEASIBLE
+            with suppress(UsageError) if impossible else nullcontext():
                 contents[path] = _lp(result.problem)
         elif result.packing is None:
             continue
@@ -195,7 +211,7 @@ def _write(
             contents[path] = minimalloc_csv(
                 result.problem, packing=result.packing, inclusive=inclusive
             )
-            notes.append(dropped(result.problem))
+            notes.append(dropped(result.problem, packing=result.packing))
         elif form == ".json":
             from planner.packing_encoding import PackingSolution
             from planner.packing_file import packing_to_json
@@ -209,15 +225,13 @@ def _write(
     return list(contents), tuple(dict.fromkeys(filter(None, notes)))
 
 
-def _inclusive(source: str) -> bool:
-    """Whether lifetimes in the CSV that is read include their last time, and so have an ``end``."""
-    from planner.regular_file import open_regular
+def _has_inclusive_ends(source: str, outputs: Sequence[Path]) -> bool:
+    """Whether a CSV is written, and the one that is read counts the last time in."""
+    from frontends.buffers.csv import ends_are_inclusive
+    from frontends.buffers.load import format_of
 
-    with open_regular(source, sys.maxsize) as file:
-        lines = iter(lambda: file.readline(_LONGEST_HEADER_BYTES), b"")
-        header = next((line for line in lines if line.strip()), b"")
-    cells = next(csv.reader([header.decode("utf-8-sig", "replace")]), [])
-    return "end" in (cell.strip() for cell in cells)
+    written = any(path.suffix.lower() == ".csv" for path in outputs)
+    return written and format_of(source) == "csv" and ends_are_inclusive(source)
 
 
 def _lp(problem: PackingProblem) -> bytes:
@@ -232,21 +246,33 @@ def _lp(problem: PackingProblem) -> bytes:
         return path.read_bytes()
 
 
-def _report(
-    result: PackResult, written: list[Path], notes: tuple[str, ...], options: argparse.Namespace
-) -> None:
+def _hand_over(
+    result: PackResult, outputs: Sequence[Path], inclusive: bool, options: argparse.Namespace
+) -> tuple[list[str], str]:
+    """Write the files.
+
+    Returns
+    -------
+    list of str
+        The notes to print.
+    str
+        The report to print.
+    """
     from planner.report.names import printable
 
+    source = Path(options.buffers).name
+    written, notes = _write(result, outputs, source, inclusive)
     # Without a packing the error says what the notes say.
-    if not options.quiet and result.packing is not None:
-        for note in (*result.notes, *notes):
-            print(f"note: {printable(note)}", file=sys.stderr)
+    quiet = options.quiet or result.packing is None
     if options.json:
-        print(json.dumps(result.to_json(), indent=2, sort_keys=True))
-        return
-    if result.packing is not None:
-        from planner.report.packing_text import render_packing
+        text = json.dumps(result.to_json(), indent=2, sort_keys=True)
+    else:
+        lines = []
+        if result.packing is not None:
+            from planner.report.packing_text import render_packing
 
-        print(render_packing(result, result.packing, Path(options.buffers).name))
-    if written:
-        print(f"wrote     {'  '.join(printable(str(path)) for path in written)}")
+            lines.append(render_packing(result, result.packing, source))
+        if written:
+            lines.append(f"wrote     {'  '.join(printable(str(path)) for path in written)}")
+        text = "\n".join(lines)
+    return [] if quiet else [*result.notes, *notes], text

@@ -76,19 +76,23 @@ def displaced_buffers(problem: PackingProblem, packing: Packing) -> int:
 
 
 def _buffers(problem: PackingProblem, source: str) -> tuple[str, str]:
-    parts = [f"{printable(source, _NAME_WIDTH)}   {len(problem.buffers):,} buffers"]
+    parts = [f"{printable(source, _NAME_WIDTH)}   {_count(len(problem.buffers), 'buffer')}"]
     if problem.buffers:
         begin = min(buffer.lower for buffer in problem.buffers)
         end = max(buffer.upper for buffer in problem.buffers)
         parts.append(f"times [{begin:,}, {end:,})")
     for count, noun in (
-        (len(problem.colocations), "colocations"),
-        (len(problem.separations), "separations"),
-        (len(problem.overlaps), "overlaps"),
+        (len(problem.colocations), "colocation"),
+        (len(problem.separations), "separation"),
+        (len(problem.overlaps), "overlap"),
     ):
         if count:
-            parts.append(f"{count:,} {noun if count > 1 else noun[:-1]}")
+            parts.append(_count(count, noun))
     return "buffers", "  ".join(parts)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _heights(result: PackResult) -> Iterator[tuple[str, str]]:
@@ -109,7 +113,7 @@ def _heights(result: PackResult) -> Iterator[tuple[str, str]]:
         if (greedy := greedy_bytes(result, memory)) is not None:
             parts.append(f"greedy {greedy:,}")
         if several:
-            parts.append(f"{memory.buffers:,} buffers")
+            parts.append(_count(memory.buffers, "buffer"))
         else:
             parts.append(f"no reuse {no_reuse_bytes(result.problem):,}")
         yield from wrapped(label, parts, "   ")
@@ -122,7 +126,7 @@ def _displaced(result: PackResult, packing: Packing) -> Iterator[tuple[str, str]
     displaced, bound = result.displaced_bytes, result.displaced_lower_bound_bytes
     text = f"{format_bytes(displaced)}"
     if count := displaced_buffers(result.problem, packing):
-        text += f" of {count:,} buffer{'s' if count > 1 else ''} not in their first memory"
+        text += f" of {_count(count, 'buffer')} not in their first memory"
     text += " (optimal)" if displaced == bound else f"   lower bound {bound:,}"
     yield "displaced", f"{text}   no reuse {no_reuse_bytes(result.problem):,}"
 

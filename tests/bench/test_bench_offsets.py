@@ -244,7 +244,9 @@ def test_a_directory_without_instances_is_refused(tmp_path):
     with pytest.raises(BadFileError, match="no CSV file"):
         list(instances_in(tmp_path, print))
     (tmp_path / "a.csv").write_text("")
-    with pytest.raises(BadFileError, match="none of its 1 CSV files can be read"):
+    with pytest.raises(
+        BadFileError, match=r"its only CSV file cannot be read\. .*a\.csv:1: the file"
+    ):
         list(instances_in(tmp_path, lambda _: None))
     with pytest.raises(BadFileError, match="does not exist"):
         list(instances_in(tmp_path / "missing", print))
@@ -296,6 +298,22 @@ def test_time_counts_only_where_the_lowest_height_was_found():
     assert height_profiles(results)["fast"] == ((1.0, 1.2), 3)
     assert time_profiles(results)["fast"] == ((1.0,), 3)
     assert time_profiles(results)["good"] == ((1.0, pytest.approx(4.0)), 3)
+
+
+def test_remarks_are_told_whether_or_not_there_is_a_packing(only):
+    found = answer([0, 4, 8], note="two levels take no more")
+    assert only(found).minimised.note == "two levels take no more"
+    stopped = Outcome(Status.UNKNOWN, None, statistics={"stopped": "the worker died"})
+    assert (
+        only(lambda problem, deadline: stopped).minimised.note
+        == "no solution found; the worker died"
+    )
+
+
+def test_the_table_shows_remarks_on_packings_too():
+    run = run_of("one", "a", 10)
+    run = run._replace(minimised=run.minimised._replace(note="two levels take no more"))
+    assert render_table(by_instance([run])).splitlines()[1].endswith("two levels take no more")
 
 
 def test_times_too_short_to_compare_are_equal():
@@ -415,16 +433,21 @@ def test_ctrl_c_shows_the_table_so_far(register, data, tmp_path, capsys):
     assert document["interrupted"] and len(document["instances"][1]["solvers"]) == 1
 
 
-def test_ctrl_c_before_the_first_result_prints_no_table(register, data, capsys):
+def test_ctrl_c_before_the_first_result_prints_and_writes_nothing(register, data, tmp_path, capsys):
     def interrupted(problem, deadline):
         if len(problem.size) == 3:
             signal.raise_signal(signal.SIGINT)
         return Outcome(Status.UNKNOWN, None)
 
     register(stub=Stub(interrupted))
-    assert main(["bench", "offsets", "--data", data, "-q"]) == 130
+    earlier = tmp_path / "out" / "offsets.json"
+    earlier.parent.mkdir()
+    earlier.write_text("of an earlier run")
+    output = ["-o", str(earlier.parent)]
+    assert main(["bench", "offsets", "--data", data, "-q", *output]) == 130
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "plan: interrupted before the first result\n")
+    assert earlier.read_text() == "of an earlier run"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frontends.buffers import load_buffers
+from frontends.buffers.csv import ends_are_inclusive
 from planner.errors import BadFileError, UsageError
 from planner.export.minimalloc import distinct_names, minimalloc_csv, write_minimalloc
 from planner.packing import (
@@ -67,6 +68,23 @@ def test_every_name_of_a_column_is_read(name, begin, end, shift, load):
     problem = load(f"{name},{begin},{end},size,gaps\nb1,10,20,4,11-13@1:3 15-16\n")
     gaps = (Gap(11, 13 + shift, (1, 3)), Gap(15, 16 + shift))
     assert problem.buffers == (Buffer("b1", 10, 20 + shift, 4, 1, gaps),)
+
+
+@pytest.mark.parametrize(
+    ("header", "inclusive"),
+    [
+        ("id,lower,upper,size", False),
+        ("\ufeffsize, end ,buffer,start", True),
+        ("\r\nbuffer_id,begin,end,size", True),
+    ],
+)
+def test_whether_ends_are_inclusive_is_told_of_the_header_alone(header, inclusive, tmp_path):
+    path = tmp_path / "buffers.csv"
+    path.write_text(f"{header}\nnot,read\n", encoding="utf-8")
+    assert ends_are_inclusive(path) is inclusive
+    path.write_text("id,ende,size\n")
+    with pytest.raises(BadFileError, match=r"buffers\.csv:1: column 'ende' is unknown"):
+        ends_are_inclusive(path)
 
 
 def test_an_inclusive_end_may_be_the_beginning(load):
@@ -312,6 +330,7 @@ def test_a_log_is_read_as_one(suffix, tmp_path):
     assert problem.memories == (MemorySpace(capacity=64, alignment=16),)
 
 
+@settings(max_examples=60, deadline=None)
 @given(single_memory_problems(), st.booleans())
 def test_what_is_written_comes_back_equal(tmp_path_factory, problem, inclusive):
     path = tmp_path_factory.mktemp("csv") / "b.csv"
@@ -321,6 +340,7 @@ def test_what_is_written_comes_back_equal(tmp_path_factory, problem, inclusive):
     assert bool(note) == (0 < fixed < len(problem.buffers))
 
 
+@settings(deadline=None)
 @given(st.lists(any_names, max_size=8))
 def test_written_names_are_plain_and_differ(tmp_path_factory, names):
     written = distinct_names(names)

@@ -8,7 +8,7 @@ from importlib.resources import files
 import jsonschema
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frontends.buffers import load_buffers
@@ -30,6 +30,7 @@ from planner.problem import Status
 from .strategies import any_problems
 
 SCHEMA = json.loads(files("planner").joinpath("schema", "packing.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 PROBLEM = PackingProblem(
     (
@@ -55,7 +56,7 @@ def document():
 
 
 def require_schema(text):
-    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(text))
+    VALIDATOR.validate(json.loads(text))
 
 
 def test_schema_is_a_valid_schema():
@@ -84,6 +85,7 @@ def solved(draw):
     return problem, draw(st.sampled_from([None, solution]))
 
 
+@settings(max_examples=60, deadline=None)
 @given(solved())
 def test_what_is_written_comes_back_equal_and_as_the_same_bytes(case):
     problem, solution = case

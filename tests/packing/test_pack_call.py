@@ -94,7 +94,16 @@ def test_memories_replace_capacity_and_alignment() -> None:
         (ROWS, {"time_limit": 0}, "must be positive"),
         (ROWS, {"time_limit": float("nan")}, "must be positive"),
         (ROWS, {"time_limit": float("inf")}, "finite"),
+        (ROWS, {"time_limit": "3"}, "must be positive"),
         (ROWS, {"capacity": -1}, "capacity -1"),
+        (ROWS, {"capacity": "1MiB"}, "the capacity is '1MiB', no whole number"),
+        (ROWS, {"capacity": 1.5}, "the capacity is 1.5, no whole number"),
+        (ROWS, {"alignment": 2.0}, "the alignment is 2.0, no whole number"),
+        (ROWS, {"solvers": "exact"}, "Give a list of names"),
+        (ROWS, {"memories": [("x", 9, 1)]}, "is no MemorySpace"),
+        (ROWS, {"memories": [planner.MemorySpace("x", 9.5)]}, "the capacity of MemorySpace"),  # type: ignore[arg-type]
+        (ROWS, {"colocations": [("b0", "b1", 0)]}, "is no Colocation"),
+        (ROWS, {"overlaps": [planner.Overlap("b0", "b1", 0.5)]}, "the extent of Overlap"),  # type: ignore[arg-type]
         (ROWS, {"alignment": 0}, "alignment 0"),
         (ROWS, {"solvers": ["belady"]}, "no offset solver 'belady'"),
         (ROWS, {"memories": []}, "at least one memory"),

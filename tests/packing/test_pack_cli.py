@@ -107,7 +107,7 @@ def test_what_cannot_fit_is_exit_3_with_the_proof(write: Write, capsys) -> None:
     captured = capsys.readouterr()
     assert captured.out == ""
     for text in (
-        "does not fit: at time 1 5,120 bytes of memory are needed (b0 4,096 + b1 1,024)",
+        "does not fit: 5,120 bytes of memory are needed at time 1 (b0 4,096 + b1 1,024)",
         "it has 5,000, 120 too few. No packing can do better.",
     ):
         assert text in captured.err
@@ -129,6 +129,26 @@ def test_json_is_printed_for_what_does_not_fit_too(write: Write, capsys) -> None
     assert result["checked"] is False
     assert result["capacity_bytes"] == 5000
     assert "does not fit" in captured.err
+    # A known height is that of a packing, so above the bound.
+    for entry in (result, *result["memories"]):
+        height = entry["height_bytes"]
+        assert height is None or height >= entry["lower_bound_bytes"]
+
+
+def test_a_fixed_buffer_above_the_capacity_is_named(write: Write, capsys) -> None:
+    source = write("id,lower,upper,size,offset\na,0,4,100,5000\nb,0,4,10,-1\n")
+    assert main(["pack", source, "--capacity", "1KiB"]) == 3
+    assert capsys.readouterr().err == (
+        "plan: does not fit with the fixed offsets: a [5,000, 5,100) ends 4,076 bytes above the "
+        "capacity 1,024 of memory.\n"
+    )
+
+
+def test_one_buffer_is_not_several(write: Write, capsys) -> None:
+    memories = ["--memory", "near=4KiB", "--memory", "far=1MiB"]
+    assert main(["pack", write("id,lower,upper,size\na,0,1,8\n", "one.csv"), *memories]) == 0
+    out = capsys.readouterr().out
+    assert "1 buffer " in out and "1 buffers" not in out
 
 
 def test_what_was_only_not_found_is_not_called_impossible(
@@ -223,6 +243,86 @@ def test_the_csv_written_is_the_packing_in_the_convention_that_was_read(
         assert main(["pack", str(out), "-q"]) == 0
 
 
+def test_a_log_whose_comment_looks_like_a_header_is_no_csv(write: Write, tmp_path: Path) -> None:
+    source, out = (
+        write("# begin, end, size\nmalloc a 8\nfree a\n", "step.log"),
+        tmp_path / "out.csv",
+    )
+    assert main(["pack", source, "-q", "-o", str(out)]) == 0
+    assert out.read_text() == "id,lower,upper,size,offset\na,0,1,8,0\n"
+
+
+def test_fixed_offsets_of_some_are_no_remark_where_all_are_written(
+    write: Write, tmp_path: Path, capsys
+) -> None:
+    source = write("id,lower,upper,size,offset\na,0,2,8,8\nb,0,2,8,-1\n")
+    assert main(["pack", source, "-o", str(tmp_path / "out.csv")]) == 0
+    assert "note:" not in capsys.readouterr().err
+
+
+def test_the_csv_that_is_read_is_not_overwritten_with_fixed_offsets(
+    write: Write, tmp_path: Path, capsys
+) -> None:
+    source = write()
+    (tmp_path / "same.csv").symlink_to(source)
+    for name in (source, str(tmp_path / "same.csv")):
+        assert main(["pack", source, "-o", name]) == 2
+        assert "this is the file that is read" in capsys.readouterr().err
+    assert Path(source).read_text() == EASY
+
+
+def test_a_packed_json_can_be_packed_again_in_place(write: Write, tmp_path: Path) -> None:
+    path = tmp_path / "same.json"
+    assert main(["pack", write(), "-q", "-o", str(path)]) == 0
+    before = path.read_bytes()
+    assert main(["pack", str(path), "-q", "-o", str(path)]) == 0
+    assert path.read_bytes() == before
+
+
+def test_the_lp_file_of_a_problem_proven_impossible_by_search_is_written(
+    write: Write, tmp_path: Path, capsys
+) -> None:
+    """Whoever wants to know why hands it to another solver."""
+    model = tmp_path / "out.lp"
+    rows = "a,1,3,4\nb,5,7,3\nc,6,7,4\nd,3,6,3\ne,2,6,1\nf,1,2,3\ng,2,4,1\n"
+    source = write(f"id,lower,upper,size\n{rows}")
+    assert main(["pack", source, "--capacity", "7", "-o", str(model)]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == f"wrote     {model}\n"
+    assert "Try --capacity 8, at which a packing is known." in captured.err
+    assert "Subject To" in model.read_text()
+
+
+def test_an_lp_file_of_several_memories_is_refused_by_name(
+    write: Write, tmp_path: Path, capsys
+) -> None:
+    memories = ["--memory", "near=4KiB", "--memory", "far=1MiB"]
+    assert main(["pack", write(), *memories, "-o", str(tmp_path / "out.lp")]) == 2
+    assert "no .lp file can be written: the model is about one memory" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_the_report_is_made_is_no_missing_packing(
+    write: Write, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    from planner.report import packing_text
+
+    calls = []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return render(*given)
+
+    render = packing_text.render_packing
+    monkeypatch.setattr(packing_text, "render_packing", interrupted)
+    assert main(["pack", write(), "-o", str(tmp_path / "out.csv")]) == 130
+    captured = capsys.readouterr()
+    assert captured.out.count("checked   legal") == 1
+    assert captured.err.endswith("interrupted; this is the best packing until then\n")
+    assert (tmp_path / "out.csv").exists()
+
+
 def test_the_json_written_holds_problem_and_packing(write: Write, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     assert main(["pack", write(), "-q", "-o", str(out)]) == 0
@@ -260,6 +360,7 @@ def test_outputs_are_written_all_or_none(
     ("arguments", "said"),
     [
         (["--solver", "exact,magic"], "magic"),
+        (["--solver", ","], "no solver is named"),
         (["-o", "out.txt"], ".csv, .json, .html, .lp"),
         (["--capacity", "lots"], "lots"),
         (["--capacity", "-1"], "-1"),

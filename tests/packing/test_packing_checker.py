@@ -68,7 +68,7 @@ def test_damage_is_caught_with_the_right_kind(damage: Damage) -> None:
     assert caught >= 40
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_legal_is_what_every_byte_at_every_time_says(data: st.DataObject) -> None:
     problem = data.draw(packing_problems())
@@ -112,7 +112,7 @@ def shown(pairs) -> dict[tuple[int, ...], tuple]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data())
 def test_the_sweep_finds_the_same_pairs_at_the_same_times(data: st.DataObject) -> None:
     used = data.draw(used_bytes())

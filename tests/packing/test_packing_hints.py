@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from planner.problem import Status
 from solvers.packing import hints_model
 
 from .oracle import Judge, Place, lowest_height, places_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def random_problem(seed: int) -> PackingProblem:
@@ -36,11 +40,17 @@ def random_problem(seed: int) -> PackingProblem:
     return PackingProblem(tuple(buffers), (MemorySpace(capacity=capacity),))
 
 
+def possible_offsets(buffer: Buffer, height: int) -> Sequence[int]:
+    if buffer.offset is not None:
+        return (buffer.offset,)
+    return range(0, height - buffer.size + 1, buffer.alignment)
+
+
 def fewest_moved(problem: PackingProblem, height: int) -> int:
     judge = Judge(problem)
     hinted = [index for index, buffer in enumerate(problem.buffers) if buffer.hint is not None]
     fewest = len(hinted)
-    for offsets in product(*(range(height - buffer.size + 1) for buffer in problem.buffers)):
+    for offsets in product(*(possible_offsets(buffer, height) for buffer in problem.buffers)):
         moved = sum(offsets[index] != problem.buffers[index].hint for index in hinted)
         if moved < fewest and judge.legal([Place(0, offset) for offset in offsets]):
             fewest = moved

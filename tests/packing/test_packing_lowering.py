@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from dataclasses import replace
@@ -22,9 +23,10 @@ from planner.packing import (
     Separation,
 )
 from planner.packing_race import offset_problem_of
+from solvers.offsets.rectangles import disjoint
 from solvers.packing.groups import group_buffers
 from solvers.packing.lowering import offset_problem
-from solvers.packing.rectangles import disjoint, live_bytes
+from solvers.packing.live_bytes import live_bytes
 
 from .oracle import Judge, Place
 from .problems import packing_problems
@@ -200,6 +202,15 @@ def test_numbers_beyond_62_bits_are_refused() -> None:
     memory = MemorySpace(alignment=2**29)
     with pytest.raises(UsageError, match="'memory' add up to"):
         offset_problem_of(PackingProblem(buffers, (memory,)))
+    top = (Buffer("x", 0, 2, 10, offset=2**62 - 1), Buffer("y", 1, 3, 11))
+    with pytest.raises(UsageError, match=r"highest fixed offset.*'memory' add up to"):
+        offset_problem_of(PackingProblem(top))
+    wide = tuple(Buffer(f"b{i}", i, i + 1, 2**56) for i in range(30))
+    apart = tuple(
+        Separation(one.name, other.name) for one, other in itertools.combinations(wide, 2)
+    )
+    with pytest.raises(UsageError, match=r"separations and overlaps.*'memory' add up to"):
+        offset_problem_of(PackingProblem(wide, separations=apart))
 
 
 def test_thousands_of_views_of_one_buffer_are_one_rectangle() -> None:

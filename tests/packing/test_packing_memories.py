@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from solvers.packing.groups import group_buffers
 from solvers.packing.loads import Loads
 from solvers.packing.membership import MembershipSearch, possible_groups
 from solvers.packing.membership_model import MembershipModel
-from solvers.packing.spreading import fewest_displaced
+from solvers.packing.spreading import displaced_bytes, fewest_displaced
 from solvers.protocol import Deadline
 
 from .oracle import Judge, fewest_displaced_bytes, places_of
@@ -83,6 +84,46 @@ def test_the_displaced_bytes_are_those_of_trying_every_choice() -> None:
         assert result.displaced_lower_bound_bytes == truth
         displaced += truth > 0
     assert impossible > 10 and displaced > 20
+
+
+def test_large_sizes_prove_no_more_than_trying_every_choice() -> None:
+    """The presolve of OR-Tools 9.15 proves a bound too high for seed 95."""
+    for seed in range(90, 100):
+        rng = random.Random(seed)
+        buffers = []
+        for index in range(8):
+            lower = rng.randrange(3)
+            upper, size = rng.randint(lower + 1, 3), rng.randint(1, 2**45)
+            names = ("a", "b") if index % 3 else ("b", "a")
+            buffers.append(Buffer(f"b{index}", lower, upper, size, memories=names))
+        capacity = sum(buffer.size for buffer in buffers) // 3
+        memories = (MemorySpace("a", capacity), MemorySpace("b", capacity))
+        problem = PackingProblem(tuple(buffers), memories)
+        groups = group_buffers(problem)
+        loads = Loads(problem, groups)
+        answer = MembershipModel(problem, groups, loads).solve(Deadline(30))
+        possible = [
+            displaced_bytes(groups, choice)
+            for choice in itertools.product((0, 1), repeat=len(groups))
+            if all(
+                (loads.total([g for g, m in enumerate(choice) if m == memory]) <= capacity).all()
+                for memory in (0, 1)
+            )
+        ]
+        assert answer.impossible is (not possible), seed
+        assert not possible or answer.bound == min(possible), seed
+
+
+def test_more_bytes_than_cp_sat_can_count_are_not_proven() -> None:
+    buffers = tuple(Buffer(f"b{i}", 0, 2, 2**52 + 5**i) for i in range(8))
+    memories = (MemorySpace("a", 2**54), MemorySpace("b"))
+    result = race(PackingProblem(buffers, memories))
+    assert result.status is Status.FEASIBLE
+    assert "too many bytes" in report_note(result, "membership")
+
+
+def report_note(result: PackResult, name: str) -> str:
+    return next(report.note for report in result.solvers if report.name == name)
 
 
 def test_the_bound_before_any_search_is_a_bound() -> None:

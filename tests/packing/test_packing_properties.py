@@ -108,7 +108,7 @@ def require_true_numbers(problem: PackingProblem, result: PackResult) -> None:
         assert result.displaced_bytes == 0
 
 
-@examples(150)
+@examples(100)
 @given(problem=packing_problems(memories=1))
 def test_one_memory_is_packed_to_the_optimum_or_proved_impossible(problem) -> None:
     result, best = raced(problem), lowest_height(problem)
@@ -127,7 +127,7 @@ def test_lifetimes_and_sizes_alone_are_packed_to_the_optimum(problem) -> None:
     assert result is not None and result.status is not Status.UNKNOWN
 
 
-@examples(100)
+@examples(60)
 @given(problem=packing_problems(most=6))
 def test_several_memories_are_packed_legally_and_judged_honestly(problem) -> None:
     result = raced(problem)

@@ -219,6 +219,43 @@ def test_a_bound_by_one_and_a_packing_by_another_prove_together(
     assert (result.status, result.solver) == (Status.OPTIMAL, "bilevel")
 
 
+def test_a_packing_below_a_proven_bound_disproves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    best = race(problem_of(ROWS)).packing
+    assert best is not None
+    side_by_side = threading.Event()
+
+    def wrong(problem: OffsetProblem, deadline: Deadline, shared: SharedBest) -> Outcome:
+        assert side_by_side.wait(60)
+        return Outcome(Status.UNKNOWN, None, lower_bound=stacked(problem).height)
+
+    def late(problem: OffsetProblem, deadline: Deadline, shared: SharedBest) -> Outcome:
+        side_by_side.set()
+        while not deadline.expired():  # until the race takes itself for settled
+            time.sleep(0.01)
+        return Outcome(Status.FEASIBLE, OffsetSolution(best.offset, 8))
+
+    monkeypatch.setattr(offset_race, "_ALONE_S", 0.01)
+    _unsettling_greedy(monkeypatch)
+    enter(monkeypatch, "exact", wrong)
+    enter(monkeypatch, "cp", late)
+    result = race(problem_of(ROWS))
+    assert (result.status, result.height_bytes) == (Status.FEASIBLE, 8)
+    assert result.lower_bound_bytes <= 8
+
+
+def test_an_interrupt_after_the_race_is_settled_keeps_the_packing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted:
+        def available(self) -> Availability:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(SOLVERS["offsets"], "mip", SimpleNamespace(load=Interrupted))  # type: ignore[misc]
+    result = race(problem_of([(0, 2, 4), (1, 3, 4)]), solvers=["mip", "bilevel"])
+    assert result.interrupted and result.status is Status.OPTIMAL
+    assert report_of(result, "bilevel").status == "skipped"
+
+
 def test_what_a_solver_published_counts_though_it_never_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
