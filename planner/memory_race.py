@@ -83,8 +83,8 @@ def race_memory(
     incumbent : (str, int64 array of shape [buffers]) or None
         Offsets of the problem's buffers to start from, and where they are from.
     """
-    from solvers.packing.lowering import offset_problem
     from solvers.packing.live_bytes import live_bytes
+    from solvers.packing.lowering import offset_problem
 
     lowered = offset_problem(problem, groups, members, memory)
     live = live_bytes(lowered.problem)

@@ -97,7 +97,7 @@ def race_offsets(
     stages = _stages(solvers)
     interrupted = False
     for number, names in enumerate(stages):
-        if interrupted or board.settled():
+        if interrupted or (number and board.settled()):
             break
         # Greedy takes little, the others equal shares of what is left. A flag of their own: what
         # settles this memory must not stop the next one.
@@ -107,13 +107,15 @@ def race_offsets(
             for name in names:
                 if running:
                     wait_for(running, share, settled=board.settled, at_most_s=_ALONE_S)
-                if board.settled():
+                if number and board.settled():
                     break
                 thread = runs[name].prepare(board, share, seed)
                 if thread is not None:
                     running.append(thread)
                     thread.start()
-            wait_for(running, share, owes=board.empty, settled=board.settled)
+            # Greedy is not stopped, so that a height that will do is known even above the capacity.
+            settled = board.settled if number else lambda: False
+            wait_for(running, share, owes=board.empty, settled=settled)
         except KeyboardInterrupt:
             interrupted = True
             share.cancel.set()

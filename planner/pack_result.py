@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from planner.problem import Status
 
 
-NOT_NEEDED = "the packing already meets what was asked for"
+NOT_NEEDED = "nothing was left to find"
 
 
 class SolverReport(NamedTuple):

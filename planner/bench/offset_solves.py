@@ -97,8 +97,8 @@ def solve_all(
         When interrupted, after the solver at work has been asked to stop.
     """
     from solvers.packing.groups import group_buffers
-    from solvers.packing.lowering import offset_problem
     from solvers.packing.live_bytes import live_bytes
+    from solvers.packing.lowering import offset_problem
 
     def lowered_of(problem: PackingProblem) -> LoweredMemory:
         groups = group_buffers(problem)

@@ -25,8 +25,8 @@ from planner.packing import (
 from planner.packing_race import offset_problem_of
 from solvers.offsets.rectangles import disjoint
 from solvers.packing.groups import group_buffers
-from solvers.packing.lowering import offset_problem
 from solvers.packing.live_bytes import live_bytes
+from solvers.packing.lowering import offset_problem
 
 from .oracle import Judge, Place
 from .problems import packing_problems
