@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from planner.packing_race import offset_problem_of
+from planner.packing.race import offset_problem_of
 from planner.registry import SOLVERS
 
 TIME_LIMIT_S = 10.0

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from planner.graph import Graph
-    from planner.pack_api import pack
-    from planner.pack_result import PackResult
-    from planner.packing import (
+    from planner.packing.api import pack
+    from planner.packing.checker import check_packing
+    from planner.packing.problem import (
         Buffer,
         Colocation,
         Gap,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         PackingProblem,
         Separation,
     )
-    from planner.packing_checker import check_packing
+    from planner.packing.result import PackResult
     from planner.plan_file import read_plan, write_plan
     from planner.plans import Plan
     from planner.result import PlanResult
@@ -44,29 +44,29 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BadFileError": "planner.errors",
-    "Buffer": "planner.packing",
-    "Colocation": "planner.packing",
+    "Buffer": "planner.packing.problem",
+    "Colocation": "planner.packing.problem",
     "DoesNotFitError": "planner.errors",
-    "Gap": "planner.packing",
+    "Gap": "planner.packing.problem",
     "Graph": "planner.graph",
     "InvalidPlanError": "planner.errors",
     "LoweringError": "planner.errors",
-    "MemorySpace": "planner.packing",
-    "Overlap": "planner.packing",
-    "PackResult": "planner.pack_result",
-    "PackingProblem": "planner.packing",
+    "MemorySpace": "planner.packing.problem",
+    "Overlap": "planner.packing.problem",
+    "PackResult": "planner.packing.result",
+    "PackingProblem": "planner.packing.problem",
     "Plan": "planner.plans",
     "PlanResult": "planner.result",
     "PlannerError": "planner.errors",
-    "Separation": "planner.packing",
+    "Separation": "planner.packing.problem",
     "Target": "planner.target",
     "Timeline": "planner.simulator",
     "UsageError": "planner.errors",
     "Violation": "planner.checker",
     "check": "planner.checker",
-    "check_packing": "planner.packing_checker",
+    "check_packing": "planner.packing.checker",
     "load": "planner.api",
-    "pack": "planner.pack_api",
+    "pack": "planner.packing.api",
     "plan": "planner.api",
     "read_plan": "planner.plan_file",
     "read_target": "planner.target_file",

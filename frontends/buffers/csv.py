@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from frontends.buffers.load import LARGEST_FILE_BYTES
 from planner.errors import BadFileError, UsageError
-from planner.packing import Buffer, Gap, MemorySpace, PackingProblem, buffer_fault
+from planner.packing.problem import Buffer, Gap, MemorySpace, PackingProblem, buffer_fault
 from planner.plan_fields import excerpt
 from planner.regular_file import open_regular
 

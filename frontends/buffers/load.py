@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.errors import UsageError
-from planner.packing import MemorySpace, PackingProblem
+from planner.packing.problem import MemorySpace, PackingProblem
 from planner.regular_file import open_regular
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def load_buffers(
 
         return read_csv(path, memory)
     if form == "json":
-        from planner.packing_file import read_packing
+        from planner.packing.file import read_packing
 
         problem = read_packing(path).problem
     else:

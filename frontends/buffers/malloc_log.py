@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from frontends.buffers.load import LARGEST_FILE_BYTES
 from planner.errors import BadFileError
-from planner.packing import LIMIT, Buffer, PackingProblem
+from planner.packing.problem import LIMIT, Buffer, PackingProblem
 from planner.plan_fields import excerpt
 from planner.regular_file import open_regular
 

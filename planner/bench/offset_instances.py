@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.errors import BadFileError
-from planner.packing import Buffer, Gap, PackingProblem
+from planner.packing.problem import Buffer, Gap, PackingProblem
 
 if TYPE_CHECKING:
     import os

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from planner.bench.offset_solves import OffsetSolve
-    from planner.pack_result import SolverReport
+    from planner.packing.result import SolverReport
 
 _NAME_WIDTH = 28
 _NOTE_WIDTH = 160

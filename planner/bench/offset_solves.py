@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.bench.offset_instances import tiling
 from planner.errors import UsageError
-from planner.memory_race import packing_fault
-from planner.pack_result import SolverReport
+from planner.packing.memory_race import packing_fault
+from planner.packing.result import SolverReport
 from planner.problem import Status
 from planner.race_thread import RaceThread, wait_for
 from planner.registry import SOLVERS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from planner.bench.offset_instances import Instance
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
     from planner.problem import OffsetSolution, Outcome
     from solvers.packing.lowering import LoweredMemory
 

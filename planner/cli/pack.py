@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from planner.pack_result import PackResult
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
+    from planner.packing.result import PackResult
 
 _OUTPUTS = {
     ".csv": "the offsets as MiniMalloc's CSV",
@@ -77,8 +77,8 @@ def run(options: argparse.Namespace) -> int:
     from planner.cli.main import EXIT_INTERRUPTED
     from planner.cli.progress import ProgressLine
     from planner.cli.reserved_stdout import reserved_stdout
-    from planner.packing_misfit import misfit
-    from planner.packing_race import race
+    from planner.packing.misfit import misfit
+    from planner.packing.race import race
     from planner.registry import SOLVERS
     from planner.report.names import printable
 
@@ -141,7 +141,7 @@ def _outputs(names: list[str], source: Path) -> list[Path]:
 
 def _with_memories(problem: PackingProblem, options: argparse.Namespace) -> PackingProblem:
     """Take the capacities of ``--memory``; where the file names no memories, take those."""
-    from planner.packing import MemorySpace
+    from planner.packing.problem import MemorySpace
 
     given = distinct("--memory", options.memory)
     if not given:
@@ -166,7 +166,7 @@ def _with_memories(problem: PackingProblem, options: argparse.Namespace) -> Pack
 
 def _require_mip(problem: PackingProblem) -> None:
     """Say why there is no MIP to write before the race, not after it."""
-    from planner.packing_race import offset_problem_of
+    from planner.packing.race import offset_problem_of
     from planner.registry import SOLVERS
 
     mip = SOLVERS["offsets"]["mip"].load()
@@ -213,8 +213,8 @@ def _write(
             )
             notes.append(dropped(result.problem, packing=result.packing))
         elif form == ".json":
-            from planner.packing_encoding import PackingSolution
-            from planner.packing_file import packing_to_json
+            from planner.packing.encoding import PackingSolution
+            from planner.packing.file import packing_to_json
 
             contents[path] = packing_to_json(result.problem, PackingSolution.of(result))
         else:
@@ -237,7 +237,7 @@ def _has_inclusive_ends(source: str, outputs: Sequence[Path]) -> bool:
 def _lp(problem: PackingProblem) -> bytes:
     from tempfile import TemporaryDirectory
 
-    from planner.packing_race import offset_problem_of
+    from planner.packing.race import offset_problem_of
     from solvers.offsets.mip import write_lp
 
     with TemporaryDirectory() as directory:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.packing import combined_alignment
+from planner.packing.problem import combined_alignment
 from planner.whole_files import write_whole
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-    from planner.packing import Buffer, Gap, Packing, PackingProblem
+    from planner.packing.problem import Buffer, Gap, Packing, PackingProblem
 
 
 def write_minimalloc(

@@ -32,8 +32,8 @@ from planner.report.quantities import format_bytes, format_share
 from planner.version import VERSION
 
 if TYPE_CHECKING:
-    from planner.pack_result import PackResult
-    from planner.packing import Packing
+    from planner.packing.problem import Packing
+    from planner.packing.result import PackResult
 
 _WORDS = MapWords(
     find="buffer or time",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from planner.packing import uses
-from planner.packing_checker import colocation_groups
+from planner.packing.checker import colocation_groups
+from planner.packing.problem import uses
 from planner.report.html_data import embedded_json, listed
 from planner.report.names import printable
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from planner.pack_result import PackResult
-    from planner.packing import Buffer, Packing, PackingProblem
+    from planner.packing.problem import Buffer, Packing, PackingProblem
+    from planner.packing.result import PackResult
     from planner.report.packing_occupancy import MemoryOccupancy
 
 _KINDS = ("buffer", "fixed", "colocated", "displaced")

@@ -21,8 +21,8 @@ from planner.report.quantities import format_bytes, format_share, format_size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from planner.pack_result import PackResult
-    from planner.packing import Packing, PackingProblem
+    from planner.packing.problem import Packing, PackingProblem
+    from planner.packing.result import PackResult
     from planner.report.packing_occupancy import MemoryOccupancy
 
 _LIVE_ROWS = 25

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner.packing import uses
+from planner.packing.problem import uses
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from planner.packing import Packing, PackingProblem
+    from planner.packing.problem import Packing, PackingProblem
 
 
 @dataclass(frozen=True, slots=True)

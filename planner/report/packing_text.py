@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.pack_result import NOT_NEEDED
+from planner.packing.result import NOT_NEEDED
 from planner.report.lines import labelled, solver_part, wrapped
 from planner.report.names import printable
 from planner.report.packing_occupancy import live_at, packing_occupancies
@@ -13,8 +13,8 @@ from planner.report.quantities import format_bytes, format_gap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from planner.pack_result import MemoryUse, PackResult
-    from planner.packing import Packing, PackingProblem
+    from planner.packing.problem import Packing, PackingProblem
+    from planner.packing.result import MemoryUse, PackResult
 
 _NAME_WIDTH = 40
 _NOTE_WIDTH = 200

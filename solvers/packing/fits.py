@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.packing import LIMIT
+from planner.packing.problem import LIMIT
 from planner.problem import Status
 from solvers.offsets import pack
 from solvers.packing.lowering import offset_problem
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
     from solvers.packing.groups import Group
     from solvers.protocol import Deadline
 

@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.errors import UsageError
-from planner.packing import LIMIT, combined_alignment
+from planner.packing.problem import LIMIT, combined_alignment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
 
 
 class Group(NamedTuple):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
     from planner.problem import OffsetProblem
     from solvers.packing.lowering import LoweredMemory
     from solvers.protocol import Deadline

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from planner.errors import UsageError
-from planner.packing import LIMIT, uses
+from planner.packing.problem import LIMIT, uses
 from planner.problem import OffsetProblem, Uses
 from solvers.offsets.arrays import largest_sum
 from solvers.offsets.rectangles import disjoint
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
     from solvers.packing.groups import Group
 
 

@@ -16,7 +16,7 @@ from solvers.cp_sat import LARGEST_SUM, new_solver, solve_until
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
     from solvers.packing.groups import Group
     from solvers.packing.loads import Loads
     from solvers.protocol import Deadline

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from planner.packing import uses
+from planner.packing.problem import uses
 from planner.problem import PairRule
 from solvers.offsets.pairs import Interval, forbidden_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from planner.packing import Buffer, PackingProblem
+    from planner.packing.problem import Buffer, PackingProblem
 
 _ROWS_AT_ONCE = 1 << 20
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
     from solvers.packing.groups import Group
     from solvers.packing.loads import Loads
 

@@ -29,8 +29,8 @@ from planner.bench.performance_profile import (
 )
 from planner.cli.main import main
 from planner.errors import BadFileError, UsageError
-from planner.pack_result import SolverReport
-from planner.packing import Buffer, PackingProblem, uses
+from planner.packing.problem import Buffer, PackingProblem, uses
+from planner.packing.result import SolverReport
 from planner.problem import OffsetSolution, Outcome, Status
 from planner.registry import SOLVERS
 from solvers.protocol import Availability

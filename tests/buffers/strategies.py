@@ -6,7 +6,7 @@ import string
 
 from hypothesis import strategies as st
 
-from planner.packing import (
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,

@@ -15,7 +15,7 @@ from frontends.buffers import load_buffers
 from frontends.buffers.csv import ends_are_inclusive
 from planner.errors import BadFileError, UsageError
 from planner.export.minimalloc import distinct_names, minimalloc_csv, write_minimalloc
-from planner.packing import (
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from frontends.buffers import load_buffers
 from planner.errors import BadFileError, UsageError
-from planner.packing import (
+from planner.packing.encoding import PackingSolution
+from planner.packing.file import packing_from_json, packing_to_json, read_packing, write_packing
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,
@@ -23,8 +25,6 @@ from planner.packing import (
     PackingProblem,
     Separation,
 )
-from planner.packing_encoding import PackingSolution
-from planner.packing_file import packing_from_json, packing_to_json, read_packing, write_packing
 from planner.problem import Status
 
 from .strategies import any_problems

@@ -11,7 +11,7 @@ import pytest
 from frontends.buffers import malloc_log
 from frontends.buffers.malloc_log import read_malloc_log
 from planner.errors import BadFileError, PlannerError
-from planner.packing import Buffer
+from planner.packing.problem import Buffer
 
 from .training_traces import training_trace
 

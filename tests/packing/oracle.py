@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from planner.packing import Buffer, Packing, PackingProblem
+    from planner.packing.problem import Buffer, Packing, PackingProblem
 
 
 class Place(NamedTuple):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.packing import (
+from planner.packing.checker import PackingViolationKind
+from planner.packing.problem import (
     LIMIT,
     Buffer,
     Colocation,
@@ -24,7 +25,6 @@ from planner.packing import (
     PackingProblem,
     Separation,
 )
-from planner.packing_checker import PackingViolationKind
 
 from .oracle import Judge, Place, cells, places_of
 

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from hypothesis import strategies as st
 
-from planner.packing import (
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,

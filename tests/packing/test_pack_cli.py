@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from frontends.buffers import load_buffers
-from planner import packing_race
 from planner.cli.main import main
-from planner.packing import Buffer, PackingProblem
-from planner.packing_checker import check_packing
-from planner.packing_file import read_packing, write_packing
+from planner.packing import race as packing_race
+from planner.packing.checker import check_packing
+from planner.packing.file import read_packing, write_packing
+from planner.packing.problem import Buffer, PackingProblem
 from planner.problem import Status
 
 ROOT = Path(__file__).parent.parent.parent

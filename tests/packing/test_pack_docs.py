@@ -10,7 +10,7 @@ import pytest
 import planner
 from frontends.buffers import load_buffers
 from planner.cli.main import build_parser
-from planner.packing_file import packing_from_json
+from planner.packing.file import packing_from_json
 from planner.registry import SOLVERS
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "packing.md").read_text(encoding="utf-8")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner import packing_checker
-from planner.packing import (
+from planner.packing import checker as packing_checker
+from planner.packing.checker import PackingViolationKind, check_packing, pairwise_overlaps
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,
@@ -21,8 +22,7 @@ from planner.packing import (
     PackingProblem,
     Separation,
 )
-from planner.packing_checker import PackingViolationKind, check_packing, pairwise_overlaps
-from planner.packing_sweep import UsedBytes, swept_overlaps
+from planner.packing.sweep import UsedBytes, swept_overlaps
 
 from .oracle import Judge, places_of
 from .packing_damage import DAMAGES, Damage, legal_case, legal_cases

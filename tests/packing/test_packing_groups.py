@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import UsageError
-from planner.packing import Buffer, Colocation, MemorySpace, PackingProblem, Separation
+from planner.packing.problem import Buffer, Colocation, MemorySpace, PackingProblem, Separation
 from solvers.packing.groups import Group, congruence, group_buffers
 
 

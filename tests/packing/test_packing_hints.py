@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import planner
-from planner.packing import Buffer, Colocation, MemorySpace, PackingProblem
-from planner.packing_race import race
+from planner.packing.problem import Buffer, Colocation, MemorySpace, PackingProblem
+from planner.packing.race import race
 from planner.problem import Status
 from solvers.packing import hints_model
 

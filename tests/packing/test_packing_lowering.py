@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from planner.errors import UsageError
-from planner.packing import (
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,
@@ -22,7 +22,7 @@ from planner.packing import (
     PackingProblem,
     Separation,
 )
-from planner.packing_race import offset_problem_of
+from planner.packing.race import offset_problem_of
 from solvers.offsets.rectangles import disjoint
 from solvers.packing.groups import group_buffers
 from solvers.packing.live_bytes import live_bytes

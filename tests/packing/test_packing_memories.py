@@ -11,8 +11,8 @@ import pytest
 
 import planner
 from planner.errors import DoesNotFitError
-from planner.packing import Buffer, Colocation, MemorySpace, PackingProblem, Separation
-from planner.packing_race import race
+from planner.packing.problem import Buffer, Colocation, MemorySpace, PackingProblem, Separation
+from planner.packing.race import race
 from planner.problem import Outcome, Status
 from solvers.packing import fits, membership
 from solvers.packing.groups import group_buffers
@@ -25,7 +25,7 @@ from solvers.protocol import Deadline
 from .oracle import Judge, fewest_displaced_bytes, places_of
 
 if TYPE_CHECKING:
-    from planner.pack_result import PackResult
+    from planner.packing.result import PackResult
 
 
 def random_problem(seed: int) -> PackingProblem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.packing import (
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from planner.errors import UsageError
-from planner.packing import Buffer, Packing, PackingProblem
-from planner.packing_checker import check_packing
-from planner.packing_race import race
+from planner.packing.checker import check_packing
+from planner.packing.problem import Buffer, Packing, PackingProblem
+from planner.packing.race import race
 from planner.problem import Status
 from planner.registry import SOLVERS
 from solvers.packing.groups import group_buffers
@@ -22,7 +22,7 @@ from .oracle import Judge, fewest_displaced_bytes, lowest_height, places_of
 from .problems import packing_problems
 
 if TYPE_CHECKING:
-    from planner.pack_result import PackResult
+    from planner.packing.result import PackResult
 
 # Processes and optimisers are started for these, which takes tenths of a second each time.
 SLOW_TO_START = {"cp", "mip", "mathopt"}

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from planner import offset_race, race_thread
+from planner import race_thread
 from planner.errors import UsageError
-from planner.packing import Buffer, MemorySpace, PackingProblem
-from planner.packing_checker import check_packing
-from planner.packing_race import race
+from planner.packing import offset_race
+from planner.packing.checker import check_packing
+from planner.packing.problem import Buffer, MemorySpace, PackingProblem
+from planner.packing.race import race
 from planner.problem import OffsetProblem, OffsetSolution, Outcome, Status
 from planner.registry import SOLVERS
 from solvers.protocol import Availability, Deadline
@@ -27,7 +28,7 @@ from solvers.protocol import Availability, Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from planner.pack_result import PackResult, SolverReport
+    from planner.packing.result import PackResult, SolverReport
     from solvers import SharedBest
 
     Solve = Callable[[OffsetProblem, Deadline, SharedBest], Outcome[OffsetSolution]]
@@ -374,9 +375,9 @@ def test_improvements_are_told() -> None:
 
 INTERRUPTED = """
 import sys, time
-from planner.packing import Buffer, MemorySpace, PackingProblem
-from planner.packing_checker import check_packing
-from planner.packing_race import race
+from planner.packing.problem import Buffer, MemorySpace, PackingProblem
+from planner.packing.checker import check_packing
+from planner.packing.race import race
 import solvers.offsets.{solver} as module
 ready = module.{name}.solve
 def slow(self, problem, *, deadline, **options):
@@ -419,8 +420,8 @@ def test_an_interrupt_yields_the_best_packing_so_far(solver: str, name: str) -> 
 def test_an_interrupt_while_memories_are_chosen_packs_the_first_choice() -> None:
     script = """
 import time
-from planner.packing import Buffer, MemorySpace, PackingProblem
-from planner.packing_race import race
+from planner.packing.problem import Buffer, MemorySpace, PackingProblem
+from planner.packing.race import race
 from solvers.packing.membership import MembershipSearch
 def slow(self, deadline):
     print('choosing', flush=True)

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from planner.pack_result import MemoryUse, PackResult, SolverReport
-from planner.packing import Packing, PackingProblem, uses
-from planner.packing_checker import check_packing
+from planner.packing.checker import check_packing
+from planner.packing.problem import Packing, PackingProblem, uses
+from planner.packing.result import MemoryUse, PackResult, SolverReport
 from planner.problem import Status
 from planner.report.packing_occupancy import packing_occupancies
 

@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from planner.pack_result import PackResult
-from planner.packing import Buffer, Colocation, Gap, MemorySpace, PackingProblem, uses
+from planner.packing.problem import Buffer, Colocation, Gap, MemorySpace, PackingProblem, uses
+from planner.packing.result import PackResult
 from planner.report.packing_html import render_packing_html
 from planner.report.packing_occupancy import packing_occupancies
 
@@ -221,8 +221,8 @@ def test_sixty_thousand_buffers_open(load) -> None:
 
 def shelves(problem: PackingProblem) -> str:
     """A packing that is quick to make: everything on a shelf of its own height."""
-    from planner.pack_result import MemoryUse
-    from planner.packing import Packing
+    from planner.packing.problem import Packing
+    from planner.packing.result import MemoryUse
     from planner.problem import Status
 
     free: list[int] = []

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.pack_result import MemoryUse, PackResult, SolverReport
-from planner.packing import (
+from planner.packing.misfit import misfit
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,
@@ -19,7 +19,7 @@ from planner.packing import (
     PackingProblem,
     Separation,
 )
-from planner.packing_misfit import misfit
+from planner.packing.result import MemoryUse, PackResult, SolverReport
 from planner.problem import Status
 from planner.report.packing_occupancy import live_at, packing_occupancies
 from planner.report.packing_text import render_packing

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planner.errors import UsageError
-from planner.memory_race import MemoryRace, keep_hints, race_memory
-from planner.offset_race import BASELINE, DEFAULT_SOLVERS
-from planner.pack_result import MemoryUse, PackResult, SolverReport
-from planner.packing import Packing, PackingProblem
+from planner.packing.memory_race import MemoryRace, keep_hints, race_memory
+from planner.packing.offset_race import BASELINE, DEFAULT_SOLVERS
+from planner.packing.problem import Packing, PackingProblem
+from planner.packing.result import MemoryUse, PackResult, SolverReport
 from planner.problem import Status
 from planner.race_thread import RaceThread, run_interruptibly
 from planner.registry import SOLVERS

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.json_text import dump_json, parse_json
-from planner.packing_decoding import decode_packing
-from planner.packing_encoding import packing_object
+from planner.packing.decoding import decode_packing
+from planner.packing.encoding import packing_object
 from planner.plan_fields import Fields
 from planner.regular_file import read_regular
 from planner.whole_files import write_whole
@@ -15,9 +15,9 @@ from planner.whole_files import write_whole
 if TYPE_CHECKING:
     import os
 
-    from planner.packing import PackingProblem
-    from planner.packing_decoding import StoredPacking
-    from planner.packing_encoding import PackingSolution
+    from planner.packing.decoding import StoredPacking
+    from planner.packing.encoding import PackingSolution
+    from planner.packing.problem import PackingProblem
 
 _LARGEST_FILE_BYTES = 1 << 28
 

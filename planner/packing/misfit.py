@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.errors import DoesNotFitError
-from planner.packing import uses
+from planner.packing.problem import uses
 from planner.problem import Status
 
 if TYPE_CHECKING:
-    from planner.pack_result import MemoryUse, PackResult
-    from planner.packing import PackingProblem
+    from planner.packing.problem import PackingProblem
+    from planner.packing.result import MemoryUse, PackResult
 
 _CULPRITS = 3
 

@@ -8,8 +8,8 @@ from planner.errors import UsageError
 from planner.plan_fields import LARGEST_INTEGER
 
 if TYPE_CHECKING:
-    from planner.pack_result import PackResult
-    from planner.packing import Buffer, MemorySpace, Packing, PackingProblem
+    from planner.packing.problem import Buffer, MemorySpace, Packing, PackingProblem
+    from planner.packing.result import PackResult
     from planner.problem import Status
 
 FORMAT = "planner.packing"

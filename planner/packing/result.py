@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from planner.packing import Packing, PackingProblem
+    from planner.packing.problem import Packing, PackingProblem
     from planner.problem import Status
 
 

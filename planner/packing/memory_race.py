@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from planner.offset_race import OffsetRace, race_offsets
-from planner.pack_result import MemoryUse, SolverReport
-from planner.packing import Packing, PackingProblem
-from planner.packing_checker import check_packing
+from planner.packing.checker import check_packing
+from planner.packing.offset_race import OffsetRace, race_offsets
+from planner.packing.problem import Packing, PackingProblem
+from planner.packing.result import MemoryUse, SolverReport
 from planner.problem import OffsetSolution
 from planner.race_thread import RaceThread, run_interruptibly
 
@@ -79,7 +79,7 @@ def race_memory(
         Those of ``groups`` that lie in it.
     memory : int
     run_all : bool
-        As for `planner.offset_race.race_offsets`.
+        As for `planner.packing.offset_race.race_offsets`.
     incumbent : (str, int64 array of shape [buffers]) or None
         Offsets of the problem's buffers to start from, and where they are from.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from planner.errors import BadFileError, UsageError
-from planner.packing import (
+from planner.packing.encoding import FORMAT, VERSION, PackingSolution
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,
@@ -15,7 +16,6 @@ from planner.packing import (
     PackingProblem,
     Separation,
 )
-from planner.packing_encoding import FORMAT, VERSION, PackingSolution
 from planner.plan_fields import LARGEST_INTEGER, Fields, excerpt, require_format
 from planner.problem import Status
 
@@ -33,7 +33,7 @@ class StoredPacking(NamedTuple):
 
 
 def decode_packing(root: Fields) -> StoredPacking:
-    """Read the fields of a JSON object, see `planner.packing_file.read_packing`."""
+    """Read the fields of a JSON object, see `planner.packing.file.read_packing`."""
     require_format(root, FORMAT, VERSION)
     root.only(
         *("format", "version", "memories", "buffers"),

@@ -1,7 +1,7 @@
 """Is a packing legal? Written the plain way, and without any code of a solver.
 
 The rules are those of `planner.packing`. Overlaps of few buffers are found pair by pair; of many,
-by the sweep of `planner.packing_sweep`, which the tests hold against the pairs.
+by the sweep of `planner.packing.sweep`, which the tests hold against the pairs.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from enum import StrEnum
 from itertools import combinations, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.packing import LIMIT, combined_alignment, uses
-from planner.packing_sweep import UsedBytes, swept_overlaps
+from planner.packing.problem import LIMIT, combined_alignment, uses
+from planner.packing.sweep import UsedBytes, swept_overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from planner.packing import Packing, PackingProblem
+    from planner.packing.problem import Packing, PackingProblem
 
 _LISTED = 1_000
 # Of so many buffers all pairs are compared in a few hundredths of a second.

@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.pack_result import NOT_NEEDED, SolverReport
+from planner.packing.result import NOT_NEEDED, SolverReport
 from planner.problem import Status
 from planner.race_thread import RaceThread, run_interruptibly, wait_for
 from planner.registry import SOLVERS

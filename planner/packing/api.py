@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from planner.errors import UsageError
-from planner.packing import (
+from planner.packing.problem import (
     Buffer,
     Colocation,
     Gap,
@@ -20,7 +20,7 @@ from planner.packing import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from planner.pack_result import PackResult
+    from planner.packing.result import PackResult
 
 Stated = TypeVar("Stated", MemorySpace, Colocation, Separation, Overlap)
 _NUMBERS = {"capacity", "alignment", "distance", "extent"}
@@ -84,8 +84,8 @@ def pack(
     >>> result.height_bytes, result.status.value
     (5120, 'optimal')
     """
-    from planner.packing_misfit import misfit
-    from planner.packing_race import race
+    from planner.packing.misfit import misfit
+    from planner.packing.race import race
 
     if not isinstance(time_limit, (int, float)) or not 0 < time_limit < math.inf:
         raise UsageError(f"a time limit of {time_limit!r:.40} s: must be positive and finite.")
