@@ -7,6 +7,9 @@
 #include <utility>
 
 #include "offsets_repair.hpp"
+#include "offsets_window_repair.hpp"
+#include <cstdlib>
+#include <cstdio>
 
 namespace planner::offsets {
 namespace {
@@ -215,12 +218,37 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
 // has become hopeless.
 bool ScheduledSearch::repair_further(std::int64_t goal, Control& control) {
   ++repairs_;
+  auto knob = [](const char* name, double otherwise) {
+    const char* text = std::getenv(name);
+    return text ? std::atof(text) : otherwise;
+  };
+  static int window_turns = 0, vain_windows = 0;
+  if (knob("WIN", 1) > 0 && !instance_.constrained() && vain_windows < 10 &&
+      (repairs_ % 2 == 1 || vain_repairs_ >= kVainRepairs)) {
+    ++window_turns;
+    Packing lower = packing_;
+    const double t0 = control.elapsed_s();
+    const std::int64_t h0 = lower.height;
+    const WindowRepairs done = repair_windows(
+        instance_, lower, goal,
+        {static_cast<std::int64_t>(knob("WTOTAL", 20000)) << vain_windows,
+         static_cast<std::size_t>(knob("WNARROW", 25)) * (1 + vain_windows), static_cast<std::size_t>(knob("WWIDE", 100)) * (1 + vain_windows)},
+        control);
+    nodes_ += done.nodes;
+    if (std::getenv("WLOG")) std::fprintf(stderr, "%.2f windows %.5f -> %.5f nodes %ld searches %d, %.2f s\n", t0, double(h0)/instance_.lower_bound, double(lower.height)/instance_.lower_bound, done.nodes, done.searches, control.elapsed_s()-t0);
+    if (done.lower) adopt(std::move(lower), "repair by search"); else ++vain_windows;
+    return true;
+  }
   if (instance_.constrained() || vain_repairs_ >= kVainRepairs) return false;
   const std::uint64_t work = kRepairWork * instance_.buffers() << vain_repairs_;
   const RepairLimits limits{work, work / 4, kAdrift * static_cast<std::size_t>(1 + vain_repairs_),
                             kEscalations[static_cast<std::size_t>(repairs_) % kEscalations.size()]};
   Packing lower = packing_;
-  if (repair(instance_, lower, goal, limits, control)) {
+  const double t0 = control.elapsed_s();
+  const std::int64_t h0 = lower.height;
+  const bool better = repair(instance_, lower, goal, limits, control);
+  if (std::getenv("WLOG")) std::fprintf(stderr, "%.2f chains %.5f -> %.5f, %.2f s\n", t0, double(h0)/instance_.lower_bound, double(lower.height)/instance_.lower_bound, control.elapsed_s()-t0);
+  if (better) {
     adopt(std::move(lower), "repair");
   } else {
     ++vain_repairs_;
