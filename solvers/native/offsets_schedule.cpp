@@ -8,8 +8,6 @@
 
 #include "offsets_repair.hpp"
 #include "offsets_window_repair.hpp"
-#include <cstdlib>
-#include <cstdio>
 
 namespace planner::offsets {
 namespace {
@@ -58,6 +56,10 @@ constexpr int kVainRepairs = 10;
 constexpr std::uint64_t kRepairWork = 300;  // for each buffer
 constexpr std::size_t kAdrift = 300;
 constexpr std::array<double, 3> kEscalations{1.5, 1.2, 2.0};
+
+// Windows in turn with that. The first turn takes no more than about a CPU second.
+constexpr int kVainWindows = 8;
+constexpr WindowLimits kFirstWindows{100'000, 500'000};
 
 // Complement each other where sections have room to spare.
 constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
@@ -214,46 +216,46 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
   return true;
 }
 
-// Longer than all repairs before that led to nothing, and none like the one before. False if that
-// has become hopeless.
+// By windows and by chains in turn, each longer than all such repairs before that led to nothing.
+// False if both have become hopeless.
 bool ScheduledSearch::repair_further(std::int64_t goal, Control& control) {
   ++repairs_;
-  auto knob = [](const char* name, double otherwise) {
-    const char* text = std::getenv(name);
-    return text ? std::atof(text) : otherwise;
-  };
-  static int window_turns = 0, vain_windows = 0;
-  if (knob("WIN", 1) > 0 && !instance_.constrained() && vain_windows < 10 &&
-      (repairs_ % 2 == 1 || vain_repairs_ >= kVainRepairs)) {
-    ++window_turns;
-    Packing lower = packing_;
-    const double t0 = control.elapsed_s();
-    const std::int64_t h0 = lower.height;
-    const WindowRepairs done = repair_windows(
-        instance_, lower, goal,
-        {static_cast<std::int64_t>(knob("WTOTAL", 20000)) << vain_windows,
-         static_cast<std::size_t>(knob("WNARROW", 25)) * (1 + vain_windows), static_cast<std::size_t>(knob("WWIDE", 100)) * (1 + vain_windows)},
-        control);
-    nodes_ += done.nodes;
-    if (std::getenv("WLOG")) std::fprintf(stderr, "%.2f windows %.5f -> %.5f nodes %ld searches %d, %.2f s\n", t0, double(h0)/instance_.lower_bound, double(lower.height)/instance_.lower_bound, done.nodes, done.searches, control.elapsed_s()-t0);
-    if (done.lower) adopt(std::move(lower), "repair by search"); else ++vain_windows;
-    return true;
+  const bool windows = vain_windows_ < kVainWindows;
+  const bool chains = vain_repairs_ < kVainRepairs;
+  if (instance_.constrained() || (!windows && !chains)) return false;
+  if (windows && (repairs_ % 2 == 1 || !chains)) {
+    repair_by_windows(goal, control);
+  } else if (chains) {
+    repair_by_chains(goal, control);
   }
-  if (instance_.constrained() || vain_repairs_ >= kVainRepairs) return false;
-  const std::uint64_t work = kRepairWork * instance_.buffers() << vain_repairs_;
-  const RepairLimits limits{work, work / 4, kAdrift * static_cast<std::size_t>(1 + vain_repairs_),
-                            kEscalations[static_cast<std::size_t>(repairs_) % kEscalations.size()]};
+  return true;
+}
+
+void ScheduledSearch::repair_by_windows(std::int64_t goal, Control& control) {
+  const WindowLimits limits{kFirstWindows.pairs << vain_windows_,
+                            kFirstWindows.work << vain_windows_};
   Packing lower = packing_;
-  const double t0 = control.elapsed_s();
-  const std::int64_t h0 = lower.height;
-  const bool better = repair(instance_, lower, goal, limits, control);
-  if (std::getenv("WLOG")) std::fprintf(stderr, "%.2f chains %.5f -> %.5f, %.2f s\n", t0, double(h0)/instance_.lower_bound, double(lower.height)/instance_.lower_bound, control.elapsed_s()-t0);
-  if (better) {
+  const WindowRepairs done = repair_windows(instance_, lower, goal, limits, control);
+  nodes_ += done.nodes;
+  if (done.lower) {
+    adopt(std::move(lower), "search of windows");
+  } else {
+    ++vain_windows_;
+  }
+}
+
+// None like the one before.
+void ScheduledSearch::repair_by_chains(std::int64_t goal, Control& control) {
+  const std::uint64_t work = kRepairWork * instance_.buffers() << vain_repairs_;
+  const RepairLimits limits{
+      work, work / 4, kAdrift * static_cast<std::size_t>(1 + vain_repairs_),
+      kEscalations[static_cast<std::size_t>(repairs_ / 2) % kEscalations.size()]};
+  Packing lower = packing_;
+  if (repair(instance_, lower, goal, limits, control)) {
     adopt(std::move(lower), "repair");
   } else {
     ++vain_repairs_;
   }
-  return true;
 }
 
 }  // namespace planner::offsets

@@ -2,108 +2,109 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <cstdio>
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "offsets_conflicts.hpp"
 #include "offsets_search.hpp"
 
 namespace planner::offsets {
 namespace {
 
-double knob(const char* name, double otherwise) {
-  const char* text = std::getenv(name);
-  return text ? std::atof(text) : otherwise;
-}
+// Free buffers of the first window at a place, and of the last. Wide ones are the easy ones: they
+// reach out to where there is room, and what is pinned at their ends matters less.
+constexpr std::size_t kNarrowest = 200;
+constexpr std::size_t kWidest = 3'200;
 
-// Steps down, as fractions of the lower bound.
-constexpr std::int64_t kFirstStep = 200;
+// Pinned blocks for each free buffer beyond which the room is too scattered to be worth a search.
+constexpr double kBlocks = 1.5;
+
+// Nodes of one run for each free buffer or block. Nearly all windows that can be placed are placed
+// almost without turning back.
+constexpr double kNodes = 1.25;
+
+// The target comes closer to the height by this factor after each failure, up to this fraction of
+// the lower bound.
+constexpr std::int64_t kStepFactor = 4;
 constexpr std::int64_t kLastStep = 20'000;
-
-// Nodes of one run, for each buffer and block of a window.
-constexpr std::int64_t kRunNodes = 4;
-
-// Blocks, for each free buffer, beyond which a window is not searched.
-
 
 constexpr std::array<Configuration, 3> kConfigurations{
     {{Priority::kTotalSpanArea, Choice::kCriticalSection},
      {Priority::kTotalAreaSpan, Choice::kLowest},
-     {Priority::kSizeSpanTotal, Choice::kCriticalSection}}};
+     {Priority::kAreaSpanTotal, Choice::kFullestSection}}};
 
-// Bytes [begin, end) of the sections [first_section, end_section).
+// Bytes [begin, end) in the sections [first_section, end_section).
 struct Block {
   std::int32_t first_section, end_section;
   std::int64_t begin, end;
 };
 
+// What is free in one window, at each of the times between which nobody free begins or ends.
+struct Times {
+  std::vector<std::int32_t> section;    // where each begins, and where the last ends
+  std::vector<std::int64_t> smallest;   // size alive; 0 if none is
+};
+
+std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
+
 class Windows {
  public:
-  Windows(const Instance& instance, Packing& packing) : instance_(instance), packing_(packing) {}
+  Windows(const Instance& instance, Packing& packing, const WindowLimits& limits)
+      : instance_(instance), packing_(packing), limits_(limits) {}
 
-  // Places the buffer and others around it below the target. False if the search cannot.
-  bool lower(std::int32_t highest, std::int64_t target, const WindowLimits& limits,
-             WindowRepairs& done, Control& control) {
+  enum class Outcome { kPlaced, kFailed, kNotTried };
+
+  // Places the buffer and those around it below the target.
+  Outcome lower(std::int32_t buffer, std::int64_t target, WindowRepairs& done, Control& control) {
     target -= target % instance_.granule;
+    Outcome outcome = Outcome::kNotTried;
     std::size_t tried = 0;
-    for (std::size_t width = limits.narrowest;; width *= 2) {
-      choose(highest, std::min(width, limits.widest));
-      if (free_.size() == tried) return false;
+    for (std::size_t width = kNarrowest; width <= kWidest; width *= 2) {
+      free_around(buffer, width);
+      if (free_.size() == tried) break;
       tried = free_.size();
-      if (search(target, limits, done, control)) return true;
-      if (width >= limits.widest || done.nodes >= limits.nodes || control.stop_now()) return false;
+      const std::vector<Block> blocks = pinned_blocks(target);
+      if (static_cast<double>(blocks.size()) > kBlocks * static_cast<double>(tried)) continue;
+      const Instance window = make_instance(requests(blocks));
+      const auto pairs = static_cast<std::int64_t>(conflicting_pairs(window));
+      if (pairs > limits_.pairs) break;
+      if (place(window, pairs, target, done, control)) return Outcome::kPlaced;
+      outcome = Outcome::kFailed;
+      if (done.work >= limits_.work || control.stop_now()) break;
     }
+    return outcome;
   }
 
  private:
-  std::int64_t top(std::int32_t v) const { return packing_.offsets[index(v)] + instance_.padded_size[index(v)]; }
-  static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
-
-  // Fills free_: of the buffers that live within a stretch of sections around the buffer, those
-  // that lie highest.
-  void choose(std::int32_t highest, std::size_t count) {
-    const std::int32_t first = instance_.first_section[index(highest)];
-    const std::int32_t end = instance_.end_section[index(highest)];
-    // How many sections the stretch has to reach beyond the buffer on both sides to hold another.
-    std::vector<std::pair<std::int32_t, std::int32_t>> by_reach;
+  // Fills free_ with buffers that live within a stretch of sections around the buffer; of those
+  // that need the longest stretch some are left out.
+  void free_around(std::int32_t buffer, std::size_t count) {
+    const std::int32_t first = instance_.first_section[index(buffer)];
+    const std::int32_t end = instance_.end_section[index(buffer)];
+    by_reach_.clear();
     for (std::size_t v = 0; v < instance_.buffers(); ++v) {
-      const std::int32_t reach =
-          std::max({0, first - instance_.first_section[v], instance_.end_section[v] - end});
-      by_reach.emplace_back(reach, static_cast<std::int32_t>(v));
+      const std::int32_t reach = std::max(
+          {v == index(buffer) ? -1 : 0, first - instance_.first_section[v],
+           instance_.end_section[v] - end});
+      by_reach_.emplace_back(reach, static_cast<std::int32_t>(v));
     }
-    static const double slack = knob("WSLACK", 1.0);
-    const auto wanted = static_cast<std::size_t>(slack * static_cast<double>(count));
-    if (wanted < by_reach.size()) {
-      std::nth_element(by_reach.begin(), by_reach.begin() + static_cast<std::ptrdiff_t>(wanted),
-                       by_reach.end());
-      const std::int32_t reach = by_reach[wanted].first;
-      by_reach.erase(std::remove_if(by_reach.begin(), by_reach.end(),
-                                    [reach](const auto& x) { return x.first > reach; }),
-                     by_reach.end());
-    }
+    count = std::min(count, by_reach_.size());
+    std::nth_element(by_reach_.begin(), by_reach_.begin() + static_cast<std::ptrdiff_t>(count) - 1,
+                     by_reach_.end());
     free_.clear();
-    for (const auto& [reach, v] : by_reach) free_.push_back(v);
-    if (free_.size() > count) {
-      std::nth_element(free_.begin(), free_.begin() + static_cast<std::ptrdiff_t>(count) - 1,
-                       free_.end(), [this](std::int32_t u, std::int32_t v) {
-                         return top(u) != top(v) ? top(u) > top(v) : u < v;
-                       });
-      free_.resize(count);
-    }
+    for (std::size_t k = 0; k < count; ++k) free_.push_back(by_reach_[k].second);
     std::sort(free_.begin(), free_.end());
   }
 
-  bool search(std::int64_t target, const WindowLimits& limits, WindowRepairs& done,
-              Control& control) {
-    const std::vector<Block> blocks = pinned_blocks(target);
-    static const double kb = knob("WBLOCKS", 2); if (static_cast<double>(blocks.size()) > kb * static_cast<double>(free_.size())) return false;
+  Requests requests(const std::vector<Block>& blocks) const {
     Requests requests;
-    auto add = [&requests](std::int64_t first, std::int64_t end, std::int64_t size,
+    auto add = [&requests](std::int32_t first_section, std::int32_t end_section, std::int64_t size,
                            std::int64_t alignment, std::int64_t fixed) {
-      requests.lower.push_back(first);
-      requests.upper.push_back(end);
+      requests.lower.push_back(first_section);
+      requests.upper.push_back(end_section);
       requests.size.push_back(size);
       requests.alignment.push_back(alignment);
       requests.fixed.push_back(fixed);
@@ -116,40 +117,57 @@ class Windows {
       add(block.first_section, block.end_section, block.end - block.begin, instance_.granule,
           block.begin);
     }
-    const Instance window = make_instance(std::move(requests));
-    if (window.lower_bound > target) return false;
+    return requests;
+  }
+
+  bool place(const Instance& window, std::int64_t pairs, std::int64_t target, WindowRepairs& done,
+             Control& control) {
     const std::unique_ptr<PlacementSearch> search = make_placement_search(window);
     if (!search) return false;
-    static const auto run_nodes = static_cast<std::int64_t>(knob("WNODES", kRunNodes));
+    const auto buffers = static_cast<std::int64_t>(window.buffers());
     for (const Configuration& configuration : kConfigurations) {
-      const Answer answer = search->run(
-          target, configuration,
-          run_nodes * static_cast<std::int64_t>(window.buffers()), control);
-      done.nodes += search->nodes();
+      const Answer answer =
+          search->run(target, configuration,
+                      static_cast<std::int64_t>(kNodes * static_cast<double>(buffers)), control);
       ++done.searches;
-      if (std::getenv("WLOG2")) std::fprintf(stderr, "  free %zu blocks %zu sections %d answer %d nodes %ld t %.4f target %.5f\n", free_.size(), blocks.size(), window.sections, int(answer), search->nodes(), control.elapsed_s(), double(target)/instance_.lower_bound);
+      done.nodes += search->nodes();
+      done.work += (1 + search->nodes()) * (1 + 2 * pairs / buffers);
       if (answer == Answer::kPlaced) {
         for (std::size_t k = 0; k < free_.size(); ++k) {
           packing_.offsets[index(free_[k])] = search->offsets()[k];
         }
         return true;
       }
-      if (answer == Answer::kImpossible || done.nodes >= limits.nodes || control.stop_now()) break;
+      if (answer == Answer::kImpossible || done.work >= limits_.work || control.stop_now()) break;
     }
     return false;
   }
 
-  // What the others take from the free buffers below the target; and what is too small a gap for
-  // any of them.
-  std::vector<Block> pinned_blocks(std::int64_t target) const {
-    std::vector<std::int32_t> times;
+  Times times() const {
+    Times times;
     for (std::int32_t v : free_) {
-      times.push_back(instance_.first_section[index(v)]);
-      times.push_back(instance_.end_section[index(v)]);
+      times.section.push_back(instance_.first_section[index(v)]);
+      times.section.push_back(instance_.end_section[index(v)]);
     }
-    std::sort(times.begin(), times.end());
-    times.erase(std::unique(times.begin(), times.end()), times.end());
+    std::sort(times.section.begin(), times.section.end());
+    times.section.erase(std::unique(times.section.begin(), times.section.end()),
+                        times.section.end());
+    times.smallest.assign(times.section.size(), 0);
+    for (std::int32_t v : free_) {
+      const auto first = std::lower_bound(times.section.begin(), times.section.end(),
+                                          instance_.first_section[index(v)]);
+      const std::int64_t size = instance_.padded_size[index(v)];
+      for (auto t = static_cast<std::size_t>(first - times.section.begin());
+           times.section[t] < instance_.end_section[index(v)]; ++t) {
+        std::int64_t& smallest = times.smallest[t];
+        smallest = smallest == 0 ? size : std::min(smallest, size);
+      }
+    }
+    return times;
+  }
 
+  // The others alive at one of the times, as far as they lie below the target; by offset.
+  std::vector<Block> pinned(const Times& times, std::int64_t target) const {
     std::vector<Block> pinned;
     std::size_t next_free = 0;
     for (std::size_t v = 0; v < instance_.buffers(); ++v) {
@@ -157,92 +175,102 @@ class Windows {
         ++next_free;
         continue;
       }
-      if (instance_.first_section[v] >= times.back() || instance_.end_section[v] <= times.front() ||
-          packing_.offsets[v] >= target) {
-        continue;
+      const Block block{instance_.first_section[v], instance_.end_section[v], packing_.offsets[v],
+                        std::min(target, packing_.offsets[v] + instance_.padded_size[v])};
+      if (block.first_section < times.section.back() &&
+          block.end_section > times.section.front() && block.begin < block.end) {
+        pinned.push_back(block);
       }
-      pinned.push_back({instance_.first_section[v], instance_.end_section[v], packing_.offsets[v],
-                        std::min(target, packing_.offsets[v] + instance_.padded_size[v])});
     }
     std::sort(pinned.begin(), pinned.end(), [](const Block& x, const Block& y) {
       return x.begin != y.begin ? x.begin < y.begin : x.first_section < y.first_section;
     });
+    return pinned;
+  }
 
+  // What the others take from the free buffers, together with the gaps between that none of these
+  // fits in. What is the same at consecutive times is one block.
+  std::vector<Block> pinned_blocks(std::int64_t target) const {
+    const Times times = this->times();
+    const std::vector<Block> pinned = this->pinned(times, target);
     std::vector<Block> blocks;
-    std::vector<std::size_t> open, still_open;  // blocks that reach to the current time, ascending
-    for (std::size_t t = 0; t + 1 < times.size(); ++t) {
-      std::int64_t smallest = -1;
-      for (std::int32_t v : free_) {
-        if (instance_.first_section[index(v)] <= times[t] &&
-            instance_.end_section[index(v)] > times[t] &&
-            (smallest < 0 || instance_.padded_size[index(v)] < smallest)) {
-          smallest = instance_.padded_size[index(v)];
+    std::vector<std::size_t> before, now;  // blocks at one time, ascending
+    for (std::size_t t = 0; t + 1 < times.section.size(); ++t, before.swap(now)) {
+      now.clear();
+      if (times.smallest[t] == 0) continue;
+      std::size_t k = 0;
+      auto add = [&](std::int64_t begin, std::int64_t end) {
+        if (begin == end) return;
+        while (k < before.size() && blocks[before[k]].begin < begin) ++k;
+        if (k < before.size() && blocks[before[k]].begin == begin &&
+            blocks[before[k]].end == end) {
+          blocks[before[k]].end_section = times.section[t + 1];
+          now.push_back(before[k]);
+        } else {
+          now.push_back(blocks.size());
+          blocks.push_back({times.section[t], times.section[t + 1], begin, end});
         }
-      }
-      still_open.clear();
-      if (smallest >= 0) {
-        std::size_t k = 0;
-        auto close = [&](std::int64_t begin, std::int64_t end) {
-          if (begin >= end) return;
-          while (k < open.size() && blocks[open[k]].begin < begin) ++k;
-          if (k < open.size() && blocks[open[k]].begin == begin && blocks[open[k]].end == end) {
-            blocks[open[k]].end_section = times[t + 1];
-            still_open.push_back(open[k]);
-          } else {
-            still_open.push_back(blocks.size());
-            blocks.push_back({times[t], times[t + 1], begin, end});
-          }
-        };
-        std::int64_t begin = 0, end = 0;
-        for (const Block& block : pinned) {
-          if (block.first_section >= times[t + 1] || block.end_section <= times[t]) continue;
-          if (block.begin >= end + smallest) {
-            close(begin, end);
-            begin = block.begin;
-          }
-          end = std::max(end, block.end);
+      };
+      std::int64_t begin = 0;
+      std::int64_t end = 0;
+      for (const Block& block : pinned) {
+        if (block.first_section >= times.section[t + 1] ||
+            block.end_section <= times.section[t]) {
+          continue;
         }
-        if (target - end < smallest) end = target;
-        close(begin, end);
+        if (block.begin - end >= times.smallest[t]) {
+          add(begin, end);
+          begin = block.begin;
+        }
+        end = std::max(end, block.end);
       }
-      open.swap(still_open);
+      add(begin, target - end < times.smallest[t] ? target : end);
     }
     return blocks;
   }
 
   const Instance& instance_;
   Packing& packing_;
-  std::vector<std::int32_t> free_;  // ascending
+  const WindowLimits limits_;
+  std::vector<std::pair<std::int32_t, std::int32_t>> by_reach_;  // sections beyond, buffer
+  std::vector<std::int32_t> free_;                               // ascending
 };
+
+std::int32_t highest_buffer(const Instance& instance, const Packing& packing) {
+  std::size_t highest = 0;
+  for (std::size_t v = 0; v < instance.buffers(); ++v) {
+    if (packing.offsets[v] + instance.size[v] > packing.offsets[highest] + instance.size[highest]) {
+      highest = v;
+    }
+  }
+  return static_cast<std::int32_t>(highest);
+}
 
 }  // namespace
 
+// First to the goal at once: there are more places that stick out above it, but tight capacities
+// prune best.
 WindowRepairs repair_windows(const Instance& instance, Packing& packing, std::int64_t goal,
                              WindowLimits limits, Control& control) {
+  using Outcome = Windows::Outcome;
   WindowRepairs done;
   goal = std::max(goal, instance.lower_bound);
-  Windows windows(instance, packing);
-  std::int64_t step = std::max<std::int64_t>(1, (packing.height - goal));
+  Windows windows(instance, packing, limits);
   const std::int64_t last_step = std::max<std::int64_t>(1, instance.lower_bound / kLastStep);
-  auto highest = [&] {
-    std::size_t best = 0;
-    for (std::size_t v = 1; v < instance.buffers(); ++v) {
-      if (packing.offsets[v] + instance.size[v] > packing.offsets[best] + instance.size[best]) best = v;
+  std::int64_t target = goal;
+  while (packing.height > goal && done.work < limits.work && !control.stop_now()) {
+    const std::int64_t step = packing.height - target;
+    const Outcome outcome = windows.lower(highest_buffer(instance, packing), target, done, control);
+    if (outcome == Outcome::kPlaced) {
+      const std::int64_t height = packing_height(instance, packing.offsets);
+      done.lower = done.lower || height < packing.height;
+      packing.height = height;
+      if (height <= target) target = std::max(goal, height - step);
+    } else if (outcome == Outcome::kFailed && step > last_step) {
+      target = packing.height - std::max(last_step, step / kStepFactor);
+    } else {
+      break;
     }
-    return static_cast<std::int32_t>(best);
-  };
-  std::int64_t target = std::max(goal, packing.height - step);
-  while (packing.height > goal && done.nodes < limits.nodes && !control.stop_now()) {
-    if (!windows.lower(highest(), target, limits, done, control)) {
-      if (step <= last_step) break;
-      step = std::max(last_step, step / 4);
-      target = std::max(goal, packing.height - step);
-      continue;
-    }
-    const std::int64_t height = packing_height(instance, packing.offsets);
-    done.lower = done.lower || height < packing.height;
-    packing.height = height;
-    if (height <= target) target = std::max(goal, height - step);
   }
   return done;
 }
