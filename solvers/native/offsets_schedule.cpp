@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "offsets_repair.hpp"
+#include "offsets_window_repair.hpp"
 
 namespace planner::offsets {
 namespace {
@@ -55,6 +56,13 @@ constexpr int kVainRepairs = 10;
 constexpr std::uint64_t kRepairWork = 300;  // for each buffer
 constexpr std::size_t kAdrift = 300;
 constexpr std::array<double, 3> kEscalations{1.5, 1.2, 2.0};
+
+// From so many buffers on windows are repaired in turn with that; smaller instances are better
+// searched as a whole. The first turn takes about a tenth of a CPU second if it succeeds, and half
+// a second if it does not.
+constexpr std::size_t kWindowedBuffers = 5'000;
+constexpr int kVainWindows = 8;
+constexpr WindowLimits kFirstWindows{100'000, 100'000};
 
 // Complement each other where sections have room to spare.
 constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
@@ -211,21 +219,50 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
   return true;
 }
 
-// Longer than all repairs before that led to nothing, and none like the one before. False if that
-// has become hopeless.
+// By chains and by windows in turn, each longer than all such repairs before that led to nothing.
+// False if both have become hopeless.
 bool ScheduledSearch::repair_further(std::int64_t goal, Control& control) {
   ++repairs_;
-  if (instance_.constrained() || vain_repairs_ >= kVainRepairs) return false;
-  const std::uint64_t work = kRepairWork * instance_.buffers() << vain_repairs_;
-  const RepairLimits limits{work, work / 4, kAdrift * static_cast<std::size_t>(1 + vain_repairs_),
-                            kEscalations[static_cast<std::size_t>(repairs_) % kEscalations.size()]};
+  const bool chains = chain_repairs_.vain < kVainRepairs;
+  const bool windows =
+      instance_.buffers() >= kWindowedBuffers && window_repairs_.vain < kVainWindows;
+  if (instance_.constrained() || (!chains && !windows)) return false;
+  if (windows && (!chains || window_repairs_.turns < chain_repairs_.turns)) {
+    repair_by_windows(goal, control);
+  } else {
+    repair_by_chains(goal, control);
+  }
+  return true;
+}
+
+// None like the one before.
+void ScheduledSearch::repair_by_chains(std::int64_t goal, Control& control) {
+  auto& [turns, vain] = chain_repairs_;
+  ++turns;
+  const std::uint64_t work = kRepairWork * instance_.buffers() << vain;
+  const RepairLimits limits{work, work / 4, kAdrift * static_cast<std::size_t>(1 + vain),
+                            kEscalations[static_cast<std::size_t>(turns) % kEscalations.size()]};
   Packing lower = packing_;
   if (repair(instance_, lower, goal, limits, control)) {
     adopt(std::move(lower), "repair");
   } else {
-    ++vain_repairs_;
+    ++vain;
   }
-  return true;
+}
+
+void ScheduledSearch::repair_by_windows(std::int64_t goal, Control& control) {
+  auto& [turns, vain] = window_repairs_;
+  ++turns;
+  const WindowLimits limits{kFirstWindows.pairs, kFirstWindows.work << vain};
+  Packing lower = packing_;
+  const WindowRepairs done = repair_windows(instance_, lower, goal, limits, control);
+  nodes_ += done.nodes;
+  if (done.lower) {
+    adopt(std::move(lower), "search of windows");
+  } else {
+    // Where no window is worth a search, that seldom changes.
+    vain += done.searches > 0 ? 1 : kVainWindows / 2;
+  }
 }
 
 }  // namespace planner::offsets

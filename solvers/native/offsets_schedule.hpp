@@ -50,6 +50,8 @@ class ScheduledSearch {
   Try next_lowering(std::int64_t floor);
   bool run(const Try& next, Control& control);
   bool repair_further(std::int64_t goal, Control& control);
+  void repair_by_chains(std::int64_t goal, Control& control);
+  void repair_by_windows(std::int64_t goal, Control& control);
   bool refute_window(std::int64_t capacity, Control& control);
   std::int64_t highest_height_up_to(std::int64_t capacity) const;
   std::int64_t lowest_height_above(std::int64_t capacity) const;
@@ -64,7 +66,11 @@ class ScheduledSearch {
   bool too_large_ = false;
   std::int64_t nodes_ = 0;
   int searches_ = 0;
-  int repairs_ = 0, vain_repairs_ = 0;
+  struct Turns {
+    int turns = 0, vain = 0;
+  };
+  Turns chain_repairs_, window_repairs_;
+  int repairs_ = 0;
   int lowering_tries_ = 0, fitting_tries_ = 0;
   std::int64_t fitting_nodes_ = 0;
   bool minimising_ = false;
