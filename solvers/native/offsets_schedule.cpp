@@ -58,8 +58,8 @@ constexpr std::size_t kAdrift = 300;
 constexpr std::array<double, 3> kEscalations{1.5, 1.2, 2.0};
 
 // From so many buffers on windows are searched when that leads to nothing; smaller instances are
-// better searched as a whole. The first turn takes about a tenth of a CPU second if it succeeds, and
-// half a second if it does not.
+// better searched as a whole. The first turn takes about a tenth of a CPU second if it succeeds,
+// and half a second if it does not.
 constexpr std::size_t kWindowedBuffers = 5'000;
 constexpr int kVainWindows = 8;
 constexpr WindowLimits kFirstWindows{100'000, 100'000};
