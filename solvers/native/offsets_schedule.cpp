@@ -57,9 +57,9 @@ constexpr std::uint64_t kRepairWork = 300;  // for each buffer
 constexpr std::size_t kAdrift = 300;
 constexpr std::array<double, 3> kEscalations{1.5, 1.2, 2.0};
 
-// From so many buffers on windows are repaired in turn with that; smaller instances are better
-// searched as a whole. The first turn takes about a tenth of a CPU second if it succeeds, and half
-// a second if it does not.
+// From so many buffers on windows are searched when that leads to nothing; smaller instances are
+// better searched as a whole. The first turn takes about a tenth of a CPU second if it succeeds,
+// and half a second if it does not.
 constexpr std::size_t kWindowedBuffers = 5'000;
 constexpr int kVainWindows = 8;
 constexpr WindowLimits kFirstWindows{100'000, 100'000};
@@ -219,15 +219,15 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
   return true;
 }
 
-// By chains and by windows in turn, each longer than all such repairs before that led to nothing.
-// False if both have become hopeless.
+// By chains, and after each turn of them in vain by windows; each longer than all such repairs
+// before that led to nothing. False if both have become hopeless.
 bool ScheduledSearch::repair_further(std::int64_t goal, Control& control) {
   ++repairs_;
   const bool chains = chain_repairs_.vain < kVainRepairs;
   const bool windows =
       instance_.buffers() >= kWindowedBuffers && window_repairs_.vain < kVainWindows;
   if (instance_.constrained() || (!chains && !windows)) return false;
-  if (windows && (!chains || window_repairs_.turns < chain_repairs_.turns)) {
+  if (windows && (!chains || window_repairs_.turns < chain_repairs_.vain)) {
     repair_by_windows(goal, control);
   } else {
     repair_by_chains(goal, control);
