@@ -212,7 +212,7 @@ class _Run:
         # The other core is the native search's.
         small = self._ceiling // form.unit <= MOST_PRESOLVED_UNITS
         self._solver = new_solver(seed, presolve=small and not form.singles)
-        # These two solve MiniMalloc's instances A and C, and the others about as fast.
+        # Without these two MiniMalloc's instances A and C are never solved, with them now and then.
         self._solver.parameters.use_area_energetic_reasoning_in_no_overlap_2d = True
         self._solver.parameters.use_energetic_reasoning_in_no_overlap_2d = True
         self._cpu_s = 0.0
