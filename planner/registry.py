@@ -61,6 +61,10 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "solvers.offsets.bilevel:BilevelOffsets",
             "MEMO: repeated layers packed once, then the rest",
         ),
+        "local": Entry(
+            "solvers.offsets.local:LocalOffsets",
+            "guided local search on overlaps, for the last per cent",
+        ),
     },
     "replacement": {
         "greedy-eviction": Entry(

@@ -116,3 +116,14 @@ def offsets_pack(
     A clash is two buffers whose fixed offsets exclude each other; then there is no packing. A
     negative capacity asks for the lowest height; an empty hint is none.
     """
+
+def offsets_squeeze(
+    instance: OffsetInstance,
+    start_offsets: NDArray[np.int64],
+    goal: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    shared: SharedBest | None = None,
+) -> tuple[NDArray[np.int64], int, int]:
+    """Return offsets, height and steps of squeezing a legal packing down to the goal or bound."""

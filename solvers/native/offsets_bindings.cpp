@@ -17,6 +17,7 @@
 #include "bindings.hpp"
 #include "control.hpp"
 #include "offsets_instance.hpp"
+#include "offsets_overlap.hpp"
 #include "offsets_pack.hpp"
 #include "offsets_shared.hpp"
 
@@ -136,6 +137,24 @@ Packed pack(const offsets::Instance& instance, const Int64s& hint, std::int64_t 
           result.clash};
 }
 
+using Squeezed = std::tuple<OutputArray<std::int64_t>, std::int64_t, std::int64_t>;
+
+Squeezed squeeze(const offsets::Instance& instance, const Int64s& start, std::int64_t goal,
+                 std::uint64_t seed, double time_limit_s, const CancelFlag* cancel,
+                 offsets::SharedBest* shared) {
+  if (start.size() != instance.buffers()) {
+    throw nb::value_error("a start for another number of buffers");
+  }
+  offsets::Packing packing{copied(start), 0};
+  nb::gil_scoped_release nogil;
+  Control control(time_limit_s, cancel);
+  packing.height = offsets::packing_height(instance, packing.offsets);
+  offsets::SqueezeResult result =
+      offsets::squeeze(instance, std::move(packing), goal, seed, control, shared);
+  nb::gil_scoped_acquire gil;
+  return {to_numpy(std::move(result.packing.offsets)), result.packing.height, result.steps};
+}
+
 bool offer(offsets::SharedBest& shared, const Int64s& placed, std::int64_t height) {
   offsets::Packing packing{copied(placed), height};
   const offsets::Packing known = shared.packing();
@@ -183,6 +202,10 @@ void bind_offsets(nb::module_& m) {
         "Offsets, height, proven bound, winning order, components, nodes and searches, and two "
         "buffers whose fixed offsets exclude each other, in place of a packing. A negative "
         "capacity asks for the lowest height; an empty hint is none.");
+  m.def("offsets_squeeze", &squeeze, "instance"_a, "start_offsets"_a, "goal"_a, "seed"_a,
+        "time_limit_s"_a, "cancel"_a, "shared"_a.none() = nb::none(),
+        "Offsets, height and steps of guided local search on overlaps, from a legal packing down "
+        "to the goal or the bound.");
 }
 
 }  // namespace planner
