@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--solver",
         type=lambda text: [name for name in text.split(",") if name],
         metavar="NAME[,NAME...]",
-        help="default: greedy, exact, cp; greedy always takes part",
+        help="default: greedy, exact, and cp or local; greedy always takes part",
     )
     parser.add_argument("--time-limit", type=seconds, default=30.0, metavar="SECONDS")
     parser.add_argument("--seed", type=int, default=0, metavar="N")

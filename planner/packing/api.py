@@ -57,7 +57,8 @@ def pack(
     colocations, separations, overlaps : sequences
         Who must share bytes, who must not, and who may.
     solvers : sequence of str or None
-        Names that ``plan solvers`` lists for offsets. Default: greedy, exact and cp.
+        Names that ``plan solvers`` lists for offsets. Default: greedy, exact, and
+        cp or, for larger problems, local.
     time_limit : float
         Seconds. The best packing by then is returned.
     seed : int

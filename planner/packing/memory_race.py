@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from planner.packing.checker import check_packing
-from planner.packing.offset_race import OffsetRace, race_offsets
+from planner.packing.offset_race import OffsetRace, default_solvers, race_offsets
 from planner.packing.problem import Packing, PackingProblem
 from planner.packing.result import MemoryUse, SolverReport
 from planner.problem import OffsetSolution
@@ -64,7 +64,7 @@ def race_memory(
     members: Sequence[int],
     memory: int,
     *,
-    solvers: Sequence[str],
+    solvers: Sequence[str] | None,
     deadline: Deadline,
     seed: int,
     run_all: bool = False,
@@ -78,6 +78,8 @@ def race_memory(
     members : sequence of int
         Those of ``groups`` that lie in it.
     memory : int
+    solvers : sequence of str or None
+        None for those that suit the problem.
     run_all : bool
         As for `planner.packing.offset_race.race_offsets`.
     incumbent : (str, int64 array of shape [buffers]) or None
@@ -87,6 +89,8 @@ def race_memory(
     from solvers.packing.lowering import offset_problem
 
     lowered = offset_problem(problem, groups, members, memory)
+    if solvers is None:
+        solvers = default_solvers(lowered.problem)
     live = live_bytes(lowered.problem)
     name = problem.memories[memory].name
     if not members:

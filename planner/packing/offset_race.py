@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 BASELINE = "greedy"
-DEFAULT_SOLVERS = (BASELINE, "exact", "cp")
+# Of so many buffers CP-SAT rarely proves anything; local search lowers what the search has found.
+_FEW_BUFFERS = 200
+_MANY_BUFFERS = 5_000
 # The search settles most problems at once, and loading CP-SAT alone takes some tenths of a second.
 _ALONE_S = 1.0
 
@@ -53,12 +55,21 @@ class OffsetRace(NamedTuple):
     interrupted: bool
 
 
+def default_solvers(problem: OffsetProblem) -> tuple[str, ...]:
+    """Return greedy, exact, and what helps it from the second core."""
+    beside = "cp"
+    if _FEW_BUFFERS < len(problem.size) <= _MANY_BUFFERS:
+        local = SOLVERS["offsets"]["local"].load()
+        beside = "cp" if local.unsupported(problem) else "local"
+    return (BASELINE, "exact", beside)
+
+
 def race_offsets(
     problem: OffsetProblem,
     offence: Callable[[OffsetSolution], str],
     *,
     memory: str,
-    solvers: Sequence[str] = DEFAULT_SOLVERS,
+    solvers: Sequence[str],
     deadline: Deadline,
     seed: int = 0,
     run_all: bool = False,
@@ -75,8 +86,8 @@ def race_offsets(
     memory : str
         Name for reports.
     solvers : sequence of str
-        Names from ``planner.registry.SOLVERS["offsets"]``. ``exact`` and ``cp`` run side by side,
-        others one after the other.
+        Names from ``planner.registry.SOLVERS["offsets"]``. ``exact``, ``cp`` and ``local`` run
+        side by side, others one after the other.
     deadline : Deadline
         Greedy is let finish.
     run_all : bool
@@ -148,8 +159,8 @@ def race_offsets(
 
 
 def _stages(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return what runs one after the other; greedy is first, exact and cp are side by side."""
-    together = tuple(name for name in ("exact", "cp") if name in names)
+    """Return what runs one after the other; greedy is first, the searches are side by side."""
+    together = tuple(name for name in ("exact", "cp", "local") if name in names)
     stages: list[tuple[str, ...]] = []
     for name in names:
         stage = together if name in together else (name,)

@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.errors import UsageError
 from planner.packing.memory_race import MemoryRace, keep_hints, race_memory
-from planner.packing.offset_race import BASELINE, DEFAULT_SOLVERS
+from planner.packing.offset_race import BASELINE
 from planner.packing.problem import Packing, PackingProblem
 from planner.packing.result import MemoryUse, PackResult, SolverReport
 from planner.problem import Status
@@ -48,8 +48,9 @@ def race(
         Seconds for the whole race. Greedy is let finish.
     seed : int
     solvers : sequence of str or None
-        Names from ``planner.registry.SOLVERS["offsets"]``; None for greedy, exact and cp. Greedy
-        always takes part. Solvers that are named run even where nothing is left to improve.
+        Names from ``planner.registry.SOLVERS["offsets"]``; None for greedy, exact, and cp or
+        local. Greedy always takes part. Solvers that are named run even where nothing is left to
+        improve.
     on_progress : callable or None
         Receives one line per improvement.
 
@@ -98,9 +99,9 @@ def offset_problem_of(problem: PackingProblem) -> OffsetProblem:
     return offset_problem(problem, groups, range(len(groups)), 0).problem
 
 
-def _chosen(solvers: Sequence[str] | None) -> list[str]:
+def _chosen(solvers: Sequence[str] | None) -> list[str] | None:
     if solvers is None:
-        return list(DEFAULT_SOLVERS)
+        return None
     known = SOLVERS["offsets"]
     for name in solvers:
         if name not in known:
@@ -114,7 +115,7 @@ class _Contest:
     def __init__(
         self,
         problem: PackingProblem,
-        solvers: Sequence[str],
+        solvers: Sequence[str] | None,
         run_all: bool,
         deadline: Deadline,
         seed: int,
