@@ -36,6 +36,30 @@ class SharedBest:
     def offsets(self) -> NDArray[np.int64] | None:
         """Offsets of the lowest packing offered, or None."""
 
+class JointModel:
+    """A checked problem of order and residency. Immutable; any thread may use it."""
+
+def joint_model(
+    *,
+    operators: int,
+    capacity: int,
+    alignment: int,
+    size: NDArray[np.int64],
+    has_copy: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+    predecessor_offsets: NDArray[np.int64],
+    predecessors: NDArray[np.int32],
+    starter_offsets: NDArray[np.int64],
+    starters: NDArray[np.int32],
+    user_offsets: NDArray[np.int64],
+    users: NDArray[np.int32],
+    writer_offsets: NDArray[np.int64],
+    writers: NDArray[np.int32],
+    in_place_offsets: NDArray[np.int64],
+    in_place: NDArray[np.int32],
+) -> JointModel:
+    """Check the arrays of a planner.joint_problem.JointProblem; ValueError says what is wrong."""
+
 class OrderModel:
     """A checked ordering problem. Immutable; any thread may use it."""
 

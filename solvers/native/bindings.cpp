@@ -16,5 +16,6 @@ NB_MODULE(_native, m) {
       .def("is_set", &planner::CancelFlag::is_set, "Whether a stop was asked for.");
 
   planner::bind_order(m);
+  planner::bind_joint(m);
   planner::bind_offsets(m);
 }

@@ -67,8 +67,6 @@ OrderModel ModelBuilder::finish() {
   return std::move(model_);
 }
 
-namespace {
-
 std::optional<std::string> check_ragged(const RaggedView& rows, const std::string& name,
                                         std::int64_t row_count, std::int64_t value_limit) {
   if (rows.offsets_size != static_cast<std::size_t>(row_count) + 1)
@@ -88,14 +86,11 @@ std::optional<std::string> check_ragged(const RaggedView& rows, const std::strin
   return std::nullopt;
 }
 
-// Row `row`, ascending and without duplicates.
 void read_row(const RaggedView& rows, std::int64_t row, std::vector<std::int32_t>& out) {
   out.assign(rows.values + rows.offsets[row], rows.values + rows.offsets[row + 1]);
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
 }
-
-}  // namespace
 
 std::optional<std::string> build_model(const OrderArrays& arrays, OrderModel& model) {
   constexpr std::int64_t kMaxIndex = std::numeric_limits<std::int32_t>::max() - 1;

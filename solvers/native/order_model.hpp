@@ -101,4 +101,11 @@ struct OrderArrays {
 // Checks every index and size. Returns what is wrong, or nothing after filling `model`.
 std::optional<std::string> build_model(const OrderArrays& arrays, OrderModel& model);
 
+// Returns what is wrong with rows of values in [0, value_limit), if anything.
+std::optional<std::string> check_ragged(const RaggedView& rows, const std::string& name,
+                                        std::int64_t row_count, std::int64_t value_limit);
+
+// Row `row`, ascending and without duplicates.
+void read_row(const RaggedView& rows, std::int64_t row, std::vector<std::int32_t>& out);
+
 }  // namespace planner::order
