@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from .race_problems import ROWS, hard_problem
+
 INTERRUPTED = """
 import sys, time
 from planner.packing.problem import Buffer, MemorySpace, PackingProblem
