@@ -40,7 +40,8 @@ def test_options_reach_the_network() -> None:
     [
         ("resnet-50", {}, "Did you mean resnet50?"),
         ("MobileNetV2", {}, "Did you mean mobilenet_v2?"),
-        ("quux", {}, "It has: bert_base, darts"),
+        ("quux", {}, "It has: amoebanet_d, bert_base, darts"),
+        ("pnasnet5", {}, "Did you mean pnasnet5_"),
         ("resnet50", {"imge": 192}, "has no option 'imge'.*Did you mean image?"),
         ("resnet50", {"image": "192"}, "image='192' is not an int"),
         ("resnet50", {"image": True}, "image=True is not an int"),
@@ -64,6 +65,16 @@ def test_options_reach_the_network() -> None:
         ("bert_base", {"sequence": 513}, "at most 512"),
         ("gpt2_decode", {"cached": 1024}, "from 1 to 1,023"),
         ("gpt2_prefill", {"sequence": 1025}, "at most 1,024"),
+        ("transformer", {"sequence": 0}, "would have shape 1x0"),
+        ("transformer", {"layers": 0}, "at least 1"),
+        ("transformer", {"vocabulary": -1}, "not be negative"),
+        ("vit_b_16", {"image": 100}, "multiple of 16"),
+        ("s3d", {"frames": 12}, "the video is too small, a window of 2x7x7.*1x7x7"),
+        ("pnasnet5_mobile", {"cells": 0}, "at least 1"),
+        ("pnasnet5_mobile", {"filters": 7}, "at least 8"),
+        ("pnasnet5_large", {"image": 2}, "image is too small, a window of 3 pixels"),
+        ("amoebanet_d", {"cells": 4}, "multiple of 3"),
+        ("amoebanet_d", {"filters": 100}, "multiple of 16"),
     ],
 )
 def test_wrong_arguments_are_explained(name: str, arguments: dict, message: str) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
+import planner
 from frontends import zoo
 from frontends.zoo.randwire import watts_strogatz
 
@@ -24,32 +25,59 @@ if TYPE_CHECKING:
 PUBLISHED_PARAMETERS = {
     "bert_base": 109_482_240,
     "darts": 4_718_752,
+    "deeplabv3_resnet50": 42_004_074,
     "densenet121": 7_978_856,
+    "fcn_resnet50": 35_322_218,
     "gpt2_decode": 124_439_808,
     "gpt2_prefill": 124_439_808,
+    "lraspp": 3_221_538,
     "mobilenet_v2": 3_504_872,
+    "mobilenet_v3_large": 5_483_032,
     "nasnet_a_large": 88_753_150,
     "nasnet_a_mobile": 5_289_978,
+    "pnasnet5_large": 86_057_668,
+    "r2plus1d_18": 31_505_325,
     "resnet50": 25_557_032,
     "resnet8": 78_186,
+    "resnext50": 25_028_904,
+    "s3d": 8_320_048,
     "unet": 31_037_698,
+    "vit_b_16": 86_567_656,
 }
+# torchvision publishes both with an auxiliary head on the third stage, which only trains: a 3x3
+# convolution from 1,024 to 256 channels, BatchNormalization, and one to 21 classes
+AUXILIARY_WEIGHTS = 1024 * 256 * 9 + 256 * 21
+AUXILIARY_HEADS: dict[str, int] = dict.fromkeys(
+    ("deeplabv3_resnet50", "fcn_resnet50"), AUXILIARY_WEIGHTS + 2 * 256 + 21
+)
 
 OUTPUTS = {
+    "amoebanet_d": {"logits": (1, 1000)},
     "bert_base": {"last_hidden_state": (1, 128, 768), "pooler_output": (1, 768)},
     "darts": {"logits": (1, 1000)},
+    "deeplabv3_resnet50": {"logits": (1, 21, 224, 224)},
     "densenet121": {"logits": (1, 1000)},
+    "fcn_resnet50": {"logits": (1, 21, 224, 224)},
+    "lraspp": {"logits": (1, 21, 224, 224)},
     "mobilenet_v2": {"logits": (1, 1000)},
+    "mobilenet_v3_large": {"logits": (1, 1000)},
     "nasnet_a_large": {"logits": (1, 1000)},
     "nasnet_a_mobile": {"logits": (1, 1000)},
+    "pnasnet5_large": {"logits": (1, 1000)},
+    "pnasnet5_mobile": {"logits": (1, 1000)},
+    "r2plus1d_18": {"logits": (1, 400)},
     "randwire": {"logits": (1, 1000)},
     "resnet50": {"logits": (1, 1000)},
     "resnet8": {"probabilities": (1, 10)},
+    "resnext50": {"logits": (1, 1000)},
+    "s3d": {"logits": (1, 400)},
+    "transformer": {"logits": (1, 512, 37_000)},
     "unet": {"logits": (1, 2, 256, 256)},
+    "vit_b_16": {"logits": (1, 1000)},
 }
 
 CACHE = ("key", "value")
-TRANSFORMERS = ("bert_base", "gpt2_decode", "gpt2_prefill")
+TRANSFORMERS = ("bert_base", "gpt2_decode", "gpt2_prefill", "transformer")
 
 
 @cache
@@ -163,7 +191,8 @@ def test_same_arguments_give_the_same_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED_PARAMETERS))
 def test_parameter_counts_are_the_published_ones(name: str) -> None:
-    assert zoo.parameters(built(name, fold=variants(name)[-1])) == PUBLISHED_PARAMETERS[name]
+    counted = zoo.parameters(built(name, fold=variants(name)[-1]))
+    assert counted + AUXILIARY_HEADS.get(name, 0) == PUBLISHED_PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", sorted(OUTPUTS))
@@ -193,10 +222,73 @@ def test_batch_multiplies_macs_and_element_type_scales_weights(name: str) -> Non
         ("mobilenet_v2", 300_774_272),
         ("densenet121", 2_834_161_664),
         ("resnet8", 12_501_632),
+        # torchvision's, to the million they are published with
+        ("mobilenet_v3_large", 217e6),
+        ("resnext50", 4230e6),
+        ("s3d", 17_979e6),
+        ("vit_b_16", 17_564e6),
     ],
 )
 def test_macs_are_the_published_ones(name: str, published: int) -> None:
-    assert macs(built(name)) == published
+    counted = macs(built(name))
+    assert (round(counted, -6) if isinstance(published, float) else counted) == published
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "published"),
+    [
+        ("deeplabv3_resnet50", 520, 178_722e6),
+        ("fcn_resnet50", 520, 152_717e6),
+        ("lraspp", 520, 2086e6),
+        ("r2plus1d_18", 112, 40_519e6),
+    ],
+)
+def test_macs_at_the_image_size_they_are_published_for(
+    name: str, image: int, published: float
+) -> None:
+    # at an eighth of the image's size the auxiliary head sees every pixel
+    auxiliary = AUXILIARY_WEIGHTS * (image // 8) ** 2 if name in AUXILIARY_HEADS else 0
+    assert round(macs(zoo.build(name, image=image)) + auxiliary, -6) == published
+
+
+def test_pnasnet_sizes_round_to_the_paper_s() -> None:
+    # the paper: 5.1e6 parameters and 588e6 multiply-adds, 86.1e6 and 25.0e9
+    assert round(zoo.parameters(built("pnasnet5_mobile", fold=False)) / 1e5) == 51
+    assert macs(built("pnasnet5_mobile")) == pytest.approx(588e6, rel=0.005)
+    assert macs(built("pnasnet5_large")) == pytest.approx(25.0e9, rel=0.005)
+
+
+def test_amoebanet_parameters_round_to_gpipe_s() -> None:
+    # derived: the TPU implementation's auxiliary classifier after the second group (5x5 pooling
+    # with stride 3, 51 and 307 channels) and its 1,001 classes
+    joined = 4 * 416
+    auxiliary = joined * 51 + 2 * 51 + 16 * 51 * 307 + 2 * 307 + 308 * 1001
+    counted = zoo.parameters(built("amoebanet_d", fold=False))
+    assert round((counted + auxiliary + 4 * 832 + 1) / 1e6) == 82
+
+
+def test_amoebanet_cells_are_the_published_genotype() -> None:
+    graph = built("amoebanet_d").graph
+    producer = {out: node for node in graph.node for out in node.output}
+    for node in graph.node:
+        if node.op_type == "Concat" and len(node.input) > 2:
+            normal = ".cell" in node.name
+            kinds = [producer[name].op_type for name in node.input]
+            assert kinds == (["Conv", "Add", "Add", "Add"] if normal else ["Add"] * 3)
+    operators = [node.op_type for node in graph.node if node.name.startswith("group2.cell2.")]
+    # two adapting convolutions, three pointwise ones and two of four convolutions each
+    assert operators.count("Conv") == 2 + 3 + 2 * 4
+    assert operators.count("MaxPool") == 2 and operators.count("AveragePool") == 1
+    reduction = [node.op_type for node in graph.node if node.name.startswith("reduction1.")]
+    # two adapting convolutions, one of three, one of four, one pointwise
+    assert reduction.count("Conv") == 2 + 3 + 4 + 1
+    assert reduction.count("MaxPool") == 4 and reduction.count("AveragePool") == 1
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_loading_counts_the_same_macs(name: str) -> None:
+    model = built(name)
+    assert sum(operator.macs for operator in planner.load(model).operators) == macs(model)
 
 
 def test_nasnet_macs_round_to_the_paper_s() -> None:
@@ -226,6 +318,39 @@ def test_transformer_macs_by_formula() -> None:
         assert macs(zoo.gpt2_prefill(sequence=tokens)) == prefill
         decode = layers * (12 * features**2 + 2 * tokens * features) + features * 50257
         assert macs(zoo.gpt2_decode(cached=tokens - 1)) == decode
+    patches = 197
+    per_layer = 12 * patches * features**2 + 2 * patches**2 * features
+    vision = 196 * features * 3 * 16**2 + layers * per_layer + features * 1000
+    assert macs(zoo.vit_b_16()) == vision
+
+
+@pytest.mark.parametrize(("layers", "vocabulary"), [(1, 0), (6, 37_000)])
+def test_encoder_decoder_is_as_large_as_its_layers(layers: int, vocabulary: int) -> None:
+    features, hidden, tokens = 512, 2048, 64
+    attention = 4 * (features**2 + features)
+    widening = 2 * features * hidden + hidden + features
+    norm = 2 * features
+    encoder, decoder = attention + widening + 2 * norm, 2 * attention + widening + 3 * norm
+    model = zoo.transformer(sequence=tokens, layers=layers, vocabulary=vocabulary)
+    assert zoo.parameters(model) == layers * (encoder + decoder) + vocabulary * features
+    attended = 4 * tokens * features**2 + 2 * tokens**2 * features
+    widened = 2 * tokens * features * hidden
+    expected = layers * (3 * attended + 2 * widened) + tokens * features * vocabulary
+    assert macs(model) == expected
+    shape = (1, tokens) if vocabulary else (1, tokens, features)
+    assert {v.name: dims(v) for v in model.graph.input} == {"source": shape, "target": shape}
+
+
+def test_encoder_decoder_positions_are_sines_and_cosines() -> None:
+    nodes = built("transformer").graph.node
+    constant = {tensor.name for tensor in built("transformer").graph.initializer}
+    computed = []
+    for node in nodes:
+        if constant.issuperset(node.input):
+            constant.update(node.output)
+            computed.append(node.op_type)
+    expected = ["Range", "Unsqueeze", "Mul", "Sin", "Cos", "Concat", "Cast"]
+    assert computed == [*expected, "ConstantOfShape", "Trilu", "Transpose"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -306,6 +431,32 @@ def test_resnet50_takes_its_strides_in_the_3x3_convolutions() -> None:
             assert attributes["kernel_shape"] != [1, 1] or node.name.endswith("downsample")
 
 
+def test_dilated_backbones_keep_the_image_at_an_eighth_of_its_size() -> None:
+    for name in ("fcn_resnet50", "deeplabv3_resnet50"):
+        dilations = {}
+        for node in built(name).graph.node:
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            if node.op_type == "Conv" and attributes["kernel_shape"] == [3, 3]:
+                dilations[node.name] = attributes["dilations"][0]
+        assert [dilations[f"layer3.{block}.conv2"] for block in range(6)] == [1, 2, 2, 2, 2, 2]
+        assert [dilations[f"layer4.{block}.conv2"] for block in range(3)] == [2, 4, 4]
+        assert shapes(built(name))["layer4.2.conv3"] == (1, 2048, 28, 28)
+
+
+def test_video_networks_split_every_convolution_into_space_and_time() -> None:
+    for name in ("r2plus1d_18", "s3d"):
+        for node in built(name).graph.node:
+            if node.op_type == "Conv":
+                kernel = shapes(built(name))[node.input[1]][2:]
+                assert len(kernel) == 3
+                assert kernel[0] == 1 or kernel[1:] == (1, 1)
+    # torchvision's rule for the channels between the two
+    between = [
+        shapes(built("r2plus1d_18"))[f"layer{stage}.0.conv1.space"][1] for stage in range(1, 5)
+    ]
+    assert between == [144, 230, 460, 921]
+
+
 def test_folding_removes_every_batch_normalization_that_follows_a_convolution() -> None:
     for name in zoo.names():
         if name == "densenet121":
@@ -318,13 +469,23 @@ def test_folding_removes_every_batch_normalization_that_follows_a_convolution() 
 
 
 EXECUTED = {
+    "amoebanet_d": {"image": 64, "cells": 3, "filters": 32},
     "darts": {"image": 64},
+    "deeplabv3_resnet50": {"image": 33},
     "densenet121": {"image": 64},
+    "fcn_resnet50": {"image": 33},
+    "lraspp": {"image": 65},
     "mobilenet_v2": {"image": 64},
+    "mobilenet_v3_large": {"image": 64},
     "nasnet_a_mobile": {"image": 64},
+    "pnasnet5_mobile": {"image": 64},
+    "r2plus1d_18": {"image": 16, "frames": 4},
     "randwire": {"image": 64},
     "resnet8": {},
     "resnet50": {"image": 64},
+    "resnext50": {"image": 64},
+    "s3d": {"image": 209, "frames": 13},
+    "transformer": {"sequence": 5, "layers": 2, "vocabulary": 100},
     "unet": {"image": 32, "channels": 4},
 }
 

@@ -15,16 +15,22 @@ import inspect
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
+from frontends.zoo.amoebanet import amoebanet_d
 from frontends.zoo.bert import bert_base
 from frontends.zoo.builder import parameters
 from frontends.zoo.darts import darts
 from frontends.zoo.densenet import densenet121
 from frontends.zoo.gpt2 import gpt2_decode, gpt2_prefill
-from frontends.zoo.mobilenet import mobilenet_v2
+from frontends.zoo.mobilenet import mobilenet_v2, mobilenet_v3_large
 from frontends.zoo.nasnet import nasnet_a_large, nasnet_a_mobile
+from frontends.zoo.pnasnet import pnasnet5_large, pnasnet5_mobile
 from frontends.zoo.randwire import randwire
-from frontends.zoo.resnet import resnet8, resnet50
+from frontends.zoo.resnet import resnet8, resnet50, resnext50
+from frontends.zoo.segmentation import deeplabv3_resnet50, fcn_resnet50, lraspp
+from frontends.zoo.transformer import transformer
 from frontends.zoo.unet import unet
+from frontends.zoo.video import r2plus1d_18, s3d
+from frontends.zoo.vit import vit_b_16
 from planner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,22 +39,34 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = [
+    "amoebanet_d",
     "bert_base",
     "build",
     "darts",
+    "deeplabv3_resnet50",
     "densenet121",
+    "fcn_resnet50",
     "gpt2_decode",
     "gpt2_prefill",
+    "lraspp",
     "mobilenet_v2",
+    "mobilenet_v3_large",
     "names",
     "nasnet_a_large",
     "nasnet_a_mobile",
     "options",
     "parameters",
+    "pnasnet5_large",
+    "pnasnet5_mobile",
+    "r2plus1d_18",
     "randwire",
     "resnet8",
     "resnet50",
+    "resnext50",
+    "s3d",
+    "transformer",
     "unet",
+    "vit_b_16",
 ]
 
 
@@ -61,18 +79,30 @@ class _Network(Protocol):
 _NETWORKS: dict[str, _Network] = {
     network.__name__: network
     for network in (
+        amoebanet_d,
         bert_base,
         darts,
+        deeplabv3_resnet50,
         densenet121,
+        fcn_resnet50,
         gpt2_decode,
         gpt2_prefill,
+        lraspp,
         mobilenet_v2,
+        mobilenet_v3_large,
         nasnet_a_large,
         nasnet_a_mobile,
+        pnasnet5_large,
+        pnasnet5_mobile,
+        r2plus1d_18,
         randwire,
         resnet50,
         resnet8,
+        resnext50,
+        s3d,
+        transformer,
         unet,
+        vit_b_16,
     )
 }
 

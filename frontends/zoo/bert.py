@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto
 
-from frontends.zoo.builder import GraphBuilder
-from frontends.zoo.operators import add, elementwise
-from frontends.zoo.transformer import (
+from frontends.zoo.attention import (
     attention,
     embedding,
     feed_forward,
@@ -17,6 +15,8 @@ from frontends.zoo.transformer import (
     positions,
     split_heads,
 )
+from frontends.zoo.builder import GraphBuilder
+from frontends.zoo.operators import add, elementwise
 from planner.errors import UsageError
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from frontends.zoo.convolution import (
     pooled_classifier,
     relu_conv_batch_norm,
     relu_separable_batch_norm,
+    separable_twice,
 )
 from frontends.zoo.operators import add, concat, relu
 from planner.errors import UsageError
@@ -115,8 +116,7 @@ def _cell(b: GraphBuilder, previous: Value, current: Value, width: int, reduces:
 def _apply(b: GraphBuilder, operation: str, x: Value, stride: int, name: str) -> Value:
     width = x.shape[1]
     if operation == "sep_conv_3x3":
-        x = relu_separable_batch_norm(b, x, width, 3, stride=stride, name=f"{name}.0")
-        return relu_separable_batch_norm(b, x, width, 3, name=f"{name}.1")
+        return separable_twice(b, x, width, 3, stride=stride, name=name)
     if operation == "dil_conv_3x3":
         return relu_separable_batch_norm(b, x, width, 3, stride=stride, dilation=2, name=name)
     if operation == "max_pool_3x3":

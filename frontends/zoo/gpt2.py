@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
-from frontends.zoo.builder import GraphBuilder
-from frontends.zoo.operators import add, concat, transpose
-from frontends.zoo.transformer import (
+from frontends.zoo.attention import (
     attention,
+    causal_mask,
     embedding,
     feed_forward,
     layer_norm,
@@ -18,6 +17,8 @@ from frontends.zoo.transformer import (
     positions,
     split_heads,
 )
+from frontends.zoo.builder import GraphBuilder
+from frontends.zoo.operators import add, concat, transpose
 from planner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _language_model(
     place = embedding(b, table, positions(b, first, ids.shape[1]))
     x = add(b, embedding(b, tokens, ids), place)
     # one new token may attend to every cached one
-    mask = None if past else _causal_mask(b, ids.shape[1])
+    mask = None if past else causal_mask(b, ids.shape[1])
     present = []
     for layer in range(_LAYERS):
         with b.scope(f"h{layer}"):
@@ -100,20 +101,6 @@ def _language_model(
         b.output(f"present.{layer}.key", key)
         b.output(f"present.{layer}.value", value)
     return b.model()
-
-
-def _causal_mask(b: GraphBuilder, tokens: int) -> Value:
-    """Lowest number where a token would see a later one, else 0; computed from constants."""
-    with b.scope("mask"):
-        full = b.node(
-            "ConstantOfShape",
-            [b.integers((tokens, tokens))],
-            (tokens, tokens),
-            element_type=b.element_type,
-            value=helper.make_tensor("value", b.element_type, (1,), (b.lowest,)),
-        )
-        diagonal = b.constant((1,), shape=(), element_type=TensorProto.INT64)
-        return b.node("Trilu", [full, diagonal], full.shape, upper=1)
 
 
 def _decoder_layer(

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from frontends.zoo.builder import GraphBuilder
 from frontends.zoo.convolution import (
     average_pool,
-    batch_norm,
-    conv,
     conv_batch_norm,
+    factorized_reduction,
     max_pool,
     pooled_classifier,
     relu_conv_batch_norm,
-    relu_separable_batch_norm,
+    separable_twice,
 )
 from frontends.zoo.operators import add, concat, relu
 from planner.errors import UsageError
@@ -138,11 +137,19 @@ def _adapted_reduction_cell(
 def _normal_cell(b: GraphBuilder, previous: Value, current: Value, width: int) -> Value:
     p, c = _adapt(b, previous, current, width)
     blocks = [
-        add(b, _separable(b, c, width, 5, name="sep0l"), _separable(b, p, width, 3, name="sep0r")),
-        add(b, _separable(b, p, width, 5, name="sep1l"), _separable(b, p, width, 3, name="sep1r")),
+        add(
+            b,
+            separable_twice(b, c, width, 5, name="sep0l"),
+            separable_twice(b, p, width, 3, name="sep0r"),
+        ),
+        add(
+            b,
+            separable_twice(b, p, width, 5, name="sep1l"),
+            separable_twice(b, p, width, 3, name="sep1r"),
+        ),
         add(b, average_pool(b, c, 3, 1, padding=1), p),
         add(b, average_pool(b, p, 3, 1, padding=1), average_pool(b, p, 3, 1, padding=1)),
-        add(b, _separable(b, c, width, 3, name="sep4l"), c),
+        add(b, separable_twice(b, c, width, 3, name="sep4l"), c),
     ]
     return concat(b, [p, *blocks], axis=1)
 
@@ -151,21 +158,23 @@ def _reduction_cell(b: GraphBuilder, p: Value, c: Value, width: int) -> Value:
     """Halve height and width of the adapted operands."""
     block0 = add(
         b,
-        _separable(b, c, width, 5, stride=2, name="sep0l"),
-        _separable(b, p, width, 7, stride=2, name="sep0r"),
+        separable_twice(b, c, width, 5, stride=2, name="sep0l"),
+        separable_twice(b, p, width, 7, stride=2, name="sep0r"),
     )
     block1 = add(
         b,
         max_pool(b, c, 3, 2, padding=1),
-        _separable(b, p, width, 7, stride=2, name="sep1r"),
+        separable_twice(b, p, width, 7, stride=2, name="sep1r"),
     )
     block2 = add(
         b,
         average_pool(b, c, 3, 2, padding=1),
-        _separable(b, p, width, 5, stride=2, name="sep2r"),
+        separable_twice(b, p, width, 5, stride=2, name="sep2r"),
     )
     block3 = add(b, average_pool(b, block0, 3, 1, padding=1), block1)
-    block4 = add(b, _separable(b, block0, width, 3, name="sep4l"), max_pool(b, c, 3, 2, padding=1))
+    block4 = add(
+        b, separable_twice(b, block0, width, 3, name="sep4l"), max_pool(b, c, 3, 2, padding=1)
+    )
     return concat(b, [block1, block2, block3, block4], axis=1)
 
 
@@ -174,25 +183,5 @@ def _adapt(b: GraphBuilder, previous: Value, current: Value, width: int) -> tupl
     if previous.shape[2:] == current.shape[2:]:
         p = relu_conv_batch_norm(b, previous, width, name="adapt_previous")
     else:
-        p = _factorized_reduction(b, previous, width)
+        p = factorized_reduction(b, previous, width)
     return p, relu_conv_batch_norm(b, current, width, name="adapt")
-
-
-def _factorized_reduction(b: GraphBuilder, x: Value, width: int) -> Value:
-    """Halve height and width by sampling the even and the odd pixels, half the channels each."""
-    x = relu(b, x)
-    # moves the image up and left by one pixel: a negative pad crops
-    odd = b.node("Pad", [x, b.integers((0, 0, -1, -1, 0, 0, 1, 1))], x.shape, mode="constant")
-    halves = [
-        conv(b, average_pool(b, pixels, 1, 2), width // 2, 1, name=f"path{index + 1}")
-        for index, pixels in enumerate((x, odd))
-    ]
-    return batch_norm(b, concat(b, halves, axis=1), name="paths_bn")
-
-
-def _separable(
-    b: GraphBuilder, x: Value, width: int, kernel: int, *, name: str, stride: int = 1
-) -> Value:
-    """Separable convolution, applied twice."""
-    x = relu_separable_batch_norm(b, x, width, kernel, stride=stride, name=f"{name}.0")
-    return relu_separable_batch_norm(b, x, width, kernel, name=f"{name}.1")

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frontends.zoo.builder import Value
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from frontends.zoo.builder import GraphBuilder, Value
+    from frontends.zoo.builder import GraphBuilder
 
 
 def relu(b: GraphBuilder, x: Value) -> Value:
@@ -46,6 +48,20 @@ def transpose(b: GraphBuilder, x: Value, permutation: Sequence[int]) -> Value:
     """Permute the axes, into a tensor of its own."""
     shape = [x.shape[axis] for axis in permutation]
     return b.node("Transpose", [x], shape, perm=list(permutation))
+
+
+def resize(b: GraphBuilder, x: Value, size: Sequence[int]) -> Value:
+    """Scale an image to a height and width, bilinearly, corners not aligned."""
+    shape = (*x.shape[:2], *size)
+    # no region of interest, no scales: the sizes say it all
+    omitted = Value("", (), x.element_type)
+    return b.node(
+        "Resize",
+        [x, omitted, omitted, b.integers(shape)],
+        shape,
+        mode="linear",
+        coordinate_transformation_mode="pytorch_half_pixel",
+    )
 
 
 def classifier(b: GraphBuilder, x: Value, classes: int, *, name: str) -> Value:

@@ -14,7 +14,7 @@ from planner.bench.offset_instances import (
     with_pins,
 )
 from planner.errors import BadFileError
-from planner.packing.problem import uses
+from planner.packing.problem import Buffer, PackingProblem, uses
 
 THREE = PackingProblem((Buffer("a", 0, 9, 4), Buffer("b", 0, 4, 4), Buffer("c", 4, 9, 4)))
 CSV = "id,lower,upper,size\na,0,9,4\nb,0,4,4\nc,4,9,4\n"

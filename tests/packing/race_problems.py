@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 
-from planner.packing.problem import Buffer, PackingProblem
+from planner.packing.problem import Buffer, MemorySpace, PackingProblem
+from planner.packing.race import race
+from planner.problem import Status
 
 # Seven bytes are in use at most, every packing takes eight, and greedy finds nine.
 ROWS = [(1, 3, 4), (5, 7, 3), (6, 7, 4), (3, 6, 3), (2, 6, 1), (1, 2, 3), (2, 4, 1)]
