@@ -39,12 +39,16 @@ if TYPE_CHECKING:
     from planner.plans import Plan
     from planner.result import PlanResult
     from planner.simulator import Timeline, simulate
+    from planner.sweeps.api import sweep
+    from planner.sweeps.capacities import CapacityRange
+    from planner.sweeps.result import SweepPoint, SweepResult
     from planner.target import Target
     from planner.target_file import read_target
 
 _HOME = {
     "BadFileError": "planner.errors",
     "Buffer": "planner.packing.problem",
+    "CapacityRange": "planner.sweeps.capacities",
     "Colocation": "planner.packing.problem",
     "DoesNotFitError": "planner.errors",
     "Gap": "planner.packing.problem",
@@ -59,6 +63,8 @@ _HOME = {
     "PlanResult": "planner.result",
     "PlannerError": "planner.errors",
     "Separation": "planner.packing.problem",
+    "SweepPoint": "planner.sweeps.result",
+    "SweepResult": "planner.sweeps.result",
     "Target": "planner.target",
     "Timeline": "planner.simulator",
     "UsageError": "planner.errors",
@@ -71,12 +77,14 @@ _HOME = {
     "read_plan": "planner.plan_file",
     "read_target": "planner.target_file",
     "simulate": "planner.simulator",
+    "sweep": "planner.sweeps.api",
     "write_plan": "planner.plan_file",
 }
 
 __all__ = [
     "BadFileError",
     "Buffer",
+    "CapacityRange",
     "Colocation",
     "DoesNotFitError",
     "Gap",
@@ -91,6 +99,8 @@ __all__ = [
     "PlanResult",
     "PlannerError",
     "Separation",
+    "SweepPoint",
+    "SweepResult",
     "Target",
     "Timeline",
     "UsageError",
@@ -104,6 +114,7 @@ __all__ = [
     "read_plan",
     "read_target",
     "simulate",
+    "sweep",
     "write_plan",
 ]
 

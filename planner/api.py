@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import UsageError
 from planner.graph import Graph
+from planner.parameters import require_farther_inputs, with_parameters
 from planner.problem import Objective, PlanningProblem
 from planner.result import PlanResult
 from planner.target import Target
@@ -28,13 +29,14 @@ def load(
     shapes: Mapping[str, str] | None = None,
     zero_copy: bool = False,
     alignment_bytes: int = 1,
+    parameters: bool = False,
 ) -> Graph:
     """Lower a model to a tensor-lifetime graph.
 
     Parameters
     ----------
     source : path, onnx.ModelProto or Graph
-        A Graph is returned as it is.
+        A Graph is returned as it is, ``parameters`` apart.
     dims : mapping
         Sizes of symbolic dimensions, by ``NAME`` or ``INPUT:AXIS``.
     shapes : mapping
@@ -43,6 +45,9 @@ def load(
         Let Concat, Split and Slice share storage where the layout allows it.
     alignment_bytes : int
         Of the memory to plan for: parts of a shared storage begin at multiples of it.
+    parameters : bool
+        Constants are inputs that are fetched, and may leave and come back, instead of being used
+        where they lie: see `planner.parameters.with_parameters`.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def load(
         If the source is of no known kind, or a dimension is unknown.
     """
     if isinstance(source, Graph):
-        return source
+        return with_parameters(source) if parameters else source
     is_proto = type(source).__module__.split(".")[0] == "onnx"
     if not is_proto and not isinstance(source, (str, os.PathLike)):
         raise UsageError(
@@ -63,13 +68,14 @@ def load(
         )
     from frontends.onnx import load_onnx
 
-    return load_onnx(
+    graph = load_onnx(
         source,
         dims=dims or {},
         shapes=shapes or {},
         zero_copy=zero_copy,
         alignment_bytes=alignment_bytes,
     )
+    return with_parameters(graph) if parameters else graph
 
 
 def plan(
@@ -85,6 +91,7 @@ def plan(
     shapes: Mapping[str, str] | None = None,
     in_place: bool = True,
     zero_copy: bool = False,
+    parameters: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> PlanResult:
     """Plan a model: order, placements and transfers, checked and compared with proven bounds.
@@ -104,8 +111,8 @@ def plan(
         Seconds for the race. The best plan by then is returned.
     seed : int
         Less than 2^53 in size, as numbers in plan files are.
-    dims, shapes, zero_copy
-        As for `load`.
+    dims, shapes, zero_copy, parameters
+        As for `load`. Parameters need a target whose ``io_memory`` is not the nearest memory.
     in_place : bool
         Whether outputs may overwrite dying operands.
     on_progress : callable
@@ -140,15 +147,18 @@ def plan(
     machine = target if isinstance(target, Target) else read_target(target)
     if memory:
         machine = machine.with_capacities(memory)
+    if parameters:
+        require_farther_inputs(machine)
     graph = load(
         source,
         dims=dims,
         shapes=shapes,
         zero_copy=zero_copy,
         alignment_bytes=machine.nearest.alignment_bytes,
+        parameters=parameters,
     )
     load_s = time.monotonic() - started
-    problem = PlanningProblem(graph, machine, _objective(objective, machine), in_place)
+    problem = PlanningProblem(graph, machine, chosen_objective(objective, machine), in_place)
     outcome = race(
         problem,
         contenders=solvers,
@@ -189,7 +199,14 @@ def _judged(problem: PlanningProblem, outcome: RaceResult) -> PlanResult:
     )
 
 
-def _objective(objective: str | Objective | None, target: Target) -> Objective:
+def chosen_objective(objective: str | Objective | None, target: Target) -> Objective:
+    """Return the named objective, or the default: traffic where the capacity is limited, else peak.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
     if objective is None:
         limited = target.nearest.capacity_bytes is not None
         return Objective.TRAFFIC if limited else Objective.PEAK

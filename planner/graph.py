@@ -147,6 +147,8 @@ class ModelReference:
         ``--shape`` overrides, e.g. ``("t88", "1x77x768:float32")``; sorted on construction.
     zero_copy : bool
         Concat, Split and Slice share storage where the layout allows it.
+    parameters : bool
+        Constants are inputs that move, see `planner.parameters.with_parameters`.
     """
 
     name: str
@@ -154,6 +156,7 @@ class ModelReference:
     dims: tuple[tuple[str, int], ...] = ()
     shapes: tuple[tuple[str, str], ...] = ()
     zero_copy: bool = False
+    parameters: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", tuple(sorted(self.dims)))

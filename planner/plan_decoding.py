@@ -62,13 +62,14 @@ def decode_plan(root: Fields) -> Plan:
 
 
 def _model(fields: Fields) -> ModelReference:
-    fields.only("name", "sha256", "dims", "shapes", "zero_copy")
+    fields.only("name", "sha256", "dims", "shapes", "zero_copy", optional=("parameters",))
     return ModelReference(
         name=fields.text("name"),
         sha256=fields.text("sha256"),
         dims=tuple(fields.mapping("dims", Fields.integer).items()),
         shapes=tuple(fields.mapping("shapes", Fields.text).items()),
         zero_copy=fields.flag("zero_copy"),
+        parameters="parameters" in fields.values and fields.flag("parameters"),
     )
 
 

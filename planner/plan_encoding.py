@@ -25,6 +25,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
             "dims": dict(plan.model.dims),
             "shapes": dict(plan.model.shapes),
             "zero_copy": plan.model.zero_copy,
+            **({"parameters": True} if plan.model.parameters else {}),
         },
         "target": _target_object(plan.target),
         "order": list(plan.order),

@@ -22,6 +22,7 @@ from planner.testing import assert_legal, random_graph
 PUBLIC = {
     "BadFileError",
     "Buffer",
+    "CapacityRange",
     "Colocation",
     "DoesNotFitError",
     "Gap",
@@ -36,6 +37,8 @@ PUBLIC = {
     "PlanResult",
     "PlannerError",
     "Separation",
+    "SweepPoint",
+    "SweepResult",
     "Target",
     "Timeline",
     "UsageError",
@@ -49,6 +52,7 @@ PUBLIC = {
     "read_plan",
     "read_target",
     "simulate",
+    "sweep",
     "write_plan",
 }
 

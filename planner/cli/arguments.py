@@ -10,6 +10,8 @@ from planner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from planner.sweeps.capacities import CapacityRange
+
 Value = TypeVar("Value")
 
 _MOST_DIGITS = 18
@@ -56,6 +58,40 @@ def capacity(text: str) -> tuple[str, int]:
         return name, size(value)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def capacity_or_range(text: str) -> tuple[str, int | CapacityRange]:
+    """Read ``MEMORY=SIZE``, or ``MEMORY=LOW:HIGH`` with an optional ``:POINTS`` or ``:STEP``.
+
+    A third part that is a bare number counts points, one with a unit is a step in bytes.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If a part is malformed, or the range holds no or too many capacities.
+    """
+    name, value = assignment(text)
+    if ":" not in value:
+        return capacity(text)
+    from planner.sweeps.capacities import CapacityRange, swept_capacities
+
+    low, high, *third = value.split(":")
+    points = step = None
+    try:
+        if len(third) > 1:
+            raise argparse.ArgumentTypeError("more than three parts")
+        if third and third[0].isascii() and third[0].isdigit():
+            points = positive(third[0])
+        elif third:
+            step = size(third[0])
+        chosen = CapacityRange(size(low), size(high), points, step)
+        swept_capacities(chosen)
+    except (argparse.ArgumentTypeError, UsageError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: {error} (expected {name}=LOW:HIGH, {name}=LOW:HIGH:POINTS or "
+            f"{name}=LOW:HIGH:STEP with a unit, e.g. {name}=256KiB:4MiB:64KiB)"
+        ) from None
+    return name, chosen
 
 
 def size(text: str) -> int:

@@ -59,5 +59,6 @@ def load_planned_model(path: str, plan: Plan) -> Graph:
         dims=dict(plan.model.dims),
         shapes=dict(plan.model.shapes),
         zero_copy=plan.model.zero_copy,
+        parameters=plan.model.parameters,
         alignment_bytes=plan.target.nearest.alignment_bytes,
     )

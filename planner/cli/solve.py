@@ -8,11 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.arguments import assignment, capacity, dimension, distinct, seconds
+from planner.cli.arguments import (
+    assignment,
+    capacity_or_range,
+    dimension,
+    distinct,
+    seconds,
+)
 from planner.errors import BadFileError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from planner.result import PlanResult
 
@@ -26,10 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         action="append",
-        type=capacity,
+        type=capacity_or_range,
         default=[],
-        metavar="NAME=SIZE",
-        help="another capacity, e.g. sram=256KiB (repeatable)",
+        metavar="NAME=SIZE|LOW:HIGH",
+        help="another capacity, e.g. sram=256KiB (repeatable); a range, e.g. sram=256KiB:4MiB, "
+        "sweeps it: traffic and latency against capacity. A third part is a number of points "
+        "(sram=256KiB:4MiB:20) or a step (sram=256KiB:4MiB:64KiB)",
     )
     parser.add_argument(
         "--objective",
@@ -42,7 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME...]",
         help="default: all that apply; greedy always takes part",
     )
-    parser.add_argument("--time-limit", type=seconds, default=30.0, metavar="SECONDS")
+    parser.add_argument(
+        "--time-limit",
+        type=seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="default: 30; of a sweep as a whole",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument(
         "--dim",
@@ -67,10 +82,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--zero-copy", action="store_true", help="Concat, Split and Slice share storage"
     )
     parser.add_argument(
+        "--parameters",
+        action="store_true",
+        help="constants move as well: fetched where they are used, part of the arena",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         metavar="DIR",
-        help="write MODEL.plan.json, MODEL.html and MODEL.trace.json there",
+        help="write MODEL.plan.json, MODEL.html and MODEL.trace.json there; of a sweep "
+        "MODEL.sweep.json, MODEL.sweep.csv and MODEL.sweep.html",
     )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     loudness = parser.add_mutually_exclusive_group()
@@ -79,7 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Plan, write what was asked for, report."""
+    """Plan, write what was asked for, report. A range of capacities is a sweep."""
+    if any(not isinstance(given, int) for _, given in options.memory):
+        from planner.cli.sweep import run_sweep
+
+        return run_sweep(options)
     import planner
     from planner.cli.main import EXIT_INTERRUPTED
     from planner.cli.progress import ProgressLine
@@ -99,6 +124,7 @@ def run(options: argparse.Namespace) -> int:
             shapes=distinct("--shape", options.shape),
             in_place=not options.no_inplace,
             zero_copy=options.zero_copy,
+            parameters=options.parameters,
             on_progress=progress.update,
         )
     try:
@@ -134,7 +160,6 @@ def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
     from planner.plan_file import plan_to_json
     from planner.report.html import render_html
     from planner.report.trace import render_trace
-    from planner.whole_files import write_whole
 
     stem = Path(result.plan.model.name).stem or "model"
     texts = {
@@ -148,6 +173,19 @@ def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
         ),
         f"{stem}.trace.json": render_trace(result.plan, result.timeline, graph=result.graph),
     }
+    return write_into(directory, texts)
+
+
+def write_into(directory: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write files by name into a directory, which is made if need be; all or none.
+
+    Raises
+    ------
+    BadFileError
+        If one of them cannot be written.
+    """
+    from planner.whole_files import write_whole
+
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

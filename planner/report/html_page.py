@@ -81,10 +81,11 @@ def render_page(
     details : str
         The script that says what this page's tooltips say.
     """
-    style = _asset("memory_map.css")
-    script = "\n".join(_asset(name) for name in (*_SCRIPTS_BEFORE, details, *_SCRIPTS_AFTER))
-    return Template(_asset("memory_map.html")).substitute(
-        policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+    style = asset("memory_map.css")
+    script = "\n".join(asset(name) for name in (*_SCRIPTS_BEFORE, details, *_SCRIPTS_AFTER))
+    return Template(asset("memory_map.html")).substitute(
+        policy=f"default-src 'none'; script-src {policy_hash(script)}; "
+        f"style-src {policy_hash(style)}; "
         "base-uri 'none'; form-action 'none'",
         title=escape(title),
         style=style,
@@ -125,10 +126,11 @@ def notes_section(notes: Sequence[str]) -> str:
     return f'<section><h2>Notes</h2><ul class="notes">{items}</ul></section>'
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of this package."""
     return resources.files("planner.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def policy_hash(text: str) -> str:
     """Return what a Content-Security-Policy calls the inline text by."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

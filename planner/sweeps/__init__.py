@@ -1,0 +1,1 @@
+"""Traffic and latency against the capacity of the nearest memory."""
