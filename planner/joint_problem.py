@@ -64,6 +64,9 @@ class JointProblem:
     def of(cls, problem: PlanningProblem) -> JointProblem:
         """State a planning problem whose operands are all resident and whose capacity is limited.
 
+        The capacity is rounded up to the alignment, as sizes are: what does not fit rounded does
+        not fit, so bounds hold.
+
         Raises
         ------
         ValueError
@@ -71,10 +74,11 @@ class JointProblem:
         """
         import numpy as np
 
-        capacity = problem.capacity_bytes
+        graph, resident = problem.graph, problem.inputs_resident
+        capacity = problem.target.activation_capacity(graph.constant_bytes)
         if capacity is None or not problem.target.operands_resident:
             raise ValueError("least traffic needs a limited memory in which operands are resident")
-        graph, resident = problem.graph, problem.inputs_resident
+        unit = problem.target.nearest.alignment_bytes
         ordering = OrderProblem.from_graph(
             graph,
             in_place=problem.in_place,
@@ -86,8 +90,8 @@ class JointProblem:
         ]
         return cls(
             operators=ordering.operators,
-            capacity=max(capacity, 0),
-            alignment=problem.target.nearest.alignment_bytes,
+            capacity=max(-(-capacity // unit) * unit, 0),
+            alignment=unit,
             size=ordering.size,
             has_copy=np.array(has_copy, dtype=bool),
             kept=ordering.kept,

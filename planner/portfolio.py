@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from solvers.protocol import Availability, Deadline
 
 _BASELINE = "greedy"
+_PROVER = "exact"
+# How long a contender runs before the next one is started beside it.
+_ALONE_S = 0.5
 _LARGEST_TOTAL_BYTES = (1 << 53) - 1
 
 
@@ -107,10 +110,10 @@ def race(
     try:
         runs[_BASELINE].start(problem, board, deadline, seed)
         wait_for(_threads(runs), deadline, owes=lambda: board.best is None)
-        others = [runs[name] for name in names if name != _BASELINE]
-        for run in others:
+        for run in _in_starting_order(runs):
+            wait_for(_threads(runs), deadline, settled=board.settled, at_most_s=_ALONE_S)
             run.start(problem, board, deadline, seed)
-        wait_for(_threads(runs), deadline)
+        wait_for(_threads(runs), deadline, settled=board.settled)
     except KeyboardInterrupt:
         interrupted = True
         deadline.cancel.set()
@@ -132,7 +135,7 @@ def race(
 
 def _chosen(contenders: Sequence[str] | None) -> list[str]:
     if contenders is None:
-        return list(CONTENDERS)
+        return [name for name, entry in CONTENDERS.items() if entry.by_default]
     for name in contenders:
         if name not in CONTENDERS:
             raise UsageError(f"no solver {name!r}. There are: {', '.join(CONTENDERS)}.")
@@ -235,6 +238,12 @@ class _Run:
             note,
             plan.metrics.arena_bytes.get(plan.target.nearest.name, 0),
         )
+
+
+def _in_starting_order(runs: Mapping[str, _Run]) -> list[_Run]:
+    """All but the baseline, first the one that proves: it settles most problems at once."""
+    others = [run for name, run in runs.items() if name != _BASELINE]
+    return sorted(others, key=lambda run: run.name != _PROVER)
 
 
 def _threads(runs: Mapping[str, _Run]) -> list[RaceThread]:

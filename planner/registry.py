@@ -7,17 +7,23 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """One solver: where it is (``module:class``) and what it is for, in one line."""
+    """One solver: where it is (``module:class``) and what it is for, in one line.
+
+    A contender that is there for comparison races only when it is named (``by_default`` False).
+    """
 
     path: str
     purpose: str
     arguments: tuple[str, ...] = ()
+    by_default: bool = True
 
     def load(self) -> Any:
         """Import the module and return a fresh instance."""
         module, _, attribute = self.path.partition(":")
         return getattr(import_module(module), attribute)(*self.arguments)
 
+
+_COSMA = "solvers.contenders.cosma:Cosma"
 
 CONTENDERS: dict[str, Entry] = {
     "greedy": Entry(
@@ -30,11 +36,31 @@ CONTENDERS: dict[str, Entry] = {
     ),
     "exact": Entry(
         "solvers.contenders.exact:Exact",
-        "proven minimum-peak order, exact offsets, gap-selection MIP for spills",
+        "proven minimum-peak order and exact offsets; where it spills, the spill-set bound, "
+        "gap selection and exact search over orders",
+    ),
+    "search": Entry(
+        "solvers.contenders.search:Search",
+        "beam search and annealing over orders for less traffic, where proofs take long",
+    ),
+    "cosma": Entry(
+        _COSMA,
+        "COSMA's ILP (arXiv 2311.18246) through PuLP, with any solver it finds",
+        ("pulp",),
+        by_default=False,
+    ),
+    "cosma-mathopt": Entry(
+        _COSMA, "the same ILP through MathOpt (HiGHS)", ("mathopt",), by_default=False
+    ),
+    "cosma-fixed": Entry(
+        "solvers.contenders.cosma:CosmaFixedSchedule",
+        "COSMA's ILP on the model's own order, through MathOpt",
+        by_default=False,
     ),
 }
 
 _LIST_ORDER = "solvers.order.heuristics:ListOrder"
+_LINEAR_ARENA = "solvers.replacement.linear_arena:LinearArena"
 
 SOLVERS: dict[str, dict[str, Entry]] = {
     "order": {
@@ -45,6 +71,9 @@ SOLVERS: dict[str, dict[str, Entry]] = {
         "exact-order": Entry(
             "solvers.order.exact:ExactOrder",
             "best-first search with min-cut bound and decomposition; beam beyond its reach",
+        ),
+        "cosma-peak": Entry(
+            "solvers.cosma.solvers:CosmaPeak", "COSMA's ILP, smallest peak, in-place left out"
         ),
     },
     "offsets": {
@@ -74,6 +103,38 @@ SOLVERS: dict[str, dict[str, Entry]] = {
         "gap-selection": Entry(
             "solvers.replacement.benders:GapSelection",
             "optimal for a fixed order: MIP over gaps, offsets as logic-based Benders",
+        ),
+        "cosma-fixed": Entry(
+            "solvers.cosma.solvers:CosmaFixed", "COSMA's ILP for a fixed order, with addresses"
+        ),
+        "linear-arena-belady": Entry(
+            _LINEAR_ARENA,
+            "COSMA's baseline: best fit online, evicts the furthest next use; may fail",
+            ("belady",),
+        ),
+        "linear-arena-greedy": Entry(
+            _LINEAR_ARENA,
+            "COSMA's baseline: best fit online, evicts the fewest bytes for a hole; may fail",
+            ("greedy",),
+        ),
+    },
+    "joint": {
+        "spill-set": Entry(
+            "solvers.joint.spill_set:SpillSet",
+            "bound by implicit hitting sets with a minimum-peak oracle; exact where it closes",
+        ),
+        "joint-exact": Entry(
+            "solvers.joint.exact:JointExact",
+            "best-first search over order and residency, from a bound and below an incumbent",
+        ),
+        "beam": Entry(
+            "solvers.joint.beam:Beam", "beam over operators done, storages resident and copied"
+        ),
+        "annealing": Entry(
+            "solvers.joint.annealing:Annealing", "moves in an order, valued by eviction rules"
+        ),
+        "cosma": Entry(
+            "solvers.cosma.solvers:CosmaJoint", "COSMA's ILP by capacity alone, in-place left out"
         ),
     },
 }

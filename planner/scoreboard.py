@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from planner.plans import Plan
     from planner.problem import PlanningProblem
+    from solvers.protocol import Deadline
+
+
+_POLL_S = 0.05
 
 
 def objective_value(plan: Plan, objective: Objective) -> float:
@@ -140,14 +144,25 @@ class Scoreboard:
         with self._lock:
             return self._entries.get(contender)
 
+    def wait_until_settled(self, deadline: Deadline) -> bool:
+        """Wait until the deadline at most; return whether no plan is better than the best one."""
+        while not self.settled() and not deadline.expired():
+            time.sleep(min(_POLL_S, deadline.remaining_s()))
+        return self.settled()
+
     def settled(self) -> bool:
-        """Whether no plan can rank before the best one."""
+        """Whether no plan is better than the best one."""
         plan = self.best
         if plan is None:
             return False
         metrics, near = plan.metrics, plan.target.nearest
+        if metrics.traffic_bytes > 0:
+            # Which of the plans of least traffic it is does not matter much.
+            least = metrics.traffic_lower_bound_bytes
+            traffic_counts = self._problem.objective is Objective.TRAFFIC
+            return traffic_counts and least is not None and metrics.traffic_bytes <= least
         bound = metrics.peak_lower_bound_bytes
-        if bound is None or metrics.traffic_bytes > 0:
+        if bound is None:
             return False
         aligned = -(-bound // near.alignment_bytes) * near.alignment_bytes
         arena_proven = metrics.arena_bytes.get(near.name, 0) <= aligned

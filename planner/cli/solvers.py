@@ -24,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
             "group": group,
             "name": name,
             "purpose": entry.purpose,
+            "by_default": entry.by_default,
             "available": availability.available,
             "reason": availability.reason,
         }
@@ -39,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
         if row["group"] != group:
             group = row["group"]
             print(f"{group}{' (plan --solver NAME)' if group == 'contenders' else ''}")
-        state = "" if row["available"] else f"  (not available: {row['reason']})"
+        state = "" if row["by_default"] else "  (only when named)"
+        if not row["available"]:
+            state = f"  (not available: {row['reason']})"
         print(f"  {row['name']:<18} {row['purpose']}{state}")
     return 0

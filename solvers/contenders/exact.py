@@ -5,9 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from planner.problem import Objective, OrderSolution
 from planner.result import Bounds
 from solvers.contenders.fixed_order import fix_order
 from solvers.contenders.in_place import InPlaceChoice
+from solvers.contenders.least_traffic import (
+    bound_traffic,
+    may_need_spills,
+    offer_least_traffic,
+)
 from solvers.contenders.orders import (
     heuristic_orders,
     order_problem,
@@ -48,10 +54,29 @@ class Exact:
     def run(
         self, problem: PlanningProblem, board: Scoreboard, *, deadline: Deadline, seed: int
     ) -> str:
-        """Prove the peak, place it, and if it does not fit, minimise what is spilled."""
+        """Prove the peak and place it; where that does not fit, minimise what is spilled."""
         ordering = order_problem(problem)
+        known: OrderSolution | None = None
+        note = ""
+        if may_need_spills(problem, board):
+            spills = bound_traffic(problem, board, deadline=deadline, seed=seed)
+            if spills.outcome.lower_bound:
+                note = offer_least_traffic(
+                    problem, board, spills, contender=self.name, deadline=deadline, seed=seed
+                )
+                if board.settled():
+                    return note
+                if problem.objective is not Objective.LATENCY:
+                    self._offer_spills(problem, board, ordering, None, deadline, seed)
+                    return note
+            elif spills.outcome.solution is not None:
+                # Its peak is within the capacity; the search looks for a lower one.
+                known = OrderSolution(spills.outcome.solution.order, spills.joint.capacity)
         outcome = ExactOrder().solve(
-            ordering, deadline=deadline.within(_ORDER_SHARE * deadline.remaining_s()), seed=seed
+            ordering,
+            deadline=deadline.within(_ORDER_SHARE * deadline.remaining_s()),
+            seed=seed,
+            incumbent=known,
         )
         if outcome.lower_bound is not None and not problem.far_storages:
             board.raise_bounds(_bounds(problem, outcome.lower_bound))
@@ -65,7 +90,7 @@ class Exact:
             return f"order {outcome.status}"
         if not may_spill(problem):
             return f"order {outcome.status}, no placement fits"
-        return self._offer_spills(problem, board, ordering, order, deadline, seed)
+        return note or self._offer_spills(problem, board, ordering, order, deadline, seed)
 
     def _offer_whole_lives(
         self,
@@ -90,22 +115,21 @@ class Exact:
         problem: PlanningProblem,
         board: Scoreboard,
         ordering: OrderProblem,
-        order: Sequence[int],
+        order: Sequence[int] | None,
         deadline: Deadline,
         seed: int,
     ) -> str:
+        """Optimise the spills on an order, if one is given, and on the list orders."""
         solver = GapSelection()
         availability = solver.available()
         if not availability.available:
             return f"does not fit without spills; {availability.reason}"
-        proven = fix_order(problem, order, InPlaceChoice.YOUNGEST)
-        others = [
-            fixed
-            for fixed in heuristic_orders(problem, ordering, deadline, seed)
-            if fixed.order != proven.order
-        ]
+        orders = heuristic_orders(problem, ordering, deadline, seed)
+        if order is not None:
+            given = fix_order(problem, order, InPlaceChoice.YOUNGEST)
+            orders = [given, *(fixed for fixed in orders if fixed.order != given.order)]
         forced = order_that_fits(problem, ordering)
-        orders = [proven, *others, *([] if forced is None else [forced])]
+        orders += [] if forced is None else [forced]
         outcomes = offer_spilling_plans(
             problem,
             board,
@@ -118,8 +142,8 @@ class Exact:
         )
         if not outcomes:
             return "does not fit without spills; no order lets every operator fit"
-        bound = outcomes[0].lower_bound
-        if bound is not None and not proven.in_place and _is_only_order(problem, proven.order):
+        bound, first = outcomes[0].lower_bound, orders[0]
+        if bound is not None and not first.in_place and _is_only_order(problem, first.order):
             board.raise_bounds(Bounds(traffic_bytes=bound))
             return "spills optimised on the only order"
         return f"spills optimised on {len(outcomes)} of the orders tried"
@@ -131,6 +155,9 @@ def _is_only_order(problem: PlanningProblem, order: Sequence[int]) -> bool:
     Storages written piece by piece are held longer than legal plans have to, so none may exist.
     """
     graph = problem.graph
+    capacity = problem.target.activation_capacity(graph.constant_bytes)
+    if capacity != problem.capacity_bytes:  # plans may use what is left beyond the alignment
+        return False
     if any(len(graph.storage_writers.row(s)) > 1 for s in range(len(graph.storages))):
         return False
     return all(before in graph.predecessors.row(after) for before, after in pairwise(order))

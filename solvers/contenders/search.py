@@ -1,0 +1,70 @@
+"""Heuristic search over orders for less traffic, on the second core, where proofs take long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from planner.joint_problem import JointProblem
+from planner.problem import Objective
+from solvers.contenders.least_traffic import best_known, may_need_spills, offer_order
+from solvers.joint.annealing import Annealing
+from solvers.joint.beam import Beam
+from solvers.protocol import Availability
+
+if TYPE_CHECKING:
+    from planner.problem import PlanningProblem
+    from planner.scoreboard import Scoreboard
+    from solvers.protocol import Deadline
+
+# The proof usually comes sooner, and then there is nothing left to search for.
+_HEAD_START_S = 2.0
+# Annealing is resumed from the best plan of all contenders after so long, then twice as long, ...
+_FIRST_ROUND_S = 2.0
+
+
+class Search:
+    """Beam search, then annealing from the best plan, gap selection on what they find."""
+
+    name = "search"
+
+    def available(self) -> Availability:
+        """Return that it can always run."""
+        return Availability(True)
+
+    def applies(self, problem: PlanningProblem, board: Scoreboard) -> str:
+        """Return why there is nothing to search for, if so."""
+        if problem.objective is not Objective.TRAFFIC:
+            return "searches for less traffic, which is not the objective"
+        if not may_need_spills(problem, board):
+            return "everything fits, or operands need not be resident"
+        return ""
+
+    def run(
+        self, problem: PlanningProblem, board: Scoreboard, *, deadline: Deadline, seed: int
+    ) -> str:
+        """Offer better and better plans until the deadline."""
+        if board.wait_until_settled(deadline.within(_HEAD_START_S)):
+            return "the bound was met before it began"
+        joint = JointProblem.of(problem)
+        solvers = [Beam(), Annealing()]
+        round_s, rounds = _FIRST_ROUND_S, 0
+        while not deadline.expired() and not board.settled():
+            solver = solvers[min(rounds, 1)]
+            known = best_known(board)
+            outcome = solver.solve(
+                joint, deadline=deadline.within(round_s), seed=seed + rounds, incumbent=known
+            )
+            found = outcome.solution
+            if found is not None and (known is None or found.traffic_bytes < known.traffic_bytes):
+                offer_order(
+                    problem,
+                    board,
+                    found.order.tolist(),
+                    contender=self.name,
+                    deadline=deadline,
+                    seed=seed,
+                )
+            if rounds:
+                round_s *= 2
+            rounds += 1
+        return f"{rounds} rounds"
