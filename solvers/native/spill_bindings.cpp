@@ -32,21 +32,20 @@ joint::Levels read_levels(const joint::LevelOracle& oracle,
   return levels;
 }
 
-nb::tuple decide(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
-                 std::int64_t expansions, std::int64_t max_nodes, double time_limit_s,
-                 const CancelFlag& cancel) {
+std::string decide(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
+                   std::int64_t expansions, std::int64_t max_nodes, double time_limit_s,
+                   const CancelFlag& cancel) {
   const joint::Levels levels = read_levels(oracle, array);
-  Answer answer;
-  {
-    const nb::gil_scoped_release release;
-    Control control(time_limit_s, &cancel);
-    answer = oracle.decide(levels, expansions, max_nodes, control);
-  }
-  if (answer == Answer::kInfeasible) return nb::make_tuple("infeasible", nb::none(), nb::none());
-  if (answer == Answer::kLimit) return nb::make_tuple("limit", nb::none(), nb::none());
-  nb::object traffic = nb::none();
-  if (oracle.residency().fits) traffic = nb::int_(oracle.residency().traffic);
-  return nb::make_tuple("feasible", to_numpy(order::Order(oracle.order())), traffic);
+  const nb::gil_scoped_release release;
+  Control control(time_limit_s, &cancel);
+  const Answer answer = oracle.decide(levels, expansions, max_nodes, control);
+  if (answer == Answer::kFeasible) return "feasible";
+  return answer == Answer::kInfeasible ? "infeasible" : "limit";
+}
+
+nb::object best(const joint::LevelOracle& oracle) {
+  if (oracle.best_order().empty()) return nb::none();
+  return nb::make_tuple(to_numpy(order::Order(oracle.best_order())), oracle.best_traffic());
 }
 
 std::vector<joint::Cut> cuts(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
@@ -102,7 +101,8 @@ void bind_spill_set(nb::module_& m) {
           "Of each storage, how often it can be absent at most.")
       .def("decide", &decide, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
-           "Whether some order keeps the levels: (answer, order, its traffic).")
+           "Whether some order keeps the levels: feasible, infeasible or limit.")
+      .def("best", &best, "Of all orders met, the one of least traffic: (order, traffic) or None.")
       .def("cuts", &cuts, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("growth"), nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
            "Cuts that the levels do not meet; an empty one if none can be met.")

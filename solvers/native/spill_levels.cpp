@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::int32_t kMaxGroupings = 200;
 constexpr std::size_t kBlocks = 8;
+constexpr std::size_t kMaxNodesKept = 256;
+constexpr std::int64_t kLeastPatience = 2'000;  // expansions
 
 }  // namespace
 
@@ -28,18 +30,6 @@ LevelOracle::LevelOracle(const JointModel& model, std::int64_t memory_bytes)
     most_.push_back(most_absences(model, s));
 }
 
-std::int64_t LevelOracle::searches() const {
-  std::int64_t sum = 0;
-  for (const auto& entry : nodes_) sum += entry.second.oracle->searches();
-  return sum;
-}
-
-std::int64_t LevelOracle::states() const {
-  std::int64_t sum = 0;
-  for (const auto& entry : nodes_) sum += entry.second.oracle->states();
-  return sum;
-}
-
 const std::vector<std::vector<Group>>& LevelOracle::groupings_of(std::int32_t storage,
                                                                  std::int32_t count) {
   const auto [entry, is_new] = groupings_.try_emplace({storage, count});
@@ -48,6 +38,10 @@ const std::vector<std::vector<Group>>& LevelOracle::groupings_of(std::int32_t st
 }
 
 LevelOracle::Node& LevelOracle::node(const Choices& choices) {
+  if (nodes_.size() >= kMaxNodesKept && nodes_.count(choices) == 0) {
+    // All but the one without choices, which comes first.
+    nodes_.erase(nodes_.upper_bound(Choices{}), nodes_.end());
+  }
   const auto [entry, is_new] = nodes_.try_emplace(choices);
   Node& node = entry->second;
   if (!is_new) return node;
@@ -68,7 +62,15 @@ Answer LevelOracle::ask(Node& node, const Levels& levels, std::int64_t expansion
   ++decisions_;
   std::vector<char> absent(index(model_.storages()) + node.groups.size(), 0);
   for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
-  return node.oracle->decide(absent, expansions, control);
+  SetOracle& oracle = *node.oracle;
+  searches_ -= oracle.searches();
+  states_ -= oracle.states();
+  expanded_ -= oracle.expanded();
+  const Answer answer = oracle.decide(absent, expansions, control);
+  searches_ += oracle.searches();
+  states_ += oracle.states();
+  expanded_ += oracle.expanded();
+  return answer;
 }
 
 // Decides the levels with these choices made and the other limited storages unlimited so far.
@@ -79,10 +81,13 @@ Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::in
   const Answer answer = ask(here, levels, expansions, control);
   if (answer == Answer::kInfeasible) leaves_.push_back(choices);
   if (answer != Answer::kFeasible) return answer;
-  order_ = here.oracle->order();
   std::vector<char> absent(index(model_.storages()), 0);
   for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
-  residency_ = reside(model_, order_, absent, here.groups);
+  const Residency residency = reside(model_, here.oracle->order(), absent, here.groups);
+  if (residency.fits && (best_order_.empty() || residency.traffic < best_traffic_)) {
+    best_order_ = here.oracle->order();
+    best_traffic_ = residency.traffic;
+  }
   const auto is_chosen = [&](std::int32_t s) {
     return std::any_of(choices.begin(), choices.end(),
                        [&](const Choice& choice) { return choice.storage == s; });
@@ -92,7 +97,7 @@ Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::in
   for (std::int32_t s = 0; s < model_.storages(); ++s) {
     if (!is_limited(levels, s) || is_chosen(s)) continue;
     const std::int64_t excess =
-        (residency_.absences[index(s)] - levels[index(s)]) * model_.read_cost(s);
+        (residency.absences[index(s)] - levels[index(s)]) * model_.read_cost(s);
     if (excess <= most_excess) continue;
     most_excess = excess;
     next = s;
@@ -163,8 +168,11 @@ void LevelOracle::raise(Levels& levels, const std::vector<std::int32_t>& storage
 std::vector<Cut> LevelOracle::cuts(Levels levels, std::int64_t expansions, std::int64_t growth,
                                    std::int64_t max_nodes, Control& control) {
   std::vector<Cut> found;
-  while (decide(levels, found.empty() ? expansions : growth, max_nodes, control) ==
-         Answer::kInfeasible) {
+  std::int64_t patience = expansions;
+  for (;;) {
+    const std::int64_t before = expanded_;
+    if (decide(levels, patience, max_nodes, control) != Answer::kInfeasible) break;
+    patience = std::min(expansions, std::max(kLeastPatience, growth * (expanded_ - before)));
     Levels grown = levels;
     std::vector<std::int32_t> candidates, limited;
     for (std::int32_t s = model_.storages(); s-- > 0;) {
@@ -183,8 +191,8 @@ std::vector<Cut> LevelOracle::cuts(Levels levels, std::int64_t expansions, std::
             {candidates.begin() + static_cast<std::ptrdiff_t>(i),
              candidates.begin() +
                  static_cast<std::ptrdiff_t>(std::min(i + block, candidates.size()))},
-            growth, control);
-    for (const std::int32_t s : limited) raise(grown, {s}, growth, control);
+            patience, control);
+    for (const std::int32_t s : limited) raise(grown, {s}, patience, control);
     Cut cut;
     for (std::int32_t s = 0; s < model_.storages(); ++s)
       if (grown[index(s)] < most_[index(s)]) cut.push_back({s, grown[index(s)]});

@@ -40,19 +40,19 @@ class LevelOracle {
                 Control& control);
 
   // Cuts that the levels do not meet, disjoint except in level; none if the levels are feasible or
-  // that is not settled within the limits. Each is as small as raising levels in blocks, with
-  // `growth` expansions per decision, can make it.
+  // that is not settled within the limits. Each is as small as raising levels in blocks can make
+  // it, where a decision may take `growth` times the expansions of the proof that it starts from.
   std::vector<Cut> cuts(Levels levels, std::int64_t expansions, std::int64_t growth,
                         std::int64_t max_nodes, Control& control);
 
-  // Behind the last kFeasible of decide.
-  const order::Order& order() const { return order_; }
-  const Residency& residency() const { return residency_; }
+  // Of all orders met so far the one that can do with the least traffic; none if it is empty.
+  const order::Order& best_order() const { return best_order_; }
+  std::int64_t best_traffic() const { return best_traffic_; }
 
   const Levels& most() const { return most_; }
   std::int64_t decisions() const { return decisions_; }
-  std::int64_t searches() const;
-  std::int64_t states() const;
+  std::int64_t searches() const { return searches_; }
+  std::int64_t states() const { return states_; }
 
  private:
   // A storage, the number of its groups, and which of its groupings.
@@ -71,6 +71,7 @@ class LevelOracle {
   };
 
   const std::vector<std::vector<Group>>& groupings_of(std::int32_t storage, std::int32_t count);
+  // The node lives until the next call.
   Node& node(const Choices& choices);
   bool is_limited(const Levels& levels, std::int32_t s) const {
     return levels[index(s)] > 0 && levels[index(s)] < most_[index(s)];
@@ -88,9 +89,12 @@ class LevelOracle {
   std::map<std::pair<std::int32_t, std::int32_t>, std::vector<std::vector<Group>>> groupings_;
   std::map<Choices, Node> nodes_;
   std::vector<Choices> leaves_;  // each infeasible, and together all there is: the last proof
-  order::Order order_;
-  Residency residency_;
+  order::Order best_order_;
+  std::int64_t best_traffic_ = 0;
   std::int64_t decisions_ = 0;
+  std::int64_t searches_ = 0;
+  std::int64_t states_ = 0;
+  std::int64_t expanded_ = 0;
 };
 
 }  // namespace planner::joint

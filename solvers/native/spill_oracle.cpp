@@ -136,12 +136,14 @@ void SetOracle::search_part(order::Part part, const order::OrderModel& model,
           open, order::transients(open, numbering({0, open.operators})), level, work, control);
       if (bound.bound > level) {
         states_ += search.states();
+        expanded_ += search.expanded();
         known.answer = Answer::kInfeasible;
         return;
       }
       progress = search.run(expansions - kFirstExpansions, control);
     }
     states_ += search.states();
+    expanded_ += search.expanded();
     if (progress != order::OrderSearch::Progress::kSolved) return;
     const auto found = search.order();
     if (!found) {

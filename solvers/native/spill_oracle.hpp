@@ -29,6 +29,7 @@ class SetOracle {
   const order::Order& order() const { return order_; }
   std::int64_t searches() const { return searches_; }
   std::int64_t states() const { return states_; }
+  std::int64_t expanded() const { return expanded_; }
 
  private:
   struct Known {
@@ -56,6 +57,7 @@ class SetOracle {
   order::Order order_;
   std::int64_t searches_ = 0;
   std::int64_t states_ = 0;
+  std::int64_t expanded_ = 0;
 };
 
 }  // namespace planner::joint
