@@ -76,4 +76,10 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "optimal for a fixed order: MIP over gaps, offsets as logic-based Benders",
         ),
     },
+    "joint": {
+        "joint-exact": Entry(
+            "solvers.joint.exact:JointExact",
+            "best-first search over order and residency, from a bound and below an incumbent",
+        ),
+    },
 }

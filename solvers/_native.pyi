@@ -60,6 +60,22 @@ def joint_model(
 ) -> JointModel:
     """Check the arrays of a planner.joint_problem.JointProblem; ValueError says what is wrong."""
 
+def joint_exact(
+    model: JointModel,
+    *,
+    cut_offsets: NDArray[np.int64],
+    cut_members: NDArray[np.int32],
+    lower_bound: int = 0,
+    upper: int | None = None,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    memory_bytes: int,
+) -> tuple[NDArray[np.int32] | None, int, int, bool, dict[str, Any]]:
+    """Least traffic over all orders: (order or None, traffic, bound, finished, statistics)."""
+
+def operator_beyond_capacity(model: JointModel) -> tuple[int, int] | None:
+    """Return the operator that needs most beyond the capacity and its bytes, or None."""
+
 class OrderModel:
     """A checked ordering problem. Immutable; any thread may use it."""
 
