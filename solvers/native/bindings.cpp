@@ -17,5 +17,6 @@ NB_MODULE(_native, m) {
 
   planner::bind_order(m);
   planner::bind_joint(m);
+  planner::bind_joint_heuristics(m);
   planner::bind_offsets(m);
 }

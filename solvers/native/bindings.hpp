@@ -7,6 +7,7 @@ namespace planner {
 
 void bind_order(nanobind::module_& m);
 void bind_joint(nanobind::module_& m);
+void bind_joint_heuristics(nanobind::module_& m);
 void bind_offsets(nanobind::module_& m);
 
 }  // namespace planner

@@ -1,0 +1,63 @@
+// Python's view of the heuristics for order and residency together.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arrays.hpp"
+#include "bindings.hpp"
+#include "control.hpp"
+#include "joint_eviction.hpp"
+
+namespace planner {
+
+namespace {
+
+using joint::Order;
+
+Order read_order(const joint::JointModel& model, const InputArray<std::int32_t>& array) {
+  Order order(array.data(), array.data() + array.size());
+  if (!joint::is_topological(model, order))
+    throw nb::value_error("order: not every operator once, each after its predecessors");
+  return order;
+}
+
+std::optional<std::int64_t> finite(std::int64_t traffic) {
+  if (traffic == joint::kDoesNotFit) return std::nullopt;
+  return traffic;
+}
+
+joint::EvictionRule rule_of(const std::string& name) {
+  if (name == "furthest-use") return joint::EvictionRule::kFurthestUse;
+  if (name == "copies-first") return joint::EvictionRule::kCopiesFirst;
+  if (name == "smallest-cover") return joint::EvictionRule::kSmallestCover;
+  if (name == "fewest-uses") return joint::EvictionRule::kFewestUses;
+  if (name == "least-price") return joint::EvictionRule::kLeastPrice;
+  throw nb::value_error(("rule: there is none called " + name).c_str());
+}
+
+std::optional<std::int64_t> order_traffic(const joint::JointModel& model,
+                                          const InputArray<std::int32_t>& order,
+                                          std::optional<std::string> rule) {
+  const Order checked = read_order(model, order);
+  std::optional<joint::EvictionRule> single;
+  if (rule) single = rule_of(*rule);
+  const nb::gil_scoped_release release;
+  joint::OrderTraffic traffic(model);
+  return finite(single ? traffic.by_rule(checked, *single)
+                       : traffic.improved(checked, joint::kDoesNotFit));
+}
+
+}  // namespace
+
+void bind_joint_heuristics(nb::module_& m) {
+  m.def("order_traffic", &order_traffic, nb::arg("model"), nb::arg("order"),
+        nb::arg("rule") = nb::none(),
+        "Traffic of an order by capacity alone, by one rule or the best of all improved; None if "
+        "the operands of a step do not fit.");
+}
+
+}  // namespace planner
