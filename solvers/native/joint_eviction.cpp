@@ -38,6 +38,9 @@ OrderTraffic::OrderTraffic(const JointModel& model)
 
 // Fills gaps_ and missing_at_. Returns whether the operands of every step fit.
 bool OrderTraffic::find_gaps(const Order& order) {
+  gaps_.clear();
+  best_dropped_.clear();
+  missing_at_.clear();
   const std::int32_t n = model_.operators;
   std::fill(excess_.begin(), excess_.end(), 0);
   std::fill(last_use_.begin(), last_use_.end(), -1);
@@ -53,7 +56,7 @@ bool OrderTraffic::find_gaps(const Order& order) {
     const std::int32_t writers = model_.writers[s].size();
     if (writers_seen_[i] > 0 && writers_seen_[i] < writers) return;
     found_.push_back(
-        {s, after, last[i] + 1, after, uses_seen_[i], model_.rounded[i], model_.size[i]});
+        {s, last[i], after, 0, 0, uses_seen_[i], model_.rounded[i], model_.size[i]});
   };
   for (const std::int32_t s : from_start_) {
     last[index(s)] = 0;
@@ -86,7 +89,6 @@ bool OrderTraffic::find_gaps(const Order& order) {
 
   std::int32_t overfull = 0;
   std::int64_t live = -model_.capacity;
-  missing_at_.clear();
   missing_bytes_ = 0;
   for (std::int32_t t = 0; t < n; ++t) {
     overfull_before_[index(t)] = overfull;
@@ -104,8 +106,8 @@ bool OrderTraffic::find_gaps(const Order& order) {
   begin_.assign(index(overfull) + 2, 0);
   missing_ = missing_at_;
   for (Gap& gap : found_) {
-    gap.first = overfull_before_[index(gap.first)];
-    gap.last = overfull_before_[index(gap.last)];
+    gap.first = overfull_before_[index(gap.before) + 1];
+    gap.last = overfull_before_[index(gap.after)];
     if (gap.first == gap.last) continue;
     ++begin_[index(gap.first) + 2];
     for (std::int32_t k = gap.first; k < gap.last; ++k) missing_[index(k)] -= gap.bytes;
@@ -269,7 +271,16 @@ std::int64_t OrderTraffic::improved(const Order& order, std::int64_t cut) {
   const std::int64_t traffic = best_cover(cut);
   if (traffic - traffic / 4 >= cut) return traffic;
   restore(best_dropped_);
-  return exchange(traffic);
+  const std::int64_t better = exchange(traffic);
+  best_dropped_ = dropped_;
+  return better;
+}
+
+const std::vector<OrderTraffic::Absence>& OrderTraffic::absences() {
+  absences_.clear();
+  for (std::size_t g = 0; g < best_dropped_.size(); ++g)
+    if (best_dropped_[g]) absences_.push_back({gaps_[g].before, gaps_[g].after});
+  return absences_;
 }
 
 void OrderTraffic::restore(const std::vector<char>& dropped) {

@@ -49,13 +49,20 @@ class OrderTraffic {
   // Of one rule, for tests and ablation.
   std::int64_t by_rule(const Order& order, EvictionRule rule);
 
+  // Of the last call that was not cut: (before, after) of the gaps it drops, by the first missing
+  // byte that they are around.
+  struct Absence {
+    std::int32_t before, after;
+  };
+  const std::vector<Absence>& absences();
+
   // Bytes missing with everything resident, over all steps of the order last looked at.
   std::int64_t missing_bytes() const { return missing_bytes_; }
 
  private:
   struct Gap {
     std::int32_t storage;
-    std::int32_t after;        // step of the next use
+    std::int32_t before, after;  // steps of the two uses
     std::int32_t first, last;  // overfull steps inside: [first, last)
     std::int32_t uses_before;
     std::int64_t bytes, price;
@@ -93,6 +100,7 @@ class OrderTraffic {
   std::vector<Gap> gaps_, found_;
   std::vector<std::int32_t> begin_;  // gaps_ with first == k are begin_[k] .. begin_[k + 1]
   std::vector<char> dropped_, best_dropped_;
+  std::vector<Absence> absences_;
   std::vector<std::int32_t> active_, chosen_, order_of_price_;
   // Gaps around each overfull step.
   std::vector<std::int64_t> around_begin_, around_end_;

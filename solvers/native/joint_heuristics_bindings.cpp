@@ -1,6 +1,7 @@
 // Python's view of the heuristics for order and residency together.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include "arrays.hpp"
 #include "bindings.hpp"
 #include "control.hpp"
+#include "joint_annealing.hpp"
 #include "joint_eviction.hpp"
 
 namespace planner {
@@ -51,6 +53,25 @@ std::optional<std::int64_t> order_traffic(const joint::JointModel& model,
                        : traffic.improved(checked, joint::kDoesNotFit));
 }
 
+nb::tuple joint_annealing(const joint::JointModel& model,
+                          const std::vector<InputArray<std::int32_t>>& starts, double time_limit_s,
+                          const CancelFlag& cancel, std::uint64_t seed,
+                          std::int64_t most_evaluations, std::int64_t goal) {
+  std::vector<Order> orders;
+  for (const InputArray<std::int32_t>& start : starts) orders.push_back(read_order(model, start));
+  joint::AnnealingResult result;
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, &cancel);
+    result = joint::anneal(model, orders, {seed, most_evaluations, goal}, control);
+  }
+  nb::dict statistics;
+  statistics["evaluations"] = result.evaluations;
+  statistics["accepted"] = result.accepted;
+  statistics["rounds"] = result.rounds;
+  return nb::make_tuple(to_numpy(std::move(result.order)), finite(result.traffic), statistics);
+}
+
 }  // namespace
 
 void bind_joint_heuristics(nb::module_& m) {
@@ -58,6 +79,10 @@ void bind_joint_heuristics(nb::module_& m) {
         nb::arg("rule") = nb::none(),
         "Traffic of an order by capacity alone, by one rule or the best of all improved; None if "
         "the operands of a step do not fit.");
+  m.def("joint_annealing", &joint_annealing, nb::arg("model"), nb::arg("starts"), nb::kw_only(),
+        nb::arg("time_limit_s"), nb::arg("cancel"), nb::arg("seed") = 0,
+        nb::arg("most_evaluations") = 0, nb::arg("goal") = 0,
+        "Annealing over orders: (order, traffic or None, statistics).");
 }
 
 }  // namespace planner
