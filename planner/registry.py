@@ -76,4 +76,12 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "optimal for a fixed order: MIP over gaps, offsets as logic-based Benders",
         ),
     },
+    "joint": {
+        "beam": Entry(
+            "solvers.joint.beam:Beam", "beam over operators done, storages resident and copied"
+        ),
+        "annealing": Entry(
+            "solvers.joint.annealing:Annealing", "moves in an order, valued by eviction rules"
+        ),
+    },
 }

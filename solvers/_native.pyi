@@ -60,6 +60,31 @@ def joint_model(
 ) -> JointModel:
     """Check the arrays of a planner.joint_problem.JointProblem; ValueError says what is wrong."""
 
+def order_traffic(
+    model: JointModel,
+    order: NDArray[np.int32],
+    rule: Literal[
+        "furthest-use", "copies-first", "smallest-cover", "fewest-uses", "least-price"
+    ]
+    | None = None,
+) -> int | None:
+    """Traffic of an order by capacity alone; None if the operands of a step do not fit.
+
+    Of one eviction rule, or else the best of all, improved.
+    """
+
+def joint_annealing(
+    model: JointModel,
+    starts: list[NDArray[np.int32]],
+    *,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    seed: int = 0,
+    most_evaluations: int = 0,
+    goal: int = 0,
+) -> tuple[NDArray[np.int32], int | None, dict[str, Any]]:
+    """Annealing over orders: (order, traffic or None if no order fits, statistics)."""
+
 class OrderModel:
     """A checked ordering problem. Immutable; any thread may use it."""
 
