@@ -73,6 +73,18 @@ def order_traffic(
     Of one eviction rule, or else the best of all, improved.
     """
 
+def joint_beam(
+    model: JointModel,
+    starts: list[NDArray[np.int32]],
+    *,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    first_width: int,
+    last_width: int,
+    goal: int = 0,
+) -> tuple[NDArray[np.int32], int | None, dict[str, Any]]:
+    """Beam search over orders and residency: (order, traffic or None, statistics)."""
+
 def joint_annealing(
     model: JointModel,
     starts: list[NDArray[np.int32]],

@@ -12,6 +12,7 @@
 #include "bindings.hpp"
 #include "control.hpp"
 #include "joint_annealing.hpp"
+#include "joint_beam.hpp"
 #include "joint_eviction.hpp"
 
 namespace planner {
@@ -53,12 +54,39 @@ std::optional<std::int64_t> order_traffic(const joint::JointModel& model,
                        : traffic.improved(checked, joint::kDoesNotFit));
 }
 
+std::vector<Order> read_orders(const joint::JointModel& model,
+                               const std::vector<InputArray<std::int32_t>>& arrays) {
+  if (arrays.empty()) throw nb::value_error("starts: at least one order is needed");
+  std::vector<Order> orders;
+  for (const InputArray<std::int32_t>& array : arrays) orders.push_back(read_order(model, array));
+  return orders;
+}
+
+nb::tuple joint_beam(const joint::JointModel& model,
+                     const std::vector<InputArray<std::int32_t>>& starts, double time_limit_s,
+                     const CancelFlag& cancel, std::int32_t first_width, std::int32_t last_width,
+                     std::int64_t goal) {
+  if (first_width < 1 || last_width > joint::kWidestBeam)
+    throw nb::value_error("width: not in 1 .. 2**20");
+  const std::vector<Order> orders = read_orders(model, starts);
+  joint::BeamResult result;
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, &cancel);
+    result = joint::beam(model, orders, {first_width, last_width, goal}, control);
+  }
+  nb::dict statistics;
+  statistics["states"] = result.states;
+  statistics["beams"] = result.beams;
+  statistics["last_width"] = result.last_width;
+  return nb::make_tuple(to_numpy(std::move(result.order)), finite(result.traffic), statistics);
+}
+
 nb::tuple joint_annealing(const joint::JointModel& model,
                           const std::vector<InputArray<std::int32_t>>& starts, double time_limit_s,
                           const CancelFlag& cancel, std::uint64_t seed,
                           std::int64_t most_evaluations, std::int64_t goal) {
-  std::vector<Order> orders;
-  for (const InputArray<std::int32_t>& start : starts) orders.push_back(read_order(model, start));
+  const std::vector<Order> orders = read_orders(model, starts);
   joint::AnnealingResult result;
   {
     const nb::gil_scoped_release release;
@@ -79,6 +107,10 @@ void bind_joint_heuristics(nb::module_& m) {
         nb::arg("rule") = nb::none(),
         "Traffic of an order by capacity alone, by one rule or the best of all improved; None if "
         "the operands of a step do not fit.");
+  m.def("joint_beam", &joint_beam, nb::arg("model"), nb::arg("starts"), nb::kw_only(),
+        nb::arg("time_limit_s"), nb::arg("cancel"), nb::arg("first_width"), nb::arg("last_width"),
+        nb::arg("goal") = 0,
+        "Beam search over orders and residency: (order, traffic or None, statistics).");
   m.def("joint_annealing", &joint_annealing, nb::arg("model"), nb::arg("starts"), nb::kw_only(),
         nb::arg("time_limit_s"), nb::arg("cancel"), nb::arg("seed") = 0,
         nb::arg("most_evaluations") = 0, nb::arg("goal") = 0,
