@@ -200,7 +200,7 @@ AnnealingResult Annealing::run(const std::vector<Order>& starts, const Annealing
   }
   const std::int64_t most =
       options.most_evaluations > 0 ? options.most_evaluations : kDoesNotFit;
-  if (model_.operators < 2) return std::move(result_);
+  if (model_.operators < 2 || !operands_fit(model_)) return std::move(result_);
   std::int64_t length = kFirstRound;
   while (result_.traffic > options.goal && result_.evaluations < most && !control.stop_now()) {
     candidate_ = result_.order;

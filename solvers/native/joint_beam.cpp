@@ -396,7 +396,7 @@ BeamResult beam(const JointModel& model, const std::vector<Order>& starts,
 
   Beam search(model);
   std::int32_t width = options.first_width;
-  bool complete = false;
+  bool complete = !operands_fit(model);
   while (!complete && width <= options.last_width && result.traffic > options.goal) {
     complete = true;
     for (const Ranking ranking : kRankings) {

@@ -18,6 +18,17 @@ bool is_topological(const JointModel& model, const Order& order) {
   return true;
 }
 
+bool operands_fit(const JointModel& model) {
+  for (std::int32_t v = 0; v < model.operators; ++v) {
+    std::int64_t bytes = 0;
+    std::int64_t gain = 0;
+    for (const std::int32_t s : model.uses[v]) bytes += model.rounded[index(s)];
+    for (const std::int32_t s : model.in_place[v]) gain = std::max(gain, model.rounded[index(s)]);
+    if (bytes - gain > model.capacity) return false;
+  }
+  return true;
+}
+
 OrderTraffic::OrderTraffic(const JointModel& model)
     : model_(model),
       rules_{EvictionRule::kLeastPrice, EvictionRule::kFurthestUse, EvictionRule::kCopiesFirst,

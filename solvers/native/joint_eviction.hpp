@@ -16,6 +16,9 @@ using order::Order;
 // Whether the order holds every operator once, each after its predecessors.
 bool is_topological(const JointModel& model, const Order& order);
 
+// Whether the operands of each operator fit by themselves. If not, no order fits.
+bool operands_fit(const JointModel& model);
+
 constexpr std::int64_t kDoesNotFit = std::numeric_limits<std::int64_t>::max();
 
 // Decides what leaves where bytes are missing.
