@@ -19,6 +19,7 @@ using Bits = std::vector<std::uint64_t>;
 constexpr std::size_t kMostAlike = 8;
 // Complete orders of a beam that are looked at closely.
 constexpr std::size_t kMostComplete = 16;
+constexpr std::int32_t kLongestChain = 16;
 
 bool has(const Bits& bits, std::int32_t i) { return bits[index(i) >> 6] >> (i & 63) & 1; }
 void add(Bits& bits, std::int32_t i) { bits[index(i) >> 6] |= std::uint64_t{1} << (i & 63); }
@@ -30,7 +31,7 @@ struct Ranking {
   double weight;
   double share;
 };
-constexpr Ranking kRankings[] = {{0.5, 0.5}, {0.1, 0.0}, {1.0, 0.8}, {0.02, 0.5}};
+constexpr Ranking kRankings[] = {{1000.0, 0.0}, {20.0, 1.0}, {1.0, 0.5}, {0.1, 0.0}, {4.0, 0.8}};
 
 struct State {
   Bits done, resident, copied;
@@ -77,9 +78,13 @@ class Beam {
 
  private:
   State root() const;
-  bool is_absent(const State& state, std::int32_t s) const;
-  bool dies_with(const State& state, std::int32_t s, std::int32_t v) const;
+  bool has_begun(const Bits& done, std::int32_t s) const;
+  bool dies_with(const Bits& done, std::int32_t s, std::int32_t v) const;
+  bool begins_safe_chain(const State& state, std::int32_t v);
+  void add_candidate(std::int32_t parent, std::int32_t v, std::int64_t live, Ranking ranking,
+                     const std::vector<std::int32_t>& evicted, std::int64_t cut);
   void expand(std::int32_t parent, Ranking ranking, std::int64_t cut);
+  bool is_ready(const Bits& done, std::int32_t v) const;
   void find_residents(const State& state);
   void choose(const State& state, std::int64_t missing, int rule);
   State after(const Candidate& candidate) const;
@@ -105,6 +110,7 @@ class Beam {
   std::vector<Resident> residents_, victims_;
   std::vector<std::vector<std::int32_t>> options_;
   std::vector<std::int32_t> chosen_;
+  Bits reached_;
   std::vector<Trace> trace_;
 };
 
@@ -127,18 +133,64 @@ State Beam::root() const {
   return state;
 }
 
-// Whether a storage that is not resident has to be read before it is used.
-bool Beam::is_absent(const State& state, std::int32_t s) const {
+// Whether a storage is alive, or was.
+bool Beam::has_begun(const Bits& done, std::int32_t s) const {
   if (model_.starters[s].empty()) return true;
   for (const std::int32_t v : model_.starters[s])
-    if (has(state.done, v)) return true;
+    if (has(done, v)) return true;
   return false;
 }
 
-bool Beam::dies_with(const State& state, std::int32_t s, std::int32_t v) const {
+bool Beam::dies_with(const Bits& done, std::int32_t s, std::int32_t v) const {
   if (model_.kept[index(s)]) return false;
   for (const std::int32_t u : model_.users[s])
-    if (u != v && !has(state.done, u)) return false;
+    if (u != v && !has(done, u)) return false;
+  return true;
+}
+
+// Whether operators from v on, each ready through the one before, move nothing and leave no more
+// bytes alive than before. Nothing speaks for running others first.
+bool Beam::begins_safe_chain(const State& state, std::int32_t v) {
+  reached_ = state.done;
+  std::int64_t grown = 0;
+  for (std::int32_t length = 0; v >= 0 && length < kLongestChain; ++length) {
+    std::int64_t born = 0;
+    std::int64_t freed = 0;
+    std::int64_t gain = 0;
+    for (const std::int32_t s : model_.uses[v]) {
+      const std::int64_t bytes = model_.rounded[index(s)];
+      const bool begun = has_begun(reached_, s);
+      if (!has(state.resident, s) && has_begun(state.done, s)) return false;
+      if (!begun) born += bytes;
+      if (!dies_with(reached_, s, v)) continue;
+      freed += bytes;
+      if (begun && model_.in_place[v].contains(s)) gain = std::max(gain, bytes);
+    }
+    if (state.used + grown + born - std::min(gain, born) > model_.capacity) return false;
+    grown += born - freed;
+    if (grown <= 0) return true;
+    add(reached_, v);
+    std::int32_t next = -1;
+    std::int64_t least = 0;
+    for (const std::int32_t w : model_.successors[v]) {
+      if (!is_ready(reached_, w)) continue;
+      std::int64_t growth = 0;
+      for (const std::int32_t s : model_.uses[w]) {
+        if (!has_begun(reached_, s)) growth += model_.rounded[index(s)];
+        if (dies_with(reached_, s, w)) growth -= model_.rounded[index(s)];
+      }
+      if (next >= 0 && growth >= least) continue;
+      next = w;
+      least = growth;
+    }
+    v = next;
+  }
+  return false;
+}
+
+bool Beam::is_ready(const Bits& done, std::int32_t v) const {
+  for (const std::int32_t p : model_.predecessors[v])
+    if (!has(done, p)) return false;
   return true;
 }
 
@@ -202,9 +254,26 @@ void Beam::choose(const State& state, std::int64_t missing, int rule) {
     options_.push_back(chosen_);
 }
 
+void Beam::add_candidate(std::int32_t parent, std::int32_t v, std::int64_t live, Ranking ranking,
+                         const std::vector<std::int32_t>& evicted, std::int64_t cut) {
+  const State& state = layer_[index(parent)];
+  std::int64_t due = state.due;
+  for (const std::int32_t s : evicted)
+    due += model_.size[index(s)] * (has(state.copied, s) ? 1 : 2);
+  if (due >= cut) return;
+  const double beyond =
+      static_cast<double>(live) - ranking.share * static_cast<double>(model_.capacity);
+  const double key = static_cast<double>(due) + ranking.weight * std::max(0.0, beyond);
+  const std::size_t begin = evicted_.size();
+  evicted_.insert(evicted_.end(), evicted.begin(), evicted.end());
+  candidates_.push_back({key, parent, v, due, live, begin, evicted_.size()});
+}
+
 void Beam::expand(std::int32_t parent, Ranking ranking, std::int64_t cut) {
   const State& state = layer_[index(parent)];
   bool know_residents = false;
+  const std::size_t first_candidate = candidates_.size();
+  const std::size_t first_evicted = evicted_.size();
   for (const std::int32_t v : state.ready) {
     std::int64_t read = 0;
     std::int64_t born = 0;
@@ -212,12 +281,12 @@ void Beam::expand(std::int32_t parent, Ranking ranking, std::int64_t cut) {
     std::int64_t gain = 0;
     for (const std::int32_t s : model_.uses[v]) {
       const std::int64_t bytes = model_.rounded[index(s)];
-      const bool dies = dies_with(state, s, v);
+      const bool dies = dies_with(state.done, s, v);
       if (dies) freed += bytes;
       const bool resident = has(state.resident, s);
-      if (!resident && !is_absent(state, s))
+      if (!resident && !has_begun(state.done, s)) {
         born += bytes;
-      else {
+      } else {
         if (!resident) read += bytes;
         if (dies && model_.in_place[v].contains(s)) gain = std::max(gain, bytes);
       }
@@ -246,18 +315,14 @@ void Beam::expand(std::int32_t parent, Ranking ranking, std::int64_t cut) {
       for (int rule = 0; enough >= 0 && rule < 4; ++rule) choose(state, missing, rule);
     }
     const std::int64_t live = state.live + born - freed;
-    for (const std::vector<std::int32_t>& option : options_) {
-      std::int64_t due = state.due;
-      for (const std::int32_t s : option)
-        due += model_.size[index(s)] * (has(state.copied, s) ? 1 : 2);
-      if (due >= cut) continue;
-      const double beyond =
-          static_cast<double>(live) - ranking.share * static_cast<double>(model_.capacity);
-      const double key = static_cast<double>(due) + ranking.weight * std::max(0.0, beyond);
-      const std::size_t begin = evicted_.size();
-      evicted_.insert(evicted_.end(), option.begin(), option.end());
-      candidates_.push_back({key, parent, v, due, live, begin, evicted_.size()});
+    if (missing <= 0 && read == 0 && begins_safe_chain(state, v)) {
+      candidates_.resize(first_candidate);
+      evicted_.resize(first_evicted);
+      add_candidate(parent, v, live, ranking, {}, cut);
+      return;
     }
+    for (const std::vector<std::int32_t>& option : options_)
+      add_candidate(parent, v, live, ranking, option, cut);
   }
 }
 
@@ -271,7 +336,7 @@ State Beam::after(const Candidate& candidate) const {
     state.used -= model_.rounded[index(s)];
   }
   for (const std::int32_t s : model_.uses[v]) {
-    const bool dies = dies_with(state, s, v);
+    const bool dies = dies_with(state.done, s, v);
     if (!has(state.resident, s)) {
       if (!dies) state.used += model_.rounded[index(s)];
     } else if (dies) {
@@ -287,10 +352,7 @@ State Beam::after(const Candidate& candidate) const {
   add(state.done, v);
   state.ready.erase(std::find(state.ready.begin(), state.ready.end(), v));
   for (const std::int32_t w : model_.successors[v]) {
-    const order::Span needed = model_.predecessors[w];
-    if (std::all_of(needed.begin(), needed.end(),
-                    [&](std::int32_t p) { return has(state.done, p); }))
-      state.ready.push_back(w);
+    if (is_ready(state.done, w)) state.ready.push_back(w);
   }
   state.due = candidate.due;
   state.live = candidate.live;
