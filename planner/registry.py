@@ -81,5 +81,11 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "solvers.joint.exact:JointExact",
             "best-first search over order and residency, from a bound and below an incumbent",
         ),
+        "beam": Entry(
+            "solvers.joint.beam:Beam", "beam over operators done, storages resident and copied"
+        ),
+        "annealing": Entry(
+            "solvers.joint.annealing:Annealing", "moves in an order, valued by eviction rules"
+        ),
     },
 }

@@ -9,6 +9,7 @@ void bind_order(nanobind::module_& m);
 void bind_joint(nanobind::module_& m);
 void bind_spill_set(nanobind::module_& m);
 void bind_joint_search(nanobind::module_& m);
+void bind_joint_heuristics(nanobind::module_& m);
 void bind_offsets(nanobind::module_& m);
 
 }  // namespace planner
