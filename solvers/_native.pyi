@@ -60,6 +60,58 @@ def joint_model(
 ) -> JointModel:
     """Check the arrays of a planner.joint_problem.JointProblem; ValueError says what is wrong."""
 
+def joint_exact(
+    model: JointModel,
+    *,
+    cut_offsets: NDArray[np.int64],
+    cut_members: NDArray[np.int32],
+    lower_bound: int = 0,
+    upper: int | None = None,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    memory_bytes: int,
+) -> tuple[NDArray[np.int32] | None, int, int, bool, dict[str, Any]]:
+    """Least traffic over all orders: (order or None, traffic, bound, finished, statistics)."""
+
+def operator_beyond_capacity(model: JointModel) -> tuple[int, int] | None:
+    """Return the operator that needs most beyond the capacity and its bytes, or None."""
+def order_traffic(
+    model: JointModel,
+    order: NDArray[np.int32],
+    rule: Literal[
+        "furthest-use", "copies-first", "smallest-cover", "fewest-uses", "least-price"
+    ]
+    | None = None,
+) -> int | None:
+    """Traffic of an order by capacity alone; None if the operands of a step do not fit.
+
+    Of one eviction rule, or else the best of all, improved.
+    """
+
+def joint_beam(
+    model: JointModel,
+    starts: list[NDArray[np.int32]],
+    *,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    first_width: int,
+    last_width: int,
+    goal: int = 0,
+) -> tuple[NDArray[np.int32], int | None, dict[str, Any]]:
+    """Beam search over orders and residency: (order, traffic or None, statistics)."""
+
+def joint_annealing(
+    model: JointModel,
+    starts: list[NDArray[np.int32]],
+    *,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    seed: int = 0,
+    most_evaluations: int = 0,
+    goal: int = 0,
+) -> tuple[NDArray[np.int32], int | None, dict[str, Any]]:
+    """Annealing over orders: (order, traffic or None if no order fits, statistics)."""
+
 class OrderModel:
     """A checked ordering problem. Immutable; any thread may use it."""
 

@@ -17,5 +17,8 @@ NB_MODULE(_native, m) {
 
   planner::bind_order(m);
   planner::bind_joint(m);
+  planner::bind_spill_set(m);
+  planner::bind_joint_search(m);
+  planner::bind_joint_heuristics(m);
   planner::bind_offsets(m);
 }

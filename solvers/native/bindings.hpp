@@ -7,6 +7,9 @@ namespace planner {
 
 void bind_order(nanobind::module_& m);
 void bind_joint(nanobind::module_& m);
+void bind_spill_set(nanobind::module_& m);
+void bind_joint_search(nanobind::module_& m);
+void bind_joint_heuristics(nanobind::module_& m);
 void bind_offsets(nanobind::module_& m);
 
 }  // namespace planner

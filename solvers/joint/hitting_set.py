@@ -1,0 +1,136 @@
+"""Cheapest levels that meet every cut: the master problem of the spill-set bound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from solvers import _native
+from solvers.cp_sat import LARGEST_SUM, new_solver, solve_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from solvers.protocol import Deadline
+
+Cut = list[tuple[int, int]]
+
+# Beyond, CP-SAT learns what branch and bound would have to find again and again.
+_MAX_NODES = 50_000
+
+
+class HittingSet(NamedTuple):
+    """Levels that meet every cut (int32 array, one per element), and what they cost.
+
+    ``bound`` is proven: no levels that meet every cut cost less. ``cost == bound`` if these are
+    the cheapest.
+    """
+
+    levels: NDArray[np.int32]
+    cost: int
+    bound: int
+
+
+def minimum_hitting_set(
+    first_cost: NDArray[np.int64],
+    more_cost: NDArray[np.int64],
+    cuts: Sequence[Cut],
+    *,
+    deadline: Deadline,
+    seed: int = 0,
+    max_nodes: int = _MAX_NODES,
+) -> HittingSet:
+    """Find the cheapest levels that meet every cut.
+
+    Branch and bound first; CP-SAT for what it leaves open, if OR-Tools is there.
+
+    Parameters
+    ----------
+    first_cost, more_cost : int64 array of shape [elements]
+        Cost of level 1, and of each further level. Not negative.
+    cuts : sequence of list of (element, level)
+        Each is met by a level above the one given for any of its elements. None is empty.
+    deadline : Deadline
+        Where it stops the search, the levels need not be the cheapest; the bound holds.
+    seed : int
+    max_nodes : int
+        Of the branch and bound.
+
+    Raises
+    ------
+    ValueError
+        If a cost is negative, a cut empty or an element or level out of range.
+    """
+    levels, cost, bound, _ = _native.minimum_hitting_set(
+        first_cost=np.ascontiguousarray(first_cost, dtype=np.int64),
+        more_cost=np.ascontiguousarray(more_cost, dtype=np.int64),
+        cuts=cuts,
+        max_nodes=max_nodes,
+        time_limit_s=deadline.remaining_s(),
+        cancel=deadline.cancel,
+    )
+    found = HittingSet(levels, cost, bound)
+    if cost == bound or deadline.expired():
+        return found
+    try:
+        return _improved(found, first_cost, more_cost, cuts, deadline, seed)
+    except ImportError:
+        return found
+
+
+def _improved(
+    found: HittingSet,
+    first_cost: NDArray[np.int64],
+    more_cost: NDArray[np.int64],
+    cuts: Sequence[Cut],
+    deadline: Deadline,
+    seed: int,
+) -> HittingSet:
+    """Let CP-SAT close the gap: one Boolean for each level that some cut asks for."""
+    from ortools.sat.python import cp_model
+
+    # Levels that matter, ascending; the price of each is what it adds to the one before.
+    asked: dict[int, set[int]] = {}
+    for cut in cuts:
+        for element, level in cut:
+            asked.setdefault(element, set()).add(level + 1)
+    model = cp_model.CpModel()
+    reached: dict[tuple[int, int], object] = {}
+    prices: list[int] = []
+    for element, wanted in sorted(asked.items()):
+        paid, before = 0, None
+        for level in sorted(wanted):
+            variable = model.new_bool_var("")
+            reached[element, level] = variable
+            cost = int(first_cost[element]) + (level - 1) * int(more_cost[element])
+            prices.append(cost - paid)
+            paid = cost
+            if before is not None:
+                model.add_implication(variable, before)
+            before = variable
+    unit = max(1, int(np.gcd.reduce(np.array(prices, dtype=np.int64))))
+    prices = [price // unit for price in prices]
+    if sum(prices) > LARGEST_SUM:
+        return found
+    for cut in cuts:
+        model.add_bool_or([reached[element, level + 1] for element, level in cut])
+    for (element, level), variable in reached.items():
+        model.add_hint(variable, bool(found.levels[element] >= level))
+    model.minimize(sum(p * v for p, v in zip(prices, reached.values(), strict=True)))
+    solver = new_solver(seed)
+    status = solve_until(solver, model, deadline).status
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return found
+    levels = np.zeros(len(first_cost), dtype=np.int32)
+    cost = 0
+    for (element, level), price in zip(reached, prices, strict=True):
+        if solver.value(reached[element, level]):
+            levels[element] = max(levels[element], level)
+            cost += price * unit
+    if status == cp_model.OPTIMAL:
+        return HittingSet(levels, cost, cost)
+    bound = max(found.bound, round(solver.best_objective_bound) * unit)
+    return HittingSet(levels, cost, min(bound, cost)) if cost < found.cost else found

@@ -1,0 +1,147 @@
+"""The least traffic bounded from below, and often found, by which storages have to be absent."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.joint_problem import JointSolution
+from planner.problem import Outcome, Status
+from solvers import _native
+from solvers.joint.hitting_set import minimum_hitting_set
+from solvers.joint.model import native_model
+from solvers.protocol import Availability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from planner.joint_problem import JointProblem
+    from solvers.joint.hitting_set import Cut
+    from solvers.protocol import Deadline
+
+DEFAULT_MEMORY_BYTES = 512 * 1024**2
+
+# Counted, not timed, so that a run without a deadline can be repeated.
+EXPANSIONS = 200_000
+MAX_NODES = 1_000
+_GROWTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SpillSet:
+    """Implicit hitting sets: cheapest levels, is there an order, if not a cut, and again.
+
+    The level of a storage is how often it may be absent. A plan of least traffic has levels that
+    cost exactly its traffic, so the cheapest levels for which an order exists are the optimum by
+    capacity alone, and the cheapest that meet all cuts found so far are a lower bound at any time. A
+    cut says that some storage of a set is absent more often than its level there, in every plan.
+
+    Whether levels have an order is decided by the search for orders of the smallest peak
+    (``spill_oracle.hpp``), where a limit on absences becomes a choice of groups of uses between
+    which the storage stays resident (``spill_points.hpp``).
+
+    Attributes
+    ----------
+    expansions : int
+        Of the search, per decision; the method ends with its bound where they do not suffice.
+    max_nodes : int
+        Choices of groups per decision.
+    memory_bytes : int
+        For the states of a search.
+    """
+
+    expansions: int = EXPANSIONS
+    max_nodes: int = MAX_NODES
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+
+    name = "spill-set"
+
+    def available(self) -> Availability:
+        """Always."""
+        return Availability(True)
+
+    def solve(
+        self,
+        problem: JointProblem,
+        *,
+        deadline: Deadline,
+        seed: int = 0,
+        incumbent: JointSolution | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Outcome[JointSolution]:
+        """Bound the traffic; optimal if an order that can do with the bound was found.
+
+        Statistics: ``rounds``; ``cuts``, those that ask for some absence at all, as tuples of
+        storages; ``level_cuts``, the number of the others; ``levels``, the last cheapest ones as
+        pairs of a storage and how often it is absent; ``oracle_calls``, ``searches``, ``states``
+        counted; ``cpu_s`` of this thread.
+
+        Parameters
+        ----------
+        seed : int
+            Of CP-SAT, where the hitting sets need it.
+        incumbent : JointSolution, optional
+            The result is never worse.
+
+        Raises
+        ------
+        ValueError
+            If the problem is malformed (see `solvers.joint.model.native_model`).
+        """
+        started_s = time.thread_time()
+        size = np.asarray(problem.size, dtype=np.int64)
+        first_cost = np.where(problem.has_copy, size, 2 * size)
+        oracle = _native.SpillOracle(native_model(problem), memory_bytes=self.memory_bytes)
+        most = oracle.most_absences()
+        cuts: list[Cut] = []
+        levels = np.zeros(len(size), dtype=np.int32)
+        best = incumbent
+        bound = rounds = 0
+
+        def outcome(status: Status) -> Outcome[JointSolution]:
+            plain = [tuple(s for s, _ in cut) for cut in cuts if not any(at for _, at in cut)]
+            statistics: dict[str, Any] = {
+                "rounds": rounds,
+                "cuts": plain,
+                "level_cuts": len(cuts) - len(plain),
+                "levels": tuple((int(s), int(levels[s])) for s in np.flatnonzero(levels)),
+                **oracle.statistics(),
+                "cpu_s": time.thread_time() - started_s,
+            }
+            if status is Status.INFEASIBLE:
+                return Outcome(status, None, None, statistics)
+            return Outcome(status, best, bound, statistics)
+
+        while True:
+            rounds += 1
+            cheapest = minimum_hitting_set(
+                first_cost, size, cuts, deadline=deadline, seed=seed
+            )
+            bound = max(bound, cheapest.bound)
+            levels = np.minimum(cheapest.levels, most)
+            if on_progress is not None:
+                on_progress(f"{self.name}: lower bound {bound:,}, {len(cuts)} cuts")
+            if best is not None and best.traffic_bytes <= bound:
+                return outcome(Status.OPTIMAL)
+            found = oracle.cuts(
+                levels,
+                expansions=self.expansions,
+                growth=_GROWTH,
+                max_nodes=self.max_nodes,
+                time_limit_s=deadline.remaining_s(),
+                cancel=deadline.cancel,
+            )
+            if [] in found:
+                return outcome(Status.INFEASIBLE)
+            cuts += found
+            met = oracle.best()
+            if met is not None and (best is None or met[1] < best.traffic_bytes):
+                best = JointSolution(*met)
+                if best.traffic_bytes <= bound:
+                    return outcome(Status.OPTIMAL)
+            if not found:
+                return outcome(Status.UNKNOWN if best is None else Status.FEASIBLE)

@@ -1,0 +1,124 @@
+// Python's view of the spill-set kernels.
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arrays.hpp"
+#include "bindings.hpp"
+#include "control.hpp"
+#include "joint_model.hpp"
+#include "spill_hitting.hpp"
+#include "spill_levels.hpp"
+
+namespace planner {
+
+namespace {
+
+using joint::Answer;
+
+joint::Levels read_levels(const joint::LevelOracle& oracle,
+                          const InputArray<std::int32_t>& array) {
+  joint::Levels levels(array.data(), array.data() + array.size());
+  if (levels.size() != oracle.most().size())
+    throw nb::value_error("levels: one per storage is expected");
+  for (std::size_t s = 0; s < levels.size(); ++s)
+    if (levels[s] < 0 || levels[s] > oracle.most()[s])
+      throw nb::value_error("levels: a level is not between 0 and the most absences");
+  return levels;
+}
+
+std::string decide(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
+                   std::int64_t expansions, std::int64_t max_nodes, double time_limit_s,
+                   const CancelFlag& cancel) {
+  const joint::Levels levels = read_levels(oracle, array);
+  const nb::gil_scoped_release release;
+  Control control(time_limit_s, &cancel);
+  const Answer answer = oracle.decide(levels, expansions, max_nodes, control);
+  if (answer == Answer::kFeasible) return "feasible";
+  return answer == Answer::kInfeasible ? "infeasible" : "limit";
+}
+
+nb::object best(const joint::LevelOracle& oracle) {
+  if (oracle.best_order().empty()) return nb::none();
+  return nb::make_tuple(to_numpy(order::Order(oracle.best_order())), oracle.best_traffic());
+}
+
+std::vector<joint::Cut> cuts(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
+                             std::int64_t expansions, std::int64_t growth, std::int64_t max_nodes,
+                             double time_limit_s, const CancelFlag& cancel) {
+  const joint::Levels levels = read_levels(oracle, array);
+  const nb::gil_scoped_release release;
+  Control control(time_limit_s, &cancel);
+  return oracle.cuts(levels, expansions, growth, max_nodes, control);
+}
+
+nb::tuple minimum_hitting_set(const InputArray<std::int64_t>& first_cost,
+                              const InputArray<std::int64_t>& more_cost,
+                              std::vector<joint::Cut> cuts, std::int64_t max_nodes,
+                              double time_limit_s, const CancelFlag& cancel) {
+  joint::HittingProblem problem{{first_cost.data(), first_cost.data() + first_cost.size()},
+                                {more_cost.data(), more_cost.data() + more_cost.size()},
+                                std::move(cuts)};
+  if (problem.first_cost.size() != problem.more_cost.size())
+    throw nb::value_error("more_cost: as many values as first_cost are expected");
+  for (const auto* costs : {&problem.first_cost, &problem.more_cost})
+    for (const std::int64_t cost : *costs)
+      if (cost < 0) throw nb::value_error("a cost is negative");
+  for (const joint::Cut& cut : problem.cuts) {
+    if (cut.empty()) throw nb::value_error("cuts: one is empty, so nothing meets it");
+    for (const auto& [element, level] : cut)
+      if (element < 0 || order::index(element) >= problem.first_cost.size() || level < 0)
+        throw nb::value_error("cuts: an element or a level is out of range");
+  }
+  joint::HittingResult result;
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, &cancel);
+    result = joint::minimum_hitting_set(problem, max_nodes, control);
+  }
+  return nb::make_tuple(to_numpy(std::move(result.levels)), result.cost, result.bound,
+                        result.nodes);
+}
+
+}  // namespace
+
+void bind_spill_set(nb::module_& m) {
+  nb::class_<joint::LevelOracle>(
+      m, "SpillOracle",
+      "Decides how often which storages have to be absent. For one thread at a time.")
+      .def(nb::init<const joint::JointModel&, std::int64_t>(), nb::arg("model"), nb::kw_only(),
+           nb::arg("memory_bytes"), nb::keep_alive<1, 2>())
+      .def(
+          "most_absences",
+          [](const joint::LevelOracle& oracle) {
+            return to_numpy(std::vector<std::int32_t>(oracle.most()));
+          },
+          "Of each storage, how often it can be absent at most.")
+      .def("decide", &decide, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
+           nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
+           "Whether some order keeps the levels: feasible, infeasible or limit.")
+      .def("best", &best, "Of all orders met, the one of least traffic: (order, traffic) or None.")
+      .def("cuts", &cuts, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
+           nb::arg("growth"), nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
+           "Cuts that the levels do not meet; an empty one if none can be met.")
+      .def(
+          "statistics",
+          [](const joint::LevelOracle& oracle) {
+            nb::dict statistics;
+            statistics["oracle_calls"] = oracle.decisions();
+            statistics["searches"] = oracle.searches();
+            statistics["states"] = oracle.states();
+            return statistics;
+          },
+          "Decisions, searches behind them and their states so far.");
+  m.def("minimum_hitting_set", &minimum_hitting_set, nb::kw_only(), nb::arg("first_cost"),
+        nb::arg("more_cost"), nb::arg("cuts"), nb::arg("max_nodes"), nb::arg("time_limit_s"),
+        nb::arg("cancel"), "Cheapest levels that meet every cut: (levels, cost, bound, nodes).");
+}
+
+}  // namespace planner

@@ -1,0 +1,206 @@
+#include "spill_levels.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+namespace planner::joint {
+
+namespace {
+
+constexpr std::int32_t kMaxGroupings = 200;
+constexpr std::size_t kBlocks = 8;
+constexpr std::size_t kMaxNodesKept = 256;
+constexpr std::int64_t kLeastPatience = 2'000;  // expansions
+
+}  // namespace
+
+bool LevelOracle::Choice::operator<(const Choice& other) const {
+  return std::tie(storage, count, grouping) <
+         std::tie(other.storage, other.count, other.grouping);
+}
+
+bool LevelOracle::Choice::operator==(const Choice& other) const {
+  return std::tie(storage, count, grouping) ==
+         std::tie(other.storage, other.count, other.grouping);
+}
+
+LevelOracle::LevelOracle(const JointModel& model, std::int64_t memory_bytes)
+    : model_(model), memory_bytes_(memory_bytes) {
+  for (std::int32_t s = 0; s < model.storages(); ++s)
+    most_.push_back(most_absences(model, s));
+}
+
+const std::vector<std::vector<Group>>& LevelOracle::groupings_of(std::int32_t storage,
+                                                                 std::int32_t count) {
+  const auto [entry, is_new] = groupings_.try_emplace({storage, count});
+  if (is_new) entry->second = groupings(model_, storage, count, kMaxGroupings);
+  return entry->second;
+}
+
+LevelOracle::Node& LevelOracle::node(const Choices& choices) {
+  if (nodes_.size() >= kMaxNodesKept && nodes_.count(choices) == 0) {
+    // All but the one without choices, which comes first.
+    nodes_.erase(nodes_.upper_bound(Choices{}), nodes_.end());
+  }
+  const auto [entry, is_new] = nodes_.try_emplace(choices);
+  Node& node = entry->second;
+  if (!is_new) return node;
+  for (const Choice& choice : choices)
+    for (const Group& group :
+         groupings_of(choice.storage, choice.count)[index(choice.grouping)]) {
+      const std::size_t points = group.operators.size() + (group.from_beginning ? 1 : 0) +
+                                 (group.to_end ? 1 : 0);
+      if (points > 1) node.groups.push_back(group);
+    }
+  if (!choices.empty()) node.model = with_groups(model_, node.groups);
+  node.oracle = std::make_unique<SetOracle>(choices.empty() ? model_ : node.model, memory_bytes_);
+  return node;
+}
+
+Answer LevelOracle::ask(Node& node, const Levels& levels, std::int64_t expansions,
+                        Control& control) {
+  ++decisions_;
+  std::vector<char> absent(index(model_.storages()) + node.groups.size(), 0);
+  for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
+  SetOracle& oracle = *node.oracle;
+  searches_ -= oracle.searches();
+  states_ -= oracle.states();
+  expanded_ -= oracle.expanded();
+  const Answer answer = oracle.decide(absent, expansions, control);
+  searches_ += oracle.searches();
+  states_ += oracle.states();
+  expanded_ += oracle.expanded();
+  return answer;
+}
+
+// Decides the levels with these choices made and the other limited storages unlimited so far.
+Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::int64_t expansions,
+                           std::int64_t& nodes_left, Control& control) {
+  if (nodes_left-- <= 0 || control.stop_now()) return Answer::kLimit;
+  Node& here = node(choices);
+  const Answer answer = ask(here, levels, expansions, control);
+  if (answer == Answer::kInfeasible) leaves_.push_back(choices);
+  if (answer != Answer::kFeasible) return answer;
+  std::vector<char> absent(index(model_.storages()), 0);
+  for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
+  const Residency residency = reside(model_, here.oracle->order(), absent, here.groups);
+  if (residency.fits && (best_order_.empty() || residency.traffic < best_traffic_)) {
+    best_order_ = here.oracle->order();
+    best_traffic_ = residency.traffic;
+  }
+  const auto is_chosen = [&](std::int32_t s) {
+    return std::any_of(choices.begin(), choices.end(),
+                       [&](const Choice& choice) { return choice.storage == s; });
+  };
+  std::int32_t next = -1;
+  std::int64_t most_excess = 0;
+  for (std::int32_t s = 0; s < model_.storages(); ++s) {
+    if (!is_limited(levels, s) || is_chosen(s)) continue;
+    const std::int64_t excess =
+        (residency.absences[index(s)] - levels[index(s)]) * model_.read_cost(s);
+    if (excess <= most_excess) continue;
+    most_excess = excess;
+    next = s;
+  }
+  if (next < 0) return Answer::kFeasible;
+
+  const std::int32_t count = levels[index(next)] + 1;
+  const std::size_t options = groupings_of(next, count).size();
+  if (options == 0) return Answer::kLimit;
+  bool complete = true;
+  for (std::size_t i = 0; i < options; ++i) {
+    Choices child = choices;
+    child.push_back({next, count, static_cast<std::int32_t>(i)});
+    std::sort(child.begin(), child.end());
+    const Answer found = branch(levels, child, expansions, nodes_left, control);
+    if (found == Answer::kFeasible) return found;
+    if (found == Answer::kLimit) complete = false;
+    if (!complete && (nodes_left <= 0 || control.stop_now())) break;
+  }
+  return complete ? Answer::kInfeasible : Answer::kLimit;
+}
+
+Answer LevelOracle::decide(const Levels& levels, std::int64_t expansions, std::int64_t max_nodes,
+                           Control& control) {
+  leaves_.clear();
+  return branch(levels, {}, expansions, max_nodes, control);
+}
+
+// Whether each leaf of the last proof is infeasible at these levels, too. Storages that are not
+// limited any more lose their groups.
+bool LevelOracle::stays_infeasible(const Levels& levels, std::int64_t growth, Control& control) {
+  std::vector<Choices> leaves;
+  for (const Choices& leaf : leaves_) {
+    Choices& limited = leaves.emplace_back();
+    for (const Choice& choice : leaf)
+      if (is_limited(levels, choice.storage)) limited.push_back(choice);
+  }
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (std::find(leaves.begin(), leaves.begin() + static_cast<std::ptrdiff_t>(i), leaves[i]) !=
+        leaves.begin() + static_cast<std::ptrdiff_t>(i))
+      continue;
+    if (ask(node(leaves[i]), levels, growth, control) == Answer::kInfeasible) continue;
+    // The likeliest to fail again.
+    std::rotate(leaves_.begin(), leaves_.begin() + static_cast<std::ptrdiff_t>(i),
+                leaves_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+    return false;
+  }
+  std::sort(leaves.begin(), leaves.end());
+  leaves.erase(std::unique(leaves.begin(), leaves.end()), leaves.end());
+  leaves_ = std::move(leaves);
+  return true;
+}
+
+// Lifts the limits of as many of these storages as the proof allows.
+void LevelOracle::raise(Levels& levels, const std::vector<std::int32_t>& storages,
+                        std::int64_t growth, Control& control) {
+  if (storages.empty() || control.stop_now()) return;
+  const Levels before = levels;
+  for (const std::int32_t s : storages) levels[index(s)] = most_[index(s)];
+  if (stays_infeasible(levels, growth, control)) return;
+  levels = before;
+  if (storages.size() == 1) return;
+  const auto middle = storages.begin() + static_cast<std::ptrdiff_t>(storages.size() / 2);
+  raise(levels, {storages.begin(), middle}, growth, control);
+  raise(levels, {middle, storages.end()}, growth, control);
+}
+
+std::vector<Cut> LevelOracle::cuts(Levels levels, std::int64_t expansions, std::int64_t growth,
+                                   std::int64_t max_nodes, Control& control) {
+  std::vector<Cut> found;
+  std::int64_t patience = expansions;
+  for (;;) {
+    const std::int64_t before = expanded_;
+    if (decide(levels, patience, max_nodes, control) != Answer::kInfeasible) break;
+    patience = std::min(expansions, std::max(kLeastPatience, growth * (expanded_ - before)));
+    Levels grown = levels;
+    std::vector<std::int32_t> candidates, limited;
+    for (std::int32_t s = model_.storages(); s-- > 0;) {
+      if (levels[index(s)] == 0 && most_[index(s)] > 0) candidates.push_back(s);
+      if (is_limited(levels, s)) limited.push_back(s);
+    }
+    const auto by_cost = [&](std::int32_t a, std::int32_t b) {
+      return model_.write_cost(a) + model_.read_cost(a) <
+             model_.write_cost(b) + model_.read_cost(b);
+    };
+    // The cheap ones first, so that what remains in the cut is worth something.
+    std::stable_sort(candidates.begin(), candidates.end(), by_cost);
+    const std::size_t block = std::max<std::size_t>(1, (candidates.size() + kBlocks - 1) / kBlocks);
+    for (std::size_t i = 0; i < candidates.size(); i += block)
+      raise(grown,
+            {candidates.begin() + static_cast<std::ptrdiff_t>(i),
+             candidates.begin() +
+                 static_cast<std::ptrdiff_t>(std::min(i + block, candidates.size()))},
+            patience, control);
+    for (const std::int32_t s : limited) raise(grown, {s}, patience, control);
+    Cut cut;
+    for (std::int32_t s = 0; s < model_.storages(); ++s)
+      if (grown[index(s)] < most_[index(s)]) cut.push_back({s, grown[index(s)]});
+    for (const auto& member : cut) levels[index(member.first)] = most_[index(member.first)];
+    found.push_back(cut);
+    if (cut.empty()) break;  // infeasible whatever may be absent
+  }
+  return found;
+}
+
+}  // namespace planner::joint
