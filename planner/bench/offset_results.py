@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from planner.bench.text_table import render_columns
 from planner.report.names import printable
 from planner.version import VERSION
 
@@ -86,17 +87,7 @@ def _claimed_bound(run: OffsetSolve) -> int:
 def render_table(results: Sequence[InstanceResult]) -> str:
     """Return one line for each instance and solver; columns that would be empty are left out."""
     rows = [cells for result in results for cells in _rows(result)]
-    shown = [name for name in _COLUMNS if any(row[name] for row in rows)]
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in shown}
-    header = {name: name for name in shown}
-    lines = []
-    for row in (header, *rows):
-        cells = [
-            row[name].ljust(widths[name]) if name in _LEFT else row[name].rjust(widths[name])
-            for name in shown
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return render_columns(_COLUMNS, rows, left=_LEFT)
 
 
 def _rows(result: InstanceResult) -> Iterable[dict[str, str]]:

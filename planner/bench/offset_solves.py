@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from planner.bench.cpu_time import cpu_seconds
 from planner.bench.offset_instances import tiling
 from planner.errors import UsageError
 from planner.packing.memory_race import packing_fault
@@ -147,7 +146,7 @@ class _Run(NamedTuple):
             f"solver {self.solver}",
             lambda: outcomes.append(solver.solve(problem, deadline=deadline)),
         )
-        cpu_started = _cpu_s()
+        cpu_started = cpu_seconds()
         try:
             thread.start()
             wait_for([thread], deadline)
@@ -156,7 +155,7 @@ class _Run(NamedTuple):
             with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait
                 wait_for([thread], deadline)
             raise
-        times = (thread.wall_s, _cpu_s() - cpu_started)
+        times = (thread.wall_s, cpu_seconds() - cpu_started)
         if thread.error is not None:
             text = f"{type(thread.error).__name__}: {thread.error}"
             return self._report("failed", *times, note=text)
@@ -208,9 +207,3 @@ class _Run(NamedTuple):
     ) -> SolverReport:
         memory = self.problem.memories[0].name
         return SolverReport(self.solver, memory, status, height, bound, wall_s, cpu_s, note)
-
-
-def _cpu_s() -> float:
-    """CPU seconds of this process and of the solvers that it has started and seen end."""
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system

@@ -6,21 +6,20 @@ Programming 91 (2002).
 
 from __future__ import annotations
 
-import io
 import math
 from typing import TYPE_CHECKING, NamedTuple
+
+from planner.bench.pictures import COLOURS, plain, saved, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from planner.bench.offset_results import InstanceResult
 
 # What is faster than this is equally fast: clocks of processes are no finer.
 _SHORTEST_S = 1e-3
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 
@@ -121,12 +120,10 @@ def draw_profiles(results: Sequence[InstanceResult]) -> dict[str, bytes]:
     ImportError
         If matplotlib is not installed.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-    # The same results are the same bytes.
-    with rc_context({"svg.hashsalt": "planner", "font.size": 9}):
+    with style():
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         _draw(left, height_profiles(results), "height ÷ lowest height found", 1.1)
@@ -139,7 +136,7 @@ def draw_profiles(results: Sequence[InstanceResult]) -> dict[str, bytes]:
         right.xaxis.set_minor_formatter(NullFormatter())
         handles, names = left.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside right center", frameon=False)
-        return {suffix: _saved(figure, suffix) for suffix in ("svg", "png")}
+        return saved(figure)
 
 
 def _draw(axes: Axes, curves: Mapping[str, Profile], label: str, least_end: float) -> None:
@@ -153,20 +150,11 @@ def _draw(axes: Axes, curves: Mapping[str, Profile], label: str, least_end: floa
             [0.0, *shares, shares[-1] if shares else 0.0],
             where="post",
             label=name,
-            color=_COLOURS[index % len(_COLOURS)],
+            color=COLOURS[index % len(COLOURS)],
             linestyle=_STYLES[index % len(_STYLES)],
             linewidth=1.8,
         )
     axes.set_xlim(1, end)
     axes.set_ylim(0, 1.03)
     axes.set_xlabel(label)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _saved(figure: Figure, suffix: str) -> bytes:
-    stream = io.BytesIO()
-    metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-    figure.savefig(stream, format=suffix, dpi=150, metadata=metadata)
-    return stream.getvalue()
+    plain(axes)

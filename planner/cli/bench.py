@@ -1,59 +1,144 @@
-"""Compare solvers: one table, instance by instance, and a performance profile."""
+"""Compare solvers: one table, instance by instance, and a chart."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from planner.cli.arguments import seconds
-from planner.errors import BadFileError
+from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from planner.bench.offset_results import InstanceResult
 
-_SUITES = ("offsets",)
+class _Results(NamedTuple):
+    """What a suite has to show.
+
+    Attributes
+    ----------
+    document : mapping
+        For ``--json``.
+    text : str
+    picture : str
+        What is drawn.
+    draw : callable
+        Makes files by suffix; raises ImportError where matplotlib is missing.
+    without_picture : mapping of str to str
+        The files where it is.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+    picture: str
+    draw: Callable[[], Mapping[str, str | bytes]]
+    without_picture: Mapping[str, str | bytes] = {}
+
+
+class _Suite(NamedTuple):
+    """A suite about to run: its rows, and what to make of those that there are in the end."""
+
+    rows: Iterator[Any]
+    results: Callable[[list[Any], bool], _Results]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``plan bench``."""
-    parser.add_argument("suite", metavar="SUITE", choices=_SUITES, help="offsets")
+    parser.add_argument("suite", metavar="SUITE", choices=_SUITES, help=f"{' or '.join(_SUITES)}")
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="CSV files of buffers there and below; A.1048576.csv names a capacity "
-        "(default: a generated set)",
+        help="offsets: CSV files of buffers there and below; A.1048576.csv names a capacity "
+        "(default: a generated set); cosma: bare graphs, *.txt (default: the paper's networks)",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="DIR",
-        help="write SUITE.json, and the performance profile as SUITE.svg and SUITE.png there",
+        help="write SUITE.json, and the chart as SUITE.svg and SUITE.png there; cosma.html too",
     )
     parser.add_argument(
         "--time-limit",
         type=seconds,
-        default=5.0,
         metavar="SECONDS",
-        help="for each run of a solver (default: 5)",
+        help="for each run of a solver (default: offsets 5, cosma 30)",
     )
     parser.add_argument(
         "--solver",
-        type=lambda text: [name for name in text.split(",") if name],
+        type=_names,
         metavar="NAME[,NAME...]",
-        help="default: all",
+        help="offsets: those to compare (default: all); cosma: contenders to run by themselves "
+        "beside the race",
     )
+    parser.add_argument(
+        "--network",
+        type=_names,
+        metavar="NAME[,NAME...]",
+        help="cosma: only these (default: all)",
+    )
+    parser.add_argument(
+        "--parameters",
+        action="store_true",
+        help="cosma: parameters pass through the scratchpad too",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="cosma: of the race (default: 0)")
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
 
 
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the solvers, write what was asked for, print the table."""
+    from planner.cli.main import EXIT_INTERRUPTED
+    from planner.cli.reserved_stdout import reserved_stdout
+    from planner.report.names import printable
+
+    notes: list[str] = []
+    on_progress = (lambda _: None) if options.quiet else _show_progress
+    suite = _SUITES[options.suite](options, notes, on_progress)
+    directory = None if options.output is None else _made(Path(options.output))
+    rows: list[Any] = []
+    interrupted = False
+    try:
+        with reserved_stdout():
+            for row in suite.rows:
+                rows.append(row)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if not options.quiet:
+            _clear_progress()
+    results = suite.results(rows, interrupted)
+    # Nothing is no reason to overwrite the results of an earlier run.
+    written = []
+    if directory is not None and (rows or not interrupted):
+        written = _write_outputs(options.suite, results, directory, notes)
+    if not options.quiet:
+        for note in notes:
+            print(f"note: {printable(note)}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(results.document, indent=2, sort_keys=True))
+    elif rows:
+        print(results.text)
+        if written:
+            print(f"wrote {'  '.join(str(path) for path in written)}")
+    if interrupted:
+        until_then = "; these are the results until then" if rows else " before the first result"
+        print(f"plan: interrupted{until_then}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _offsets(
+    options: argparse.Namespace, notes: list[str], on_progress: Callable[[str], None]
+) -> _Suite:
     from planner.bench.offset_instances import generated_instances, instances_in
     from planner.bench.offset_results import (
         by_instance,
@@ -62,56 +147,97 @@ def run(options: argparse.Namespace) -> int:
         render_table,
         results_object,
     )
-    from planner.bench.offset_solves import OffsetSolve, chosen_solvers, solve_all
-    from planner.cli.main import EXIT_INTERRUPTED
-    from planner.cli.reserved_stdout import reserved_stdout
-    from planner.report.names import printable
+    from planner.bench.offset_solves import chosen_solvers, solve_all
+    from planner.bench.performance_profile import draw_profiles
 
+    for option in ("network", "parameters", "seed"):
+        given = getattr(options, option)
+        if given is not None and given is not False:
+            raise UsageError(
+                f"--{option} is an option of plan bench cosma, not of {options.suite}."
+            )
     solvers = chosen_solvers(options.solver)
-    notes: list[str] = []
+    time_limit_s = 5.0 if options.time_limit is None else options.time_limit
     instances = (
         generated_instances() if options.data is None else instances_in(options.data, notes.append)
     )
-    directory = None if options.output is None else _made(Path(options.output))
-    solves: list[OffsetSolve] = []
-    interrupted = False
-    try:
-        with reserved_stdout():
-            for solve in solve_all(
-                instances,
-                solvers,
-                time_limit_s=options.time_limit,
-                on_progress=(lambda _: None) if options.quiet else _show_progress,
-            ):
-                solves.append(solve)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        if not options.quiet:
-            _clear_progress()
-    results = by_instance(solves)
-    notes += contradictions(results)
-    document = results_object(
-        results, time_limit_s=options.time_limit, notes=notes, interrupted=interrupted
+
+    def results(rows: list[Any], interrupted: bool) -> _Results:
+        found = by_instance(rows)
+        notes.extend(contradictions(found))
+        return _Results(
+            results_object(found, time_limit_s=time_limit_s, notes=notes, interrupted=interrupted),
+            f"{render_table(found)}\n\n{render_summary(found)}" if found else "",
+            "performance profile",
+            lambda: draw_profiles(found),
+        )
+
+    return _Suite(
+        solve_all(instances, solvers, time_limit_s=time_limit_s, on_progress=on_progress), results
     )
-    # Nothing is no reason to overwrite the results of an earlier run.
-    written = []
-    if directory is not None and (results or not interrupted):
-        written = _write_outputs(results, document, directory, notes)
-    if not options.quiet:
-        for note in notes:
-            print(f"note: {printable(note)}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(document, indent=2, sort_keys=True))
-    elif results:
-        print(f"{render_table(results)}\n\n{render_summary(results)}")
-        if written:
-            print(f"wrote {'  '.join(str(path) for path in written)}")
-    if interrupted:
-        until_then = "; these are the results until then" if results else " before the first result"
-        print(f"plan: interrupted{until_then}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
+
+
+def _cosma(
+    options: argparse.Namespace, notes: list[str], on_progress: Callable[[str], None]
+) -> _Suite:
+    from planner.bench.cosma_cases import chosen_contenders, run_cases
+    from planner.bench.cosma_chart import draw_bars
+    from planner.bench.cosma_networks import networks_in, published_networks
+    from planner.bench.cosma_page import render_page
+    from planner.bench.cosma_results import contradictions, results_object
+    from planner.bench.cosma_table import render_summary, render_table
+
+    contenders = chosen_contenders(options.solver)
+    seed = 0 if options.seed is None else options.seed
+    time_limit_s = 30.0 if options.time_limit is None else options.time_limit
+    networks = (
+        published_networks(options.network)
+        if options.data is None
+        else networks_in(options.data, options.network, notes.append)
+    )
+
+    def results(rows: list[Any], interrupted: bool) -> _Results:
+        notes.extend(contradictions(rows))
+        document = results_object(
+            rows,
+            parameters=options.parameters,
+            time_limit_s=time_limit_s,
+            seed=seed,
+            notes=notes,
+            interrupted=interrupted,
+        )
+        if not rows:
+            return _Results(document, "", "chart", dict)
+
+        def page(svg: bytes | None) -> str:
+            return render_page(
+                rows, svg, parameters=options.parameters, time_limit_s=time_limit_s, notes=notes
+            )
+
+        def draw() -> dict[str, str | bytes]:
+            pictures = draw_bars(rows)
+            return {"html": page(pictures["svg"]), **pictures}
+
+        text = f"{render_table(rows)}\n\n{render_summary(rows, parameters=options.parameters)}"
+        return _Results(document, text, "chart", draw, {"html": page(None)})
+
+    return _Suite(
+        run_cases(
+            networks,
+            contenders,
+            parameters=options.parameters,
+            time_limit_s=time_limit_s,
+            seed=seed,
+            on_progress=on_progress,
+        ),
+        results,
+    )
+
+
+_SUITES: Mapping[str, Callable[[argparse.Namespace, list[str], Callable[[str], None]], _Suite]] = {
+    "offsets": _offsets,
+    "cosma": _cosma,
+}
 
 
 def _made(directory: Path) -> Path:
@@ -131,34 +257,29 @@ def _made(directory: Path) -> Path:
     return directory
 
 
-def _write_outputs(
-    results: Sequence[InstanceResult],
-    document: Mapping[str, Any],
-    directory: Path,
-    notes: list[str],
-) -> list[Path]:
-    """Write the JSON and, where it can be drawn, the profile; all or none.
+def _write_outputs(suite: str, results: _Results, directory: Path, notes: list[str]) -> list[Path]:
+    """Write the JSON and, where it can be drawn, the chart; all or none.
 
     Raises
     ------
     BadFileError
         If one of them cannot be written.
     """
-    from planner.bench.performance_profile import draw_profiles
     from planner.json_text import dump_json
     from planner.whole_files import write_whole
 
-    contents: dict[Path, str | bytes] = {directory / "offsets.json": dump_json(document)}
     try:
-        pictures = draw_profiles(results)
+        drawn = results.draw()
     except ImportError:
-        pictures = {}
+        drawn = results.without_picture
         notes.append(
-            "no performance profile is drawn: matplotlib is not installed. Install it with: "
+            f"no {results.picture} is drawn: matplotlib is not installed. Install it with: "
             'pip install "tensor-planner[plots]".'
         )
-    for suffix, picture in pictures.items():
-        contents[directory / f"offsets.{suffix}"] = picture
+    contents: dict[Path, str | bytes] = {
+        directory / f"{suite}.json": dump_json(results.document),
+        **{directory / f"{suite}.{suffix}": content for suffix, content in drawn.items()},
+    }
     write_whole(contents)
     return list(contents)
 
