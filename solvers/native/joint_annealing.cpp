@@ -205,7 +205,9 @@ AnnealingResult Annealing::run(const std::vector<Order>& starts, const Annealing
   while (result_.traffic > options.goal && result_.evaluations < most && !control.stop_now()) {
     candidate_ = result_.order;
     accept(traffic_.improved(result_.order, kDoesNotFit));
+    const std::int64_t before = result_.evaluations;
     round(length, most, options, control);
+    if (result_.evaluations == before) break;  // there seems to be no other order
     length += length / 2;
   }
   return std::move(result_);

@@ -30,8 +30,13 @@ void remove(Bits& bits, std::int32_t i) { bits[index(i) >> 6] &= ~(std::uint64_t
 struct Ranking {
   double weight;
   double share;
+  bool chains;  // run safe chains at once: narrows the search, and may miss the only way
 };
-constexpr Ranking kRankings[] = {{1000.0, 0.0}, {20.0, 1.0}, {1.0, 0.5}, {0.1, 0.0}, {4.0, 0.8}};
+constexpr Ranking kRankings[] = {{1000.0, 0.0, true},
+                                 {20.0, 1.0, true},
+                                 {1.0, 0.5, true},
+                                 {0.1, 0.0, true},
+                                 {20.0, 0.0, false}};
 
 struct State {
   Bits done, resident, copied;
@@ -315,7 +320,7 @@ void Beam::expand(std::int32_t parent, Ranking ranking, std::int64_t cut) {
       for (int rule = 0; enough >= 0 && rule < 4; ++rule) choose(state, missing, rule);
     }
     const std::int64_t live = state.live + born - freed;
-    if (missing <= 0 && read == 0 && begins_safe_chain(state, v)) {
+    if (ranking.chains && missing <= 0 && read == 0 && begins_safe_chain(state, v)) {
       candidates_.resize(first_candidate);
       evicted_.resize(first_evicted);
       add_candidate(parent, v, live, ranking, {}, cut);
