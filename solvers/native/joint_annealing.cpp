@@ -148,7 +148,8 @@ bool Annealing::propose() {
   const std::int32_t at = below(n);
   const std::int32_t most = std::max(1, std::min(n / 2, 1 << (1 + below(7))));
   const std::int32_t distance = 1 + below(most);
-  return kind == 6 ? pull(at, std::max(0, at - distance)) : push(at, std::min(n - 1, at + distance));
+  if (kind == 6) return pull(at, std::max(0, at - distance));
+  return push(at, std::min(n - 1, at + distance));
 }
 
 void Annealing::accept(std::int64_t traffic) {

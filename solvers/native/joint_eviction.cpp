@@ -100,7 +100,6 @@ bool OrderTraffic::find_gaps(const Order& order) {
 
   std::int32_t overfull = 0;
   std::int64_t live = -model_.capacity;
-  missing_bytes_ = 0;
   for (std::int32_t t = 0; t < n; ++t) {
     overfull_before_[index(t)] = overfull;
     live += excess_[index(t)];
@@ -108,7 +107,6 @@ bool OrderTraffic::find_gaps(const Order& order) {
     if (missing <= 0) continue;
     ++overfull;
     missing_at_.push_back(missing);
-    missing_bytes_ += missing;
   }
   overfull_before_[index(n)] = overfull;
   if (overfull == 0) return true;
@@ -170,7 +168,7 @@ std::int64_t OrderTraffic::relieve(EvictionRule rule, std::int32_t step) {
   chosen_.clear();
   std::int64_t traffic = 0;
   while (missing_[index(step)] > 0) {
-    // Smallest key first; costs are compared as fractions where a rule divides.
+    // Smallest key first, then smallest tie.
     double best_key = std::numeric_limits<double>::infinity();
     double best_tie = 0.0;
     std::int32_t best = -1;
@@ -190,7 +188,8 @@ std::int64_t OrderTraffic::relieve(EvictionRule rule, std::int32_t step) {
           key = cost > static_cast<double>(gap.price) ? 1.0 : 0.0;
           break;
         case EvictionRule::kSmallestCover:
-          key = gap.bytes >= missing_[index(step)] ? cost : std::numeric_limits<double>::max() / bytes;
+          key = gap.bytes >= missing_[index(step)] ? cost
+                                                   : std::numeric_limits<double>::max() / bytes;
           break;
         case EvictionRule::kFewestUses:
           key = (cost > static_cast<double>(gap.price) ? 2.0 : 1.0) *
@@ -254,11 +253,6 @@ std::int64_t OrderTraffic::cover(EvictionRule rule, std::int64_t cut) {
 std::int64_t OrderTraffic::by_rule(const Order& order, EvictionRule rule) {
   if (!find_gaps(order)) return kDoesNotFit;
   return missing_at_.empty() ? 0 : cover(rule, kDoesNotFit);
-}
-
-std::int64_t OrderTraffic::of(const Order& order, std::int64_t cut) {
-  if (!find_gaps(order)) return kDoesNotFit;
-  return missing_at_.empty() ? 0 : best_cover(cut);
 }
 
 std::int64_t OrderTraffic::best_cover(std::int64_t cut) {
