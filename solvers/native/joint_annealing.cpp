@@ -171,7 +171,7 @@ void Annealing::round(std::int64_t length, std::int64_t most, const AnnealingOpt
   const std::int64_t start = result_.evaluations;
   for (std::int64_t tries = 0; tries < 4 * length; ++tries) {
     const std::int64_t done = result_.evaluations - start;
-    if (done >= length || result_.evaluations >= most || control.stop()) return;
+    if (done >= length || result_.evaluations >= most || control.stop_now()) return;
     if (result_.traffic <= options.goal) return;
     if (!propose()) continue;
     ++result_.evaluations;

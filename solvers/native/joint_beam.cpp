@@ -18,6 +18,8 @@ namespace {
 constexpr std::size_t kMostAlike = 8;
 // Complete orders of a beam that are looked at closely.
 constexpr std::size_t kMostComplete = 16;
+// States of one beam, all layers together: 8 bytes each.
+constexpr std::int64_t kMostTraces = 1 << 24;
 
 // How promising a state is: its traffic, the reads it cannot avoid, and this much per byte alive
 // beyond this share of the capacity.
@@ -303,7 +305,7 @@ std::vector<Order> Beam::run(const Order& reference, std::int32_t width, Ranking
     candidates_.clear();
     evicted_.clear();
     for (std::size_t i = 0; i < layer_.size(); ++i) {
-      if (control.stop()) return {};
+      if (control.stop_now()) return {};
       expand(static_cast<std::int32_t>(i), ranking, cut);
     }
     std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) {
@@ -317,7 +319,7 @@ std::vector<Order> Beam::run(const Order& reference, std::int32_t width, Ranking
         cut_short_ = true;
         break;
       }
-      if (control.stop()) return {};
+      if (control.stop_now()) return {};
       auto& same = alike[hash(layer_[index(candidate.parent)], candidate.chosen)];
       if (same.size() >= kMostAlike) {
         cut_short_ = true;
@@ -375,7 +377,7 @@ BeamResult beam(const JointModel& model, const std::vector<Order>& starts,
       result.last_width = width;
       if (result.traffic <= options.goal) break;
     }
-    if (control.stop_now()) break;
+    if (control.stop_now() || std::int64_t{2} * width * model.operators > kMostTraces) break;
     width *= 2;
   }
   result.states = search.states();

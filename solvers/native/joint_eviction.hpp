@@ -91,6 +91,7 @@ class OrderTraffic {
   std::vector<std::int32_t> overfull_before_;
   std::vector<std::int64_t> gain_;
   std::vector<std::int64_t> missing_at_, missing_;
+  std::int64_t coverage_ = 0;  // overfull steps inside gaps, over all gaps
 
   std::vector<Gap> gaps_, found_;
   std::vector<std::int32_t> begin_;  // gaps_ with first == k are begin_[k] .. begin_[k + 1]
