@@ -78,9 +78,7 @@ def operator_beyond_capacity(model: JointModel) -> tuple[int, int] | None:
 def order_traffic(
     model: JointModel,
     order: NDArray[np.int32],
-    rule: Literal[
-        "furthest-use", "copies-first", "smallest-cover", "fewest-uses", "least-price"
-    ]
+    rule: Literal["furthest-use", "copies-first", "smallest-cover", "fewest-uses", "least-price"]
     | None = None,
 ) -> int | None:
     """Traffic of an order by capacity alone; None if the operands of a step do not fit.

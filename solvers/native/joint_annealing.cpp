@@ -148,7 +148,8 @@ bool Annealing::propose() {
   const std::int32_t at = below(n);
   const std::int32_t most = std::max(1, std::min(n / 2, 1 << (1 + below(7))));
   const std::int32_t distance = 1 + below(most);
-  return kind == 6 ? pull(at, std::max(0, at - distance)) : push(at, std::min(n - 1, at + distance));
+  if (kind == 6) return pull(at, std::max(0, at - distance));
+  return push(at, std::min(n - 1, at + distance));
 }
 
 void Annealing::accept(std::int64_t traffic) {
@@ -170,7 +171,7 @@ void Annealing::round(std::int64_t length, std::int64_t most, const AnnealingOpt
   const std::int64_t start = result_.evaluations;
   for (std::int64_t tries = 0; tries < 4 * length; ++tries) {
     const std::int64_t done = result_.evaluations - start;
-    if (done >= length || result_.evaluations >= most || control.stop()) return;
+    if (done >= length || result_.evaluations >= most || control.stop_now()) return;
     if (result_.traffic <= options.goal) return;
     if (!propose()) continue;
     ++result_.evaluations;
@@ -205,7 +206,9 @@ AnnealingResult Annealing::run(const std::vector<Order>& starts, const Annealing
   while (result_.traffic > options.goal && result_.evaluations < most && !control.stop_now()) {
     candidate_ = result_.order;
     accept(traffic_.improved(result_.order, kDoesNotFit));
+    const std::int64_t before = result_.evaluations;
     round(length, most, options, control);
+    if (result_.evaluations == before) break;  // there seems to be no other order
     length += length / 2;
   }
   return std::move(result_);

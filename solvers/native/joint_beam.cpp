@@ -7,40 +7,32 @@
 #include <unordered_map>
 #include <utility>
 
+#include "joint_beam_state.hpp"
 #include "order_bits.hpp"
 
 namespace planner::joint {
 
 namespace {
 
-using Bits = std::vector<std::uint64_t>;
-
 // States with the same operators done that a beam keeps.
 constexpr std::size_t kMostAlike = 8;
 // Complete orders of a beam that are looked at closely.
 constexpr std::size_t kMostComplete = 16;
-constexpr std::int32_t kLongestChain = 16;
-
-bool has(const Bits& bits, std::int32_t i) { return bits[index(i) >> 6] >> (i & 63) & 1; }
-void add(Bits& bits, std::int32_t i) { bits[index(i) >> 6] |= std::uint64_t{1} << (i & 63); }
-void remove(Bits& bits, std::int32_t i) { bits[index(i) >> 6] &= ~(std::uint64_t{1} << (i & 63)); }
+// States of one beam, all layers together: 8 bytes each.
+constexpr std::int64_t kMostTraces = 1 << 24;
 
 // How promising a state is: its traffic, the reads it cannot avoid, and this much per byte alive
 // beyond this share of the capacity.
 struct Ranking {
   double weight;
   double share;
+  bool chains;  // run safe chains at once: narrows the search, and may miss the only way
 };
-constexpr Ranking kRankings[] = {{1000.0, 0.0}, {20.0, 1.0}, {1.0, 0.5}, {0.1, 0.0}, {4.0, 0.8}};
-
-struct State {
-  Bits done, resident, copied;
-  std::vector<std::int32_t> ready;
-  std::int64_t due = 0;   // traffic so far, and of one read of everything absent
-  std::int64_t used = 0;  // bytes resident
-  std::int64_t live = 0;  // bytes resident or absent
-  std::int32_t trace = -1;
-};
+constexpr Ranking kRankings[] = {{1000.0, 0.0, true},
+                                 {20.0, 1.0, true},
+                                 {1.0, 0.5, true},
+                                 {0.1, 0.0, true},
+                                 {20.0, 0.0, false}};
 
 struct Candidate {
   double key;
@@ -77,14 +69,9 @@ class Beam {
   std::int64_t states() const { return states_; }
 
  private:
-  State root() const;
-  bool has_begun(const Bits& done, std::int32_t s) const;
-  bool dies_with(const Bits& done, std::int32_t s, std::int32_t v) const;
-  bool begins_safe_chain(const State& state, std::int32_t v);
   void add_candidate(std::int32_t parent, std::int32_t v, std::int64_t live, Ranking ranking,
                      const std::vector<std::int32_t>& evicted, std::int64_t cut);
   void expand(std::int32_t parent, Ranking ranking, std::int64_t cut);
-  bool is_ready(const Bits& done, std::int32_t v) const;
   void find_residents(const State& state);
   void choose(const State& state, std::int64_t missing, int rule);
   State after(const Candidate& candidate) const;
@@ -110,89 +97,8 @@ class Beam {
   std::vector<Resident> residents_, victims_;
   std::vector<std::vector<std::int32_t>> options_;
   std::vector<std::int32_t> chosen_;
-  Bits reached_;
   std::vector<Trace> trace_;
 };
-
-State Beam::root() const {
-  State state;
-  const std::size_t operator_words = (index(model_.operators) + 63) / 64;
-  const std::size_t storage_words = (index(model_.storages()) + 63) / 64;
-  state.done.assign(operator_words, 0);
-  state.resident.assign(storage_words, 0);
-  state.copied.assign(storage_words, 0);
-  for (std::int32_t s = 0; s < model_.storages(); ++s) {
-    if (model_.has_copy[index(s)]) add(state.copied, s);
-    if (model_.rounded[index(s)] == 0 || !model_.starters[s].empty()) continue;
-    add(state.resident, s);
-    state.used += model_.rounded[index(s)];
-  }
-  state.live = state.used;
-  for (std::int32_t v = 0; v < model_.operators; ++v)
-    if (model_.predecessors[v].empty()) state.ready.push_back(v);
-  return state;
-}
-
-// Whether a storage is alive, or was.
-bool Beam::has_begun(const Bits& done, std::int32_t s) const {
-  if (model_.starters[s].empty()) return true;
-  for (const std::int32_t v : model_.starters[s])
-    if (has(done, v)) return true;
-  return false;
-}
-
-bool Beam::dies_with(const Bits& done, std::int32_t s, std::int32_t v) const {
-  if (model_.kept[index(s)]) return false;
-  for (const std::int32_t u : model_.users[s])
-    if (u != v && !has(done, u)) return false;
-  return true;
-}
-
-// Whether operators from v on, each ready through the one before, move nothing and leave no more
-// bytes alive than before. Nothing speaks for running others first.
-bool Beam::begins_safe_chain(const State& state, std::int32_t v) {
-  reached_ = state.done;
-  std::int64_t grown = 0;
-  for (std::int32_t length = 0; v >= 0 && length < kLongestChain; ++length) {
-    std::int64_t born = 0;
-    std::int64_t freed = 0;
-    std::int64_t gain = 0;
-    for (const std::int32_t s : model_.uses[v]) {
-      const std::int64_t bytes = model_.rounded[index(s)];
-      const bool begun = has_begun(reached_, s);
-      if (!has(state.resident, s) && has_begun(state.done, s)) return false;
-      if (!begun) born += bytes;
-      if (!dies_with(reached_, s, v)) continue;
-      freed += bytes;
-      if (begun && model_.in_place[v].contains(s)) gain = std::max(gain, bytes);
-    }
-    if (state.used + grown + born - std::min(gain, born) > model_.capacity) return false;
-    grown += born - freed;
-    if (grown <= 0) return true;
-    add(reached_, v);
-    std::int32_t next = -1;
-    std::int64_t least = 0;
-    for (const std::int32_t w : model_.successors[v]) {
-      if (!is_ready(reached_, w)) continue;
-      std::int64_t growth = 0;
-      for (const std::int32_t s : model_.uses[w]) {
-        if (!has_begun(reached_, s)) growth += model_.rounded[index(s)];
-        if (dies_with(reached_, s, w)) growth -= model_.rounded[index(s)];
-      }
-      if (next >= 0 && growth >= least) continue;
-      next = w;
-      least = growth;
-    }
-    v = next;
-  }
-  return false;
-}
-
-bool Beam::is_ready(const Bits& done, std::int32_t v) const {
-  for (const std::int32_t p : model_.predecessors[v])
-    if (!has(done, p)) return false;
-  return true;
-}
 
 void Beam::find_residents(const State& state) {
   residents_.clear();
@@ -281,10 +187,10 @@ void Beam::expand(std::int32_t parent, Ranking ranking, std::int64_t cut) {
     std::int64_t gain = 0;
     for (const std::int32_t s : model_.uses[v]) {
       const std::int64_t bytes = model_.rounded[index(s)];
-      const bool dies = dies_with(state.done, s, v);
+      const bool dies = dies_with(model_, state.done, s, v);
       if (dies) freed += bytes;
       const bool resident = has(state.resident, s);
-      if (!resident && !has_begun(state.done, s)) {
+      if (!resident && !has_begun(model_, state.done, s)) {
         born += bytes;
       } else {
         if (!resident) read += bytes;
@@ -315,7 +221,7 @@ void Beam::expand(std::int32_t parent, Ranking ranking, std::int64_t cut) {
       for (int rule = 0; enough >= 0 && rule < 4; ++rule) choose(state, missing, rule);
     }
     const std::int64_t live = state.live + born - freed;
-    if (missing <= 0 && read == 0 && begins_safe_chain(state, v)) {
+    if (ranking.chains && missing <= 0 && read == 0 && begins_safe_chain(model_, state, v)) {
       candidates_.resize(first_candidate);
       evicted_.resize(first_evicted);
       add_candidate(parent, v, live, ranking, {}, cut);
@@ -336,7 +242,7 @@ State Beam::after(const Candidate& candidate) const {
     state.used -= model_.rounded[index(s)];
   }
   for (const std::int32_t s : model_.uses[v]) {
-    const bool dies = dies_with(state.done, s, v);
+    const bool dies = dies_with(model_, state.done, s, v);
     if (!has(state.resident, s)) {
       if (!dies) state.used += model_.rounded[index(s)];
     } else if (dies) {
@@ -352,7 +258,7 @@ State Beam::after(const Candidate& candidate) const {
   add(state.done, v);
   state.ready.erase(std::find(state.ready.begin(), state.ready.end(), v));
   for (const std::int32_t w : model_.successors[v]) {
-    if (is_ready(state.done, w)) state.ready.push_back(w);
+    if (is_ready(model_, state.done, w)) state.ready.push_back(w);
   }
   state.due = candidate.due;
   state.live = candidate.live;
@@ -393,13 +299,13 @@ std::vector<Order> Beam::run(const Order& reference, std::int32_t width, Ranking
   for (std::int32_t t = 0; t < model_.operators; ++t) position_[index(reference[index(t)])] = t;
   cut_short_ = false;
   trace_.clear();
-  layer_.assign(1, root());
+  layer_.assign(1, first_state(model_));
   std::unordered_map<std::uint64_t, std::vector<std::int32_t>> alike;
   for (step_ = 0; step_ < model_.operators; ++step_) {
     candidates_.clear();
     evicted_.clear();
     for (std::size_t i = 0; i < layer_.size(); ++i) {
-      if (control.stop()) return {};
+      if (control.stop_now()) return {};
       expand(static_cast<std::int32_t>(i), ranking, cut);
     }
     std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) {
@@ -413,7 +319,7 @@ std::vector<Order> Beam::run(const Order& reference, std::int32_t width, Ranking
         cut_short_ = true;
         break;
       }
-      if (control.stop()) return {};
+      if (control.stop_now()) return {};
       auto& same = alike[hash(layer_[index(candidate.parent)], candidate.chosen)];
       if (same.size() >= kMostAlike) {
         cut_short_ = true;
@@ -471,7 +377,7 @@ BeamResult beam(const JointModel& model, const std::vector<Order>& starts,
       result.last_width = width;
       if (result.traffic <= options.goal) break;
     }
-    if (control.stop_now()) break;
+    if (control.stop_now() || std::int64_t{2} * width * model.operators > kMostTraces) break;
     width *= 2;
   }
   result.states = search.states();

@@ -36,37 +36,30 @@ enum class EvictionRule {
 // two uses of a storage; to drop a gap frees the storage's bytes in all steps of the gap and costs
 // a read, and a write if it is the first of its storage. The steps are passed in order and each is
 // relieved by gaps around it, as the rule says; gaps that later ones make superfluous are kept
-// again. That is never worse than to simulate the rule, where a storage leaves as late as possible.
+// again. As a simulation of the rule, but that a storage is gone since its last use.
 class OrderTraffic {
  public:
   explicit OrderTraffic(const JointModel& model);
 
-  // Traffic of the best rule; kDoesNotFit if the operands of some step exceed the capacity. What
-  // is not below `cut` may be returned as any value that is not below it. `order` is topological.
-  std::int64_t of(const Order& order, std::int64_t cut);
-
-  // As of(), then drops and keeps gaps in turn as long as that pays. Slower and closer to the
-  // optimum of the order.
+  // Traffic of the best rule after dropping and keeping gaps in turn as long as that pays, mostly
+  // the optimum of the order; kDoesNotFit if the operands of some step exceed the capacity. What is
+  // not below `cut` may be returned as any value that is not below it. `order` is topological.
   std::int64_t improved(const Order& order, std::int64_t cut);
 
   // Of one rule, for tests and ablation.
   std::int64_t by_rule(const Order& order, EvictionRule rule);
 
-  // Of the last call that was not cut: (before, after) of the gaps it drops, by the first missing
-  // byte that they are around.
+  // Steps of the uses around each dropped gap, as of the last improved() that was below its cut.
   struct Absence {
     std::int32_t before, after;
   };
   const std::vector<Absence>& absences();
 
-  // Bytes missing with everything resident, over all steps of the order last looked at.
-  std::int64_t missing_bytes() const { return missing_bytes_; }
-
  private:
   struct Gap {
     std::int32_t storage;
     std::int32_t before, after;  // steps of the two uses
-    std::int32_t first, last;  // overfull steps inside: [first, last)
+    std::int32_t first, last;    // overfull steps inside: [first, last)
     std::int32_t uses_before;
     std::int64_t bytes, price;
   };
@@ -87,7 +80,6 @@ class OrderTraffic {
 
   const JointModel& model_;
   std::array<EvictionRule, 5> rules_;  // the one that won last time first
-  std::int64_t missing_bytes_ = 0;
 
   std::vector<std::int32_t> from_start_, kept_;  // storages with bytes
 
@@ -99,6 +91,7 @@ class OrderTraffic {
   std::vector<std::int32_t> overfull_before_;
   std::vector<std::int64_t> gain_;
   std::vector<std::int64_t> missing_at_, missing_;
+  std::int64_t coverage_ = 0;  // overfull steps inside gaps, over all gaps
 
   std::vector<Gap> gaps_, found_;
   std::vector<std::int32_t> begin_;  // gaps_ with first == k are begin_[k] .. begin_[k + 1]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from planner.graph import RaggedArray
 from planner.joint_problem import JointProblem, JointSolution
 from planner.problem import Outcome, Status
 from planner.registry import SOLVERS
@@ -15,7 +16,7 @@ from solvers.joint.beam import Beam
 from solvers.joint.eviction import traffic_of_order
 from solvers.protocol import Deadline
 
-from .brute_force import least_traffic, random_problem, rows
+from .brute_force import least_traffic, random_problem, rows, smallest_capacity
 
 # Ends long before any deadline here.
 SHORT = Annealing(most_evaluations=3000)
@@ -52,7 +53,7 @@ def test_never_below_the_optimum_and_mostly_at_it(
     solver: Annealing | Beam, everything: bool, alignment: int
 ) -> None:
     equal = moved = 0
-    for seed in range(25):
+    for seed in range(40):
         problem = random_problem(seed, 6, alignment=alignment, everything=everything)
         optimum, outcome = least_traffic(problem), solved(solver, problem)
         if optimum is None:
@@ -67,8 +68,8 @@ def test_never_below_the_optimum_and_mostly_at_it(
         assert traffic >= optimum, f"seed {seed}"
         moved += optimum > 0
         equal += optimum > 0 and traffic == optimum
-    assert moved >= 4
-    assert equal >= 0.9 * moved, f"{equal} of {moved}"
+    assert moved >= 5
+    assert equal >= 0.95 * moved, f"{equal} of {moved}"
 
 
 @BOTH
@@ -137,6 +138,20 @@ def test_operands_that_do_not_fit_end_the_search_at_once(solver: Annealing | Bea
     problem = replace(random_problem(0, 5), capacity=0)
     outcome = solver.solve(problem, deadline=Deadline(1e6))
     assert (outcome.status, outcome.solution) == (Status.UNKNOWN, None)
+
+
+@pytest.mark.parametrize("solver", [Annealing(), Beam()], ids=["annealing", "beam"])
+def test_a_chain_ends_the_search_at_once(solver: Annealing | Beam) -> None:
+    chain = RaggedArray.from_rows([[], *([v] for v in range(5))])
+    tight = 0
+    for seed in range(20):
+        problem = replace(random_problem(seed, 6), predecessors=chain)
+        problem = replace(problem, capacity=smallest_capacity(problem))
+        tight += bool(traffic_of_order(problem, range(6)))
+        outcome = solver.solve(problem, deadline=Deadline(1e6))
+        assert outcome.solution is not None
+        assert outcome.solution.order.tolist() == list(range(6))
+    assert tight >= 5
 
 
 @BOTH

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -19,7 +20,14 @@ from .brute_force import least_traffic, random_problem, rows
 if TYPE_CHECKING:
     from planner.joint_problem import JointProblem
 
-RULES = ("furthest-use", "copies-first", "smallest-cover", "fewest-uses", "least-price")
+Rule = Literal["furthest-use", "copies-first", "smallest-cover", "fewest-uses", "least-price"]
+RULES: tuple[Rule, ...] = (
+    "furthest-use",
+    "copies-first",
+    "smallest-cover",
+    "fewest-uses",
+    "least-price",
+)
 VARIANTS = [(False, 1), (False, 4), (True, 1), (True, 4)]
 
 
@@ -37,7 +45,7 @@ def random_order(problem: JointProblem, seed: int) -> list[int]:
 def in_this_order(problem: JointProblem, order: list[int]) -> JointProblem:
     """Leave no other order."""
     before: list[list[int]] = [[] for _ in order]
-    for v, after in zip(order, order[1:], strict=False):
+    for v, after in pairwise(order):
         before[after] = [v]
     return replace(problem, predecessors=RaggedArray.from_rows(before))
 
@@ -123,19 +131,19 @@ def test_no_worse_than_furthest_next_use_step_by_step(everything: bool, alignmen
 
 
 def test_no_single_rule_beats_the_best_of_all() -> None:
-    best = dict.fromkeys(RULES, 0)
+    best = [0] * len(RULES)
     for seed in range(200):
         problem = random_problem(seed, 12)
         model, order = native_model(problem), np.array(random_order(problem, seed), dtype=np.int32)
         together = traffic_of_order(model, order)
         assert together is not None
-        by_rule = {rule: _native.order_traffic(model, order, rule) for rule in RULES}
-        for rule, traffic in by_rule.items():
+        for i, rule in enumerate(RULES):
+            traffic = _native.order_traffic(model, order, rule)
             assert traffic is not None
             assert together <= traffic
-            best[rule] += traffic == together
+            best[i] += traffic == together
     # Each one is there for a reason, and none for all.
-    assert all(0 < count < 200 for count in best.values()), best
+    assert all(0 < count < 200 for count in best), best
 
 
 def test_what_is_no_order_is_refused() -> None:
