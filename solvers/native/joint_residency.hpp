@@ -31,6 +31,7 @@ class Residency {
   std::int32_t done() const { return done_; }
   const std::vector<std::int32_t>& ready() const { return ready_; }  // in no particular order
   bool is_ready(std::int32_t v) const { return ready_position_[index(v)] >= 0; }
+  bool has_run(std::int32_t v) const { return bits_[index(v) >> 6] >> (v & 63) & 1; }
   const std::vector<std::int32_t>& live() const { return alive_; }   // in no particular order
   std::int64_t used() const { return live_bytes_ - absent_bytes_; }  // resident, rounded
   Mark mark(std::int32_t s) const { return mark_[index(s)]; }

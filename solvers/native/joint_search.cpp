@@ -21,6 +21,7 @@ JointSearch::JointSearch(const JointModel& model, std::int32_t first, std::int32
       residency_(model),
       chains_(model, residency_, last),
       cuts_(model, cuts),
+      exchange_(model, first, last),
       target_(residency_.bits()),
       table_(1024, Slot{0, kNone}),
       hits_at_(1, Hits(cuts_.words(), 0)) {
@@ -191,6 +192,10 @@ bool JointSearch::evict_and_try(std::size_t i, std::int64_t shortage, std::int64
   }
   for (; i < candidates_.size() && remaining_bytes_[i] >= shortage; ++i) {
     const std::int32_t s = candidates_[i];
+    const std::vector<std::int32_t>& better = exchange_.before(i);
+    if (!std::all_of(better.begin(), better.end(),
+                     [this](std::int32_t t) { return leaves_[index(t)] != 0; }))
+      continue;
     const std::size_t depth = evicted_.size() + 1;
     if (hits_at_.size() <= depth) hits_at_.resize(depth + 1);
     hits_at_[depth] = hits_at_[depth - 1];
@@ -203,9 +208,11 @@ bool JointSearch::evict_and_try(std::size_t i, std::int64_t shortage, std::int64
       continue;
     }
     evicted_.push_back(s);
+    leaves_[i] = 1;
     const bool go_on =
         evict_and_try(i + 1, shortage - model_.rounded[index(s)], more, less, control);
     evicted_.pop_back();
+    leaves_[i] = 0;
     if (!go_on) return false;
   }
   return true;
@@ -235,9 +242,8 @@ bool JointSearch::expand(std::uint32_t id, std::int64_t level, Control& control)
     if (shortage > 0)
       for (const std::int32_t s : residency_.live())
         if (residency_.may_leave(s, v)) candidates_.push_back(s);
-    std::sort(candidates_.begin(), candidates_.end(), [this](std::int32_t a, std::int32_t b) {
-      return std::tuple(-model_.rounded[index(a)], a) < std::tuple(-model_.rounded[index(b)], b);
-    });
+    exchange_.sort(residency_, candidates_);
+    leaves_.assign(candidates_.size(), 0);
     remaining_bytes_.assign(candidates_.size(), 0);
     std::int64_t bytes = 0;
     for (std::size_t i = candidates_.size(); i-- > 0;)

@@ -13,6 +13,7 @@
 #include "joint_residency.hpp"
 #include "joint_search_chains.hpp"
 #include "joint_search_cuts.hpp"
+#include "joint_search_exchange.hpp"
 #include "order_search.hpp"
 
 namespace planner::joint {
@@ -23,7 +24,7 @@ namespace planner::joint {
 // more, or kept. So running an operator costs nothing but its evictions.
 //
 // Evictions happen only where the next operator does not fit, and only sets without a superfluous
-// member: any other can be put off to the first operator that needs it. States with equal D are
+// member: any other can be put off to the first operator that needs it; see also Exchange. States with equal D are
 // compared: (spent1, O1, C1) is no worse than (spent2, O2, C2) if
 //     spent1 + size(O2 \ O1) + write(C2 \ C1) <= spent2,
 // as it may do what the other has done, drop O2 \ O1 and read O1 \ O2 (which is in spent1).
@@ -101,6 +102,7 @@ class JointSearch {
   Residency residency_;
   SafeChains chains_;
   Cuts cuts_;
+  Exchange exchange_;
   Bits target_;
   order::BitsStore bits_;
   std::vector<std::uint32_t> newest_;  // of a downset: its states are linked from here
@@ -124,6 +126,7 @@ class JointSearch {
   std::int64_t limit_ = 0;       // children up to here are made now
   std::int64_t next_level_ = 0;  // of the children that are not
   std::vector<std::int32_t> children_, candidates_, evicted_;
+  std::vector<char> leaves_;  // of the candidates
   std::vector<std::int64_t> remaining_bytes_;  // of the candidates from the i-th on
   std::vector<Hits> hits_at_;                  // by number of evictions
   std::vector<std::int32_t> absent_here_, copied_here_;
