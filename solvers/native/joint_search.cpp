@@ -190,9 +190,10 @@ bool JointSearch::evict_and_try(std::size_t i, std::int64_t shortage, std::int64
       try_child(spent, due, hits_at_[evicted_.size()]);
     return !full() && !control.stop();
   }
-  for (; i < candidates_.size() && remaining_bytes_[i] >= shortage; ++i) {
-    const std::int32_t s = candidates_[i];
-    const std::vector<std::int32_t>& better = exchange_.before(i);
+  for (; i < candidates_.size() && bytes_from_[i] >= shortage; ++i) {
+    const std::size_t place = index(candidates_[i]);
+    const std::int32_t s = live_sorted_[place];
+    const std::vector<std::int32_t>& better = exchange_.before(place);
     if (!std::all_of(better.begin(), better.end(),
                      [this](std::int32_t t) { return leaves_[index(t)] != 0; }))
       continue;
@@ -208,14 +209,35 @@ bool JointSearch::evict_and_try(std::size_t i, std::int64_t shortage, std::int64
       continue;
     }
     evicted_.push_back(s);
-    leaves_[i] = 1;
+    leaves_[place] = 1;
     const bool go_on =
         evict_and_try(i + 1, shortage - model_.rounded[index(s)], more, less, control);
     evicted_.pop_back();
-    leaves_[i] = 0;
+    leaves_[place] = 0;
     if (!go_on) return false;
   }
   return true;
+}
+
+// Fills candidates_ with what may leave for v, and bytes_from_.
+void JointSearch::choose_candidates(std::int32_t v) {
+  if (!sorted_) {
+    live_sorted_ = residency_.live();
+    exchange_.sort(residency_, live_sorted_);
+    sorted_ = true;
+  }
+  // What may not leave for v need not leave before anything else.
+  leaves_.assign(live_sorted_.size(), 1);
+  candidates_.clear();
+  for (std::size_t i = 0; i < live_sorted_.size(); ++i) {
+    if (!residency_.may_leave(live_sorted_[i], v)) continue;
+    leaves_[i] = 0;
+    candidates_.push_back(static_cast<std::int32_t>(i));
+  }
+  bytes_from_.assign(candidates_.size(), 0);
+  std::int64_t bytes = 0;
+  for (std::size_t i = candidates_.size(); i-- > 0;)
+    bytes_from_[i] = bytes += model_.rounded[index(live_sorted_[index(candidates_[i])])];
 }
 
 // Makes the children up to `level` that do not exist. False if stopped half way.
@@ -232,22 +254,14 @@ bool JointSearch::expand(std::uint32_t id, std::int64_t level, Control& control)
   const std::int64_t due = cuts_.due(hits_at_[0]);
   children_ = residency_.ready();
   std::sort(children_.begin(), children_.end());
+  sorted_ = false;
   for (const std::int32_t v : children_) {
     if (full() || control.stop_now()) return false;
     const std::int64_t shortage = residency_.shortage(v);
     if (shortage == Residency::kNever) continue;
     chosen_ = v;
     evicted_.clear();
-    candidates_.clear();
-    if (shortage > 0)
-      for (const std::int32_t s : residency_.live())
-        if (residency_.may_leave(s, v)) candidates_.push_back(s);
-    exchange_.sort(residency_, candidates_);
-    leaves_.assign(candidates_.size(), 0);
-    remaining_bytes_.assign(candidates_.size(), 0);
-    std::int64_t bytes = 0;
-    for (std::size_t i = candidates_.size(); i-- > 0;)
-      remaining_bytes_[i] = bytes += model_.rounded[index(candidates_[i])];
+    if (shortage > 0) choose_candidates(v);
     if (!evict_and_try(0, shortage, spent, due, control)) return false;
   }
   return true;

@@ -86,6 +86,7 @@ class JointSearch {
   bool expand(std::uint32_t id, std::int64_t level, Control& control);
   bool evict_and_try(std::size_t i, std::int64_t shortage, std::int64_t spent, std::int64_t due,
                      Control& control);
+  void choose_candidates(std::int32_t v);
   void try_child(std::int64_t spent, std::int64_t due, const Hits& hits);
   void visit(std::int64_t spent, std::int64_t level, const Hits& hits, std::int32_t chosen,
              std::int32_t parent);
@@ -125,10 +126,13 @@ class JointSearch {
   std::int64_t made_ = 0;        // children up to here exist
   std::int64_t limit_ = 0;       // children up to here are made now
   std::int64_t next_level_ = 0;  // of the children that are not
-  std::vector<std::int32_t> children_, candidates_, evicted_;
-  std::vector<char> leaves_;  // of the candidates
-  std::vector<std::int64_t> remaining_bytes_;  // of the candidates from the i-th on
-  std::vector<Hits> hits_at_;                  // by number of evictions
+  bool sorted_ = false;
+  std::vector<std::int32_t> children_, evicted_;
+  std::vector<std::int32_t> live_sorted_;  // by Exchange, if sorted_
+  std::vector<char> leaves_;               // of live_sorted_: leaves already, or may not leave
+  std::vector<std::int32_t> candidates_;   // places in live_sorted_
+  std::vector<std::int64_t> bytes_from_;  // of the candidates from the i-th on
+  std::vector<Hits> hits_at_;             // by number of evictions
   std::vector<std::int32_t> absent_here_, copied_here_;
 };
 
