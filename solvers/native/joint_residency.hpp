@@ -98,7 +98,7 @@ class Residency {
   void uncount(std::int32_t v);
   bool is_pinned(std::int32_t s) const;
   bool may_end_with(std::int32_t y) const;
-  bool stand_in_for_created(std::int32_t y);
+  bool is_safe_after(std::int32_t y);
   void note_death(std::int32_t s, std::size_t step);
 
   static constexpr std::size_t kChainLimit = 48;
@@ -129,6 +129,7 @@ class Residency {
   };
   std::vector<std::int32_t> chain_, examined_, waiting_;
   std::vector<Created> created_;
+  std::vector<std::int32_t> read_;
   std::vector<std::int32_t> stand_in_;  // largest one before each step, or -1
 };
 

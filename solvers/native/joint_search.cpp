@@ -52,7 +52,7 @@ void JointSearch::move_to(std::uint32_t id) {
   bits_.read(state.downset, target_);
   residency_.move_to(target_);
   for (std::int32_t i = 0; i < state.absent + state.copied; ++i)
-    residency_.mark_as(state.marks[i], i < state.absent ? Mark::kAbsent : Mark::kCopied);
+    residency_.mark_as(state.storages[i], i < state.absent ? Mark::kAbsent : Mark::kCopied);
 }
 
 // The number of the downset where the search stands, which may be new.
@@ -89,8 +89,8 @@ void JointSearch::grow_table() {
   }
 }
 
-const std::int32_t* JointSearch::store_marks() {
-  const std::size_t length = absent_here_.size() + copied_here_.size();
+const std::int32_t* JointSearch::store_storages() {
+  const std::size_t length = absent_here_.size() + copied_here_.size() + evicted_.size();
   if (length > block_free_) {
     block_size_ = std::max(kBlock, length);
     block_free_ = block_size_;
@@ -98,12 +98,12 @@ const std::int32_t* JointSearch::store_marks() {
     block_bytes_ += static_cast<std::int64_t>(sizeof(std::int32_t) * block_size_);
   }
   if (length == 0) return nullptr;
-  std::int32_t* marks = blocks_.back().get() + (block_size_ - block_free_);
+  std::int32_t* const first = blocks_.back().get() + (block_size_ - block_free_);
+  std::int32_t* end = std::copy(absent_here_.begin(), absent_here_.end(), first);
+  end = std::copy(copied_here_.begin(), copied_here_.end(), end);
+  std::copy(evicted_.begin(), evicted_.end(), end);
   block_free_ -= length;
-  std::copy(absent_here_.begin(), absent_here_.end(), marks);
-  std::copy(copied_here_.begin(), copied_here_.end(),
-            marks + static_cast<std::ptrdiff_t>(absent_here_.size()));
-  return marks;
+  return first;
 }
 
 // Takes in the state where the search stands unless another is no worse.
@@ -134,7 +134,7 @@ void JointSearch::visit(std::int64_t spent, std::int64_t level, const Hits& hits
     if (may_lose || may_win) {
       std::int64_t common = 0;
       for (std::int32_t i = 0; i < other.absent + other.copied; ++i) {
-        const std::int32_t s = other.marks[i];
+        const std::int32_t s = other.storages[i];
         const Mark mark = residency_.mark(s);
         if (mark == Mark::kNone) continue;
         common += model_.write_cost(s);
@@ -150,9 +150,10 @@ void JointSearch::visit(std::int64_t spent, std::int64_t level, const Hits& hits
     link = &other.next;
   }
   const auto id = static_cast<std::uint32_t>(states_.size());
-  states_.push_back({spent, level, -1, weight, store_marks(),
+  states_.push_back({spent, level, -1, weight, store_storages(),
                      static_cast<std::int32_t>(absent_here_.size()),
-                     static_cast<std::int32_t>(copied_here_.size()), downset, newest_[downset],
+                     static_cast<std::int32_t>(copied_here_.size()),
+                     static_cast<std::int32_t>(evicted_.size()), downset, newest_[downset],
                      parent, chosen, false});
   newest_[downset] = id;
   hits_.insert(hits_.end(), hits.begin(), hits.end());
@@ -308,13 +309,11 @@ std::vector<std::int32_t> JointSearch::order() {
   std::reverse(path.begin(), path.end());
   std::vector<std::int32_t> order = settled_;
   for (std::size_t i = 0; i + 1 < path.size(); ++i) {
-    // What leaves for the sake of the next operator is still absent when its chains have run.
     move_to(path[i]);
     chains_.watch();
     const State& child = states_[path[i + 1]];
-    evicted_.clear();
-    for (std::int32_t k = 0; k < child.absent; ++k)
-      if (residency_.mark(child.marks[k]) != Mark::kAbsent) evicted_.push_back(child.marks[k]);
+    const std::int32_t* const left = child.storages + child.absent + child.copied;
+    evicted_.assign(left, left + child.left);
     for (const std::int32_t s : evicted_) residency_.evict(s);
     residency_.run(child.chosen);
     chains_.close(evicted_);

@@ -61,8 +61,8 @@ class JointSearch {
     std::int64_t spent, level;
     std::int64_t made;    // children up to this level exist
     std::int64_t weight;  // size(O) + write(C)
-    const std::int32_t* marks;  // absent storages, then copied ones; each ascending
-    std::int32_t absent, copied;
+    const std::int32_t* storages;  // absent ones, copied ones, those that left on the way here
+    std::int32_t absent, copied, left;
     std::uint32_t downset;
     std::uint32_t next;  // of the same downset
     std::int32_t parent, chosen;
@@ -93,7 +93,7 @@ class JointSearch {
   void move_to(std::uint32_t id);
   std::uint32_t downset_here();
   void grow_table();
-  const std::int32_t* store_marks();
+  const std::int32_t* store_storages();
   Hits hits_of(std::uint32_t id) const;
 
   const JointModel& model_;
@@ -109,7 +109,7 @@ class JointSearch {
   std::vector<std::uint32_t> newest_;  // of a downset: its states are linked from here
   std::vector<Slot> table_;            // open addressing, at most half full
   std::deque<State> states_;
-  std::vector<std::unique_ptr<std::int32_t[]>> blocks_;  // of marks
+  std::vector<std::unique_ptr<std::int32_t[]>> blocks_;  // of State::storages
   std::size_t block_free_ = 0;
   std::size_t block_size_ = 0;
   std::int64_t block_bytes_ = 0;
