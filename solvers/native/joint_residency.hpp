@@ -31,6 +31,7 @@ class Residency {
   std::int32_t done() const { return done_; }
   const std::vector<std::int32_t>& ready() const { return ready_; }  // in no particular order
   bool is_ready(std::int32_t v) const { return ready_position_[index(v)] >= 0; }
+  bool has_run(std::int32_t v) const { return bits_[index(v) >> 6] >> (v & 63) & 1; }
   const std::vector<std::int32_t>& live() const { return alive_; }   // in no particular order
   std::int64_t used() const { return live_bytes_ - absent_bytes_; }  // resident, rounded
   Mark mark(std::int32_t s) const { return mark_[index(s)]; }
@@ -97,7 +98,7 @@ class Residency {
   void uncount(std::int32_t v);
   bool is_pinned(std::int32_t s) const;
   bool may_end_with(std::int32_t y) const;
-  bool stand_in_for_created(std::int32_t y);
+  bool is_safe_after(std::int32_t y);
   void note_death(std::int32_t s, std::size_t step);
 
   static constexpr std::size_t kChainLimit = 48;
@@ -128,6 +129,7 @@ class Residency {
   };
   std::vector<std::int32_t> chain_, examined_, waiting_;
   std::vector<Created> created_;
+  std::vector<std::int32_t> read_;
   std::vector<std::int32_t> stand_in_;  // largest one before each step, or -1
 };
 

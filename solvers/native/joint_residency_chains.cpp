@@ -2,7 +2,8 @@
 // tried.
 //
 // A chain x1, ..., xk (x1 ready, each next operator ready once the one before has run) is safe if
-//   - no operand is absent, and its transients fit without any eviction;
+//   - its transients fit without any eviction, and an absent operand dies in the chain (which reads
+//     it once, as any completion has to);
 //   - the storages P that it brings to life and leaves alive come to life by xk, by no other
 //     operator, and are written by no other;
 //   - P is empty, or at each moment before x1, between two of them and before xk some *stand-in* is
@@ -10,7 +11,7 @@
 //     not smaller than all of P together, in exact and in rounded bytes.
 // Proof. Take any completion, in which the operators of the chain run at times t1 < ... < tk, and
 // pick one stand-in per moment. Move the chain to the front, where it fits; storages it makes die
-// are gone from then on. Until tk keep P resident exactly while all picked stand-ins that would be
+// are gone from then on, and are not read again. Until tk keep P resident exactly while all picked stand-ins that would be
 // live are resident in the old plan; leave everything else as it was, reads for the chain's sake
 // included.
 //   - Bytes: at every step P takes the place of a resident stand-in or of nothing. As more has run,
@@ -49,8 +50,8 @@ void Residency::note_death(std::int32_t s, std::size_t step) {
 }
 
 // Whether all that is alive of what the chain brought to life is the work of y, its last operator
-// up to now, and has stand-ins.
-bool Residency::stand_in_for_created(std::int32_t y) {
+// up to now, and has stand-ins; and whether what it has read is dead.
+bool Residency::is_safe_after(std::int32_t y) {
   std::int64_t size = 0;
   std::int64_t rounded = 0;
   for (const Created& created : created_) {
@@ -60,6 +61,8 @@ bool Residency::stand_in_for_created(std::int32_t y) {
     size += model_.size[index(s)];
     rounded += model_.rounded[index(s)];
   }
+  for (const std::int32_t s : read_)
+    if (remaining_[index(s)] != 0) return false;
   if (rounded > 0)
     for (const std::int32_t s : stand_in_)
       if (s < 0 || model_.size[index(s)] < size || model_.rounded[index(s)] < rounded) return false;
@@ -78,6 +81,7 @@ std::int64_t Residency::find_chain(std::int32_t x, std::int32_t last) {
   examined_.clear();
   waiting_.clear();
   created_.clear();
+  read_.clear();
   stand_in_.clear();
   std::int64_t net = 0;
   std::int64_t rise = 0;
@@ -85,20 +89,23 @@ std::int64_t Residency::find_chain(std::int32_t x, std::int32_t last) {
   for (std::int32_t y = x; y >= 0;) {
     examined_.push_back(y);
     std::int64_t born = 0;
+    std::int64_t reads = 0;
     bool fits_in = true;
     for (const std::int32_t s : model_.uses[y]) {
       if (started_[index(s)] == 0) {
         fits_in &= model_.starts[y].contains(s);
         born += model_.rounded[index(s)];
         created_.push_back({s, chain_.size()});
-      } else if (mark_[index(s)] == Mark::kAbsent) {
-        fits_in = false;
+      } else if (mark_[index(s)] == Mark::kAbsent &&
+                 std::find(read_.begin(), read_.end(), s) == read_.end()) {
+        reads += model_.rounded[index(s)];
+        read_.push_back(s);
       }
     }
     for (const std::int32_t s : part_writes_[y]) fits_in &= written_[index(s)] > 0;
     if (!fits_in) break;
-    rise = std::max(rise, net + born - std::min(gain(y), born));
-    net += born;
+    rise = std::max(rise, net + reads + born - std::min(gain(y), born));
+    net += reads + born;
     stand_in_.push_back(-1);
     count(y);
     for (const std::int32_t s : model_.uses[y]) {
@@ -107,7 +114,7 @@ std::int64_t Residency::find_chain(std::int32_t x, std::int32_t last) {
       note_death(s, chain_.size());
     }
     chain_.push_back(y);
-    if (stand_in_for_created(y)) {
+    if (is_safe_after(y)) {
       safe = true;
       break;
     }

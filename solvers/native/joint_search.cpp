@@ -21,6 +21,7 @@ JointSearch::JointSearch(const JointModel& model, std::int32_t first, std::int32
       residency_(model),
       chains_(model, residency_, last),
       cuts_(model, cuts),
+      exchange_(model, first, last),
       target_(residency_.bits()),
       table_(1024, Slot{0, kNone}),
       hits_at_(1, Hits(cuts_.words(), 0)) {
@@ -51,7 +52,7 @@ void JointSearch::move_to(std::uint32_t id) {
   bits_.read(state.downset, target_);
   residency_.move_to(target_);
   for (std::int32_t i = 0; i < state.absent + state.copied; ++i)
-    residency_.mark_as(state.marks[i], i < state.absent ? Mark::kAbsent : Mark::kCopied);
+    residency_.mark_as(state.storages[i], i < state.absent ? Mark::kAbsent : Mark::kCopied);
 }
 
 // The number of the downset where the search stands, which may be new.
@@ -88,8 +89,8 @@ void JointSearch::grow_table() {
   }
 }
 
-const std::int32_t* JointSearch::store_marks() {
-  const std::size_t length = absent_here_.size() + copied_here_.size();
+const std::int32_t* JointSearch::store_storages() {
+  const std::size_t length = absent_here_.size() + copied_here_.size() + evicted_.size();
   if (length > block_free_) {
     block_size_ = std::max(kBlock, length);
     block_free_ = block_size_;
@@ -97,12 +98,12 @@ const std::int32_t* JointSearch::store_marks() {
     block_bytes_ += static_cast<std::int64_t>(sizeof(std::int32_t) * block_size_);
   }
   if (length == 0) return nullptr;
-  std::int32_t* marks = blocks_.back().get() + (block_size_ - block_free_);
+  std::int32_t* const first = blocks_.back().get() + (block_size_ - block_free_);
+  std::int32_t* end = std::copy(absent_here_.begin(), absent_here_.end(), first);
+  end = std::copy(copied_here_.begin(), copied_here_.end(), end);
+  std::copy(evicted_.begin(), evicted_.end(), end);
   block_free_ -= length;
-  std::copy(absent_here_.begin(), absent_here_.end(), marks);
-  std::copy(copied_here_.begin(), copied_here_.end(),
-            marks + static_cast<std::ptrdiff_t>(absent_here_.size()));
-  return marks;
+  return first;
 }
 
 // Takes in the state where the search stands unless another is no worse.
@@ -133,7 +134,7 @@ void JointSearch::visit(std::int64_t spent, std::int64_t level, const Hits& hits
     if (may_lose || may_win) {
       std::int64_t common = 0;
       for (std::int32_t i = 0; i < other.absent + other.copied; ++i) {
-        const std::int32_t s = other.marks[i];
+        const std::int32_t s = other.storages[i];
         const Mark mark = residency_.mark(s);
         if (mark == Mark::kNone) continue;
         common += model_.write_cost(s);
@@ -149,9 +150,10 @@ void JointSearch::visit(std::int64_t spent, std::int64_t level, const Hits& hits
     link = &other.next;
   }
   const auto id = static_cast<std::uint32_t>(states_.size());
-  states_.push_back({spent, level, -1, weight, store_marks(),
+  states_.push_back({spent, level, -1, weight, store_storages(),
                      static_cast<std::int32_t>(absent_here_.size()),
-                     static_cast<std::int32_t>(copied_here_.size()), downset, newest_[downset],
+                     static_cast<std::int32_t>(copied_here_.size()),
+                     static_cast<std::int32_t>(evicted_.size()), downset, newest_[downset],
                      parent, chosen, false});
   newest_[downset] = id;
   hits_.insert(hits_.end(), hits.begin(), hits.end());
@@ -189,8 +191,13 @@ bool JointSearch::evict_and_try(std::size_t i, std::int64_t shortage, std::int64
       try_child(spent, due, hits_at_[evicted_.size()]);
     return !full() && !control.stop();
   }
-  for (; i < candidates_.size() && remaining_bytes_[i] >= shortage; ++i) {
-    const std::int32_t s = candidates_[i];
+  for (; i < candidates_.size() && bytes_from_[i] >= shortage; ++i) {
+    const std::size_t place = index(candidates_[i]);
+    const std::int32_t s = live_sorted_[place];
+    const std::vector<std::int32_t>& better = exchange_.before(place);
+    if (!std::all_of(better.begin(), better.end(),
+                     [this](std::int32_t t) { return leaves_[index(t)] != 0; }))
+      continue;
     const std::size_t depth = evicted_.size() + 1;
     if (hits_at_.size() <= depth) hits_at_.resize(depth + 1);
     hits_at_[depth] = hits_at_[depth - 1];
@@ -203,12 +210,35 @@ bool JointSearch::evict_and_try(std::size_t i, std::int64_t shortage, std::int64
       continue;
     }
     evicted_.push_back(s);
+    leaves_[place] = 1;
     const bool go_on =
         evict_and_try(i + 1, shortage - model_.rounded[index(s)], more, less, control);
     evicted_.pop_back();
+    leaves_[place] = 0;
     if (!go_on) return false;
   }
   return true;
+}
+
+// Fills candidates_ with what may leave for v, and bytes_from_.
+void JointSearch::choose_candidates(std::int32_t v) {
+  if (!sorted_) {
+    live_sorted_ = residency_.live();
+    exchange_.sort(residency_, live_sorted_);
+    sorted_ = true;
+  }
+  // What may not leave for v need not leave before anything else.
+  leaves_.assign(live_sorted_.size(), 1);
+  candidates_.clear();
+  for (std::size_t i = 0; i < live_sorted_.size(); ++i) {
+    if (!residency_.may_leave(live_sorted_[i], v)) continue;
+    leaves_[i] = 0;
+    candidates_.push_back(static_cast<std::int32_t>(i));
+  }
+  bytes_from_.assign(candidates_.size(), 0);
+  std::int64_t bytes = 0;
+  for (std::size_t i = candidates_.size(); i-- > 0;)
+    bytes_from_[i] = bytes += model_.rounded[index(live_sorted_[index(candidates_[i])])];
 }
 
 // Makes the children up to `level` that do not exist. False if stopped half way.
@@ -225,23 +255,14 @@ bool JointSearch::expand(std::uint32_t id, std::int64_t level, Control& control)
   const std::int64_t due = cuts_.due(hits_at_[0]);
   children_ = residency_.ready();
   std::sort(children_.begin(), children_.end());
+  sorted_ = false;
   for (const std::int32_t v : children_) {
     if (full() || control.stop_now()) return false;
     const std::int64_t shortage = residency_.shortage(v);
     if (shortage == Residency::kNever) continue;
     chosen_ = v;
     evicted_.clear();
-    candidates_.clear();
-    if (shortage > 0)
-      for (const std::int32_t s : residency_.live())
-        if (residency_.may_leave(s, v)) candidates_.push_back(s);
-    std::sort(candidates_.begin(), candidates_.end(), [this](std::int32_t a, std::int32_t b) {
-      return std::tuple(-model_.rounded[index(a)], a) < std::tuple(-model_.rounded[index(b)], b);
-    });
-    remaining_bytes_.assign(candidates_.size(), 0);
-    std::int64_t bytes = 0;
-    for (std::size_t i = candidates_.size(); i-- > 0;)
-      remaining_bytes_[i] = bytes += model_.rounded[index(candidates_[i])];
+    if (shortage > 0) choose_candidates(v);
     if (!evict_and_try(0, shortage, spent, due, control)) return false;
   }
   return true;
@@ -288,13 +309,11 @@ std::vector<std::int32_t> JointSearch::order() {
   std::reverse(path.begin(), path.end());
   std::vector<std::int32_t> order = settled_;
   for (std::size_t i = 0; i + 1 < path.size(); ++i) {
-    // What leaves for the sake of the next operator is still absent when its chains have run.
     move_to(path[i]);
     chains_.watch();
     const State& child = states_[path[i + 1]];
-    evicted_.clear();
-    for (std::int32_t k = 0; k < child.absent; ++k)
-      if (residency_.mark(child.marks[k]) != Mark::kAbsent) evicted_.push_back(child.marks[k]);
+    const std::int32_t* const left = child.storages + child.absent + child.copied;
+    evicted_.assign(left, left + child.left);
     for (const std::int32_t s : evicted_) residency_.evict(s);
     residency_.run(child.chosen);
     chains_.close(evicted_);

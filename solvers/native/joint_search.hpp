@@ -13,6 +13,7 @@
 #include "joint_residency.hpp"
 #include "joint_search_chains.hpp"
 #include "joint_search_cuts.hpp"
+#include "joint_search_exchange.hpp"
 #include "order_search.hpp"
 
 namespace planner::joint {
@@ -23,7 +24,7 @@ namespace planner::joint {
 // more, or kept. So running an operator costs nothing but its evictions.
 //
 // Evictions happen only where the next operator does not fit, and only sets without a superfluous
-// member: any other can be put off to the first operator that needs it. States with equal D are
+// member: any other can be put off to the first operator that needs it; see also Exchange. States with equal D are
 // compared: (spent1, O1, C1) is no worse than (spent2, O2, C2) if
 //     spent1 + size(O2 \ O1) + write(C2 \ C1) <= spent2,
 // as it may do what the other has done, drop O2 \ O1 and read O1 \ O2 (which is in spent1).
@@ -60,8 +61,8 @@ class JointSearch {
     std::int64_t spent, level;
     std::int64_t made;    // children up to this level exist
     std::int64_t weight;  // size(O) + write(C)
-    const std::int32_t* marks;  // absent storages, then copied ones; each ascending
-    std::int32_t absent, copied;
+    const std::int32_t* storages;  // absent ones, copied ones, those that left on the way here
+    std::int32_t absent, copied, left;
     std::uint32_t downset;
     std::uint32_t next;  // of the same downset
     std::int32_t parent, chosen;
@@ -85,13 +86,14 @@ class JointSearch {
   bool expand(std::uint32_t id, std::int64_t level, Control& control);
   bool evict_and_try(std::size_t i, std::int64_t shortage, std::int64_t spent, std::int64_t due,
                      Control& control);
+  void choose_candidates(std::int32_t v);
   void try_child(std::int64_t spent, std::int64_t due, const Hits& hits);
   void visit(std::int64_t spent, std::int64_t level, const Hits& hits, std::int32_t chosen,
              std::int32_t parent);
   void move_to(std::uint32_t id);
   std::uint32_t downset_here();
   void grow_table();
-  const std::int32_t* store_marks();
+  const std::int32_t* store_storages();
   Hits hits_of(std::uint32_t id) const;
 
   const JointModel& model_;
@@ -101,12 +103,13 @@ class JointSearch {
   Residency residency_;
   SafeChains chains_;
   Cuts cuts_;
+  Exchange exchange_;
   Bits target_;
   order::BitsStore bits_;
   std::vector<std::uint32_t> newest_;  // of a downset: its states are linked from here
   std::vector<Slot> table_;            // open addressing, at most half full
   std::deque<State> states_;
-  std::vector<std::unique_ptr<std::int32_t[]>> blocks_;  // of marks
+  std::vector<std::unique_ptr<std::int32_t[]>> blocks_;  // of State::storages
   std::size_t block_free_ = 0;
   std::size_t block_size_ = 0;
   std::int64_t block_bytes_ = 0;
@@ -123,9 +126,13 @@ class JointSearch {
   std::int64_t made_ = 0;        // children up to here exist
   std::int64_t limit_ = 0;       // children up to here are made now
   std::int64_t next_level_ = 0;  // of the children that are not
-  std::vector<std::int32_t> children_, candidates_, evicted_;
-  std::vector<std::int64_t> remaining_bytes_;  // of the candidates from the i-th on
-  std::vector<Hits> hits_at_;                  // by number of evictions
+  bool sorted_ = false;
+  std::vector<std::int32_t> children_, evicted_;
+  std::vector<std::int32_t> live_sorted_;  // by Exchange, if sorted_
+  std::vector<char> leaves_;               // of live_sorted_: leaves already, or may not leave
+  std::vector<std::int32_t> candidates_;   // places in live_sorted_
+  std::vector<std::int64_t> bytes_from_;  // of the candidates from the i-th on
+  std::vector<Hits> hits_at_;             // by number of evictions
   std::vector<std::int32_t> absent_here_, copied_here_;
 };
 

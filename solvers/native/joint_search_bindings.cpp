@@ -46,8 +46,7 @@ nb::tuple joint_exact(const joint::JointModel& model, const InputArray<std::int6
   statistics["expanded"] = result.expanded;
   statistics["out_of_memory"] = result.full;
   statistics["cpu_s"] = result.cpu_s;
-  const bool found = !result.order.empty();
-  return nb::make_tuple(found ? nb::cast(to_numpy(std::move(result.order))) : nb::none(),
+  return nb::make_tuple(result.found ? nb::cast(to_numpy(std::move(result.order))) : nb::none(),
                         result.traffic, result.bound, result.finished, statistics);
 }
 

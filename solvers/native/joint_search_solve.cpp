@@ -109,36 +109,46 @@ SearchResult search(const JointModel& model, const std::vector<std::vector<std::
   result.root_bound = std::max(later, options.lower_bound);
   result.bound = std::min(result.root_bound, options.upper);
   result.finished = result.bound >= options.upper;
+  std::int64_t before = 0;  // bound of the parts so far
+  bool proven = true;       // `before` is their optimum
+  bool found = true;        // an order of each
   std::int32_t first = 0;
   for (std::size_t p = 0; p < ends.size() && !result.finished; ++p) {
-    const std::int32_t last = ends[p];
     later -= root[p];
+    const bool is_last = p + 1 == ends.size();
     // Traffic of this part that would make the whole no better than known.
     const std::int64_t upper =
-        options.upper == kInfinite ? kInfinite : options.upper - result.traffic - later;
-    const std::int64_t level =
-        p + 1 == ends.size() ? options.lower_bound - result.traffic : std::int64_t{0};
-    JointSearch part(model, first, last, part_cuts[p], level, upper, options.memory_bytes);
+        options.upper == kInfinite ? kInfinite : options.upper - before - later;
+    const std::int64_t level = is_last && proven ? options.lower_bound - before : std::int64_t{0};
+    JointSearch part(model, first, ends[p], part_cuts[p], level, upper, options.memory_bytes);
     const JointSearch::Progress progress = part.run(control);
     ++result.parts;
     result.states += part.states();
     result.expanded += part.expanded();
-    const std::int64_t bound = part.bound();
-    result.bound =
-        std::max(result.bound, bound == kInfinite ? kInfinite : result.traffic + bound + later);
+    result.full = result.full || progress == JointSearch::Progress::kLimit;
     const std::optional<std::int64_t> traffic = part.traffic();
-    if (progress != JointSearch::Progress::kSolved || !traffic) {
-      result.finished = progress == JointSearch::Progress::kSolved;
-      result.full = progress == JointSearch::Progress::kLimit;
-      result.order.clear();
+    if (progress == JointSearch::Progress::kSolved && !traffic) {
+      result.bound = options.upper;
+      result.finished = true;
+      result.found = false;
       break;
     }
-    const std::vector<std::int32_t> order = part.order();
-    result.order.insert(result.order.end(), order.begin(), order.end());
-    result.traffic += *traffic;
-    first = last;
-    result.finished = last == model.operators;
+    before += part.bound();
+    result.bound = std::max(result.bound, before + later);
+    proven = proven && progress == JointSearch::Progress::kSolved;
+    found = found && traffic;
+    if (found) {
+      const std::vector<std::int32_t> order = part.order();
+      result.order.insert(result.order.end(), order.begin(), order.end());
+      result.traffic += *traffic;
+    }
+    // Orders of parts that were not proven may add up to more than is known.
+    result.found = is_last && found && result.traffic < options.upper;
+    result.finished = is_last && proven;
+    if (progress == JointSearch::Progress::kStopped) break;
+    first = ends[p];
   }
+  if (!result.found) result.order.clear();
   result.bound = std::min(result.bound, options.upper);
   result.cpu_s = cpu_seconds() - start;
   return result;

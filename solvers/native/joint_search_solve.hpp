@@ -16,7 +16,8 @@ struct SearchOptions {
 };
 
 struct SearchResult {
-  std::vector<std::int32_t> order;  // empty if none was found in every part
+  bool found = false;               // an order with traffic below `upper`
+  std::vector<std::int32_t> order;  // if found
   std::int64_t traffic = 0;         // of the order
   std::int64_t bound = 0;           // no order has less traffic, unless it is below `upper`
   bool finished = false;            // the order is optimal, or none has less than `upper`
