@@ -76,4 +76,10 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "optimal for a fixed order: MIP over gaps, offsets as logic-based Benders",
         ),
     },
+    "joint": {
+        "spill-set": Entry(
+            "solvers.joint.spill_set:SpillSet",
+            "which storages have to leave: implicit hitting sets over a minimum-peak oracle",
+        ),
+    },
 }

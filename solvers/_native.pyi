@@ -1,5 +1,6 @@
 """Types of the C++ kernels."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -59,6 +60,49 @@ def joint_model(
     in_place: NDArray[np.int32],
 ) -> JointModel:
     """Check the arrays of a planner.joint_problem.JointProblem; ValueError says what is wrong."""
+
+class SpillOracle:
+    """Decides how often which storages have to be absent. For one thread at a time."""
+
+    def __init__(self, model: JointModel, *, memory_bytes: int) -> None: ...
+    def most_absences(self) -> NDArray[np.int32]:
+        """Of each storage, how often it can be absent at most."""
+    def decide(
+        self,
+        levels: NDArray[np.int32],
+        *,
+        expansions: int,
+        max_nodes: int,
+        time_limit_s: float,
+        cancel: CancelFlag,
+    ) -> Literal["feasible", "infeasible", "limit"]:
+        """Whether some order keeps the levels."""
+    def cuts(
+        self,
+        levels: NDArray[np.int32],
+        *,
+        expansions: int,
+        growth: int,
+        max_nodes: int,
+        time_limit_s: float,
+        cancel: CancelFlag,
+    ) -> list[list[tuple[int, int]]]:
+        """Cuts that the levels do not meet; an empty one if none can be met."""
+    def best(self) -> tuple[NDArray[np.int32], int] | None:
+        """Of all orders met, the one of least traffic: (order, traffic) or None."""
+    def statistics(self) -> dict[str, int]:
+        """Decisions, searches behind them and their states so far."""
+
+def minimum_hitting_set(
+    *,
+    first_cost: NDArray[np.int64],
+    more_cost: NDArray[np.int64],
+    cuts: Sequence[Sequence[tuple[int, int]]],
+    max_nodes: int,
+    time_limit_s: float,
+    cancel: CancelFlag,
+) -> tuple[NDArray[np.int32], int, int, int]:
+    """Cheapest levels that meet every cut: (levels, cost, bound, nodes)."""
 
 class OrderModel:
     """A checked ordering problem. Immutable; any thread may use it."""

@@ -144,4 +144,16 @@ class SpillSet:
                 if best.traffic_bytes <= bound:
                     return outcome(Status.OPTIMAL)
             if not found:
-                return outcome(Status.UNKNOWN if best is None else Status.FEASIBLE)
+                break
+        if best is None:
+            # No order met fits with its levels; some may where everything leaves.
+            oracle.decide(
+                most,
+                expansions=self.expansions,
+                max_nodes=1,
+                time_limit_s=deadline.remaining_s(),
+                cancel=deadline.cancel,
+            )
+            met = oracle.best()
+            best = None if met is None else JointSolution(*met)
+        return outcome(Status.UNKNOWN if best is None else Status.FEASIBLE)
