@@ -86,8 +86,11 @@ class SpillOracle:
         max_nodes: int,
         time_limit_s: float,
         cancel: CancelFlag,
-    ) -> list[list[tuple[int, int]]]:
-        """Cuts that the levels do not meet; an empty one if none can be met."""
+    ) -> list[tuple[int, list[tuple[int, int, int]]]]:
+        """Cuts that the levels do not meet: demand, and (storage, level, weight) of the members.
+
+        One without members if no levels are feasible.
+        """
     def best(self) -> tuple[NDArray[np.int32], int] | None:
         """Of all orders met, the one of least traffic: (order, traffic) or None."""
     def statistics(self) -> dict[str, int]:
@@ -97,7 +100,7 @@ def minimum_hitting_set(
     *,
     first_cost: NDArray[np.int64],
     more_cost: NDArray[np.int64],
-    cuts: Sequence[Sequence[tuple[int, int]]],
+    cuts: Sequence[tuple[int, Sequence[tuple[int, int, int]]]],
     max_nodes: int,
     time_limit_s: float,
     cancel: CancelFlag,

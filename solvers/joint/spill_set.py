@@ -11,7 +11,7 @@ import numpy as np
 from planner.joint_problem import JointSolution
 from planner.problem import Outcome, Status
 from solvers import _native
-from solvers.joint.hitting_set import minimum_hitting_set
+from solvers.joint.hitting_set import Cut, minimum_hitting_set
 from solvers.joint.model import native_model
 from solvers.protocol import Availability
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from planner.joint_problem import JointProblem
-    from solvers.joint.hitting_set import Cut
     from solvers.protocol import Deadline
 
 DEFAULT_MEMORY_BYTES = 512 * 1024**2
@@ -75,8 +74,8 @@ class SpillSet:
     ) -> Outcome[JointSolution]:
         """Bound the traffic; optimal if an order that can do with the bound was found.
 
-        Statistics: ``rounds``; ``cuts``, those that ask for some absence at all, as tuples of
-        storages; ``level_cuts``, the number of the others; ``levels``, the last cheapest ones as
+        Statistics: ``rounds``; ``cuts``, those that ask for some absence of some storage, as tuples
+        of storages; ``other_cuts``, the number of those that ask for more; ``levels``, the last cheapest ones as
         pairs of a storage and how often it is absent; ``oracle_calls``, ``searches``, ``states``
         counted; ``cpu_s`` of this thread.
 
@@ -103,11 +102,15 @@ class SpillSet:
         bound = rounds = 0
 
         def outcome(status: Status) -> Outcome[JointSolution]:
-            plain = [tuple(s for s, _ in cut) for cut in cuts if not any(at for _, at in cut)]
+            plain = [
+                tuple(storage for storage, _, _ in cut.members)
+                for cut in cuts
+                if cut.demand == 1 and not any(level for _, level, _ in cut.members)
+            ]
             statistics: dict[str, Any] = {
                 "rounds": rounds,
                 "cuts": plain,
-                "level_cuts": len(cuts) - len(plain),
+                "other_cuts": len(cuts) - len(plain),
                 "levels": tuple((int(s), int(levels[s])) for s in np.flatnonzero(levels)),
                 **oracle.statistics(),
                 "cpu_s": time.thread_time() - started_s,
@@ -116,10 +119,11 @@ class SpillSet:
                 return Outcome(status, None, None, statistics)
             return Outcome(status, best, bound, statistics)
 
+        thorough = False
         while True:
             rounds += 1
             cheapest = minimum_hitting_set(
-                first_cost, size, cuts, deadline=deadline, seed=seed
+                first_cost, size, cuts, deadline=deadline, seed=seed, thorough=thorough
             )
             bound = max(bound, cheapest.bound)
             levels = np.minimum(cheapest.levels, most)
@@ -127,15 +131,18 @@ class SpillSet:
                 on_progress(f"{self.name}: lower bound {bound:,}, {len(cuts)} cuts")
             if best is not None and best.traffic_bytes <= bound:
                 return outcome(Status.OPTIMAL)
-            found = oracle.cuts(
-                levels,
-                expansions=self.expansions,
-                growth=_GROWTH,
-                max_nodes=self.max_nodes,
-                time_limit_s=deadline.remaining_s(),
-                cancel=deadline.cancel,
-            )
-            if [] in found:
+            found = [
+                Cut(*cut)
+                for cut in oracle.cuts(
+                    levels,
+                    expansions=self.expansions,
+                    growth=_GROWTH,
+                    max_nodes=self.max_nodes,
+                    time_limit_s=deadline.remaining_s(),
+                    cancel=deadline.cancel,
+                )
+            ]
+            if any(not cut.members for cut in found):
                 return outcome(Status.INFEASIBLE)
             cuts += found
             met = oracle.best()
@@ -144,7 +151,10 @@ class SpillSet:
                 if best.traffic_bytes <= bound:
                     return outcome(Status.OPTIMAL)
             if not found:
-                break
+                # The cheapest levels known pass for feasible, or the limits stop here.
+                if thorough or cheapest.cost == cheapest.bound or deadline.expired():
+                    break
+            thorough = not found
         if best is None:
             # No order met fits with its levels; some may where everything leaves.
             oracle.decide(

@@ -16,6 +16,7 @@
 
 #include "control.hpp"
 #include "joint_model.hpp"
+#include "spill_hitting.hpp"
 #include "spill_oracle.hpp"
 #include "spill_points.hpp"
 #include "spill_residency.hpp"
@@ -24,8 +25,10 @@ namespace planner::joint {
 
 using Levels = std::vector<std::int32_t>;  // of a storage
 
-// Some storage is absent more often than its level here, in any plan.
-using Cut = std::vector<std::pair<std::int32_t, std::int32_t>>;
+// If levels need P > B bytes at the best, and raising that of a storage saves at most its size, then
+// in any plan the sizes of those absent more often than these levels say add up to P - B or more.
+// Storages that can be raised without P falling are left out. Where any member is large enough by
+// itself the cut is a plain one: all weights and the demand are 1.
 
 class LevelOracle {
  public:
@@ -76,12 +79,17 @@ class LevelOracle {
   bool is_limited(const Levels& levels, std::int32_t s) const {
     return levels[index(s)] > 0 && levels[index(s)] < most_[index(s)];
   }
-  Answer ask(Node& node, const Levels& levels, std::int64_t expansions, Control& control);
+  Answer ask(Node& node, const Levels& levels, std::int64_t bytes, std::int64_t expansions,
+             Control& control);
   Answer branch(const Levels& levels, const Choices& choices, std::int64_t expansions,
                 std::int64_t& nodes_left, Control& control);
-  bool stays_infeasible(const Levels& levels, std::int64_t growth, Control& control);
-  void raise(Levels& levels, const std::vector<std::int32_t>& storages, std::int64_t growth,
-             Control& control);
+  bool stays_infeasible(const Levels& levels, std::int64_t bytes, std::int64_t patience,
+                        Control& control);
+  void raise(Levels& levels, const std::vector<std::int32_t>& storages, std::int64_t bytes,
+             std::int64_t patience, Control& control);
+  Cut grown_cut(Levels levels, std::int64_t bytes, std::int64_t patience, Control& control);
+  std::int64_t most_infeasible_bytes(const Levels& levels, std::int64_t patience,
+                                     Control& control);
 
   const JointModel& model_;
   const std::int64_t memory_bytes_;
