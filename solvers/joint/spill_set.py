@@ -26,7 +26,7 @@ DEFAULT_MEMORY_BYTES = 512 * 1024**2
 
 # Counted, not timed, so that a run without a deadline can be repeated.
 EXPANSIONS = 200_000
-MAX_NODES = 1_000
+MAX_NODES = 3_000
 _GROWTH = 8
 
 

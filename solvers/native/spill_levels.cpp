@@ -7,7 +7,7 @@ namespace planner::joint {
 
 namespace {
 
-constexpr std::int32_t kMaxGroupings = 200;
+constexpr std::int32_t kMaxGroupings = 1'000;
 constexpr int kBisections = 10;
 constexpr std::size_t kBlocks = 8;
 constexpr std::size_t kMaxNodesKept = 256;
@@ -203,13 +203,12 @@ Cut LevelOracle::grown_cut(Levels levels, std::int64_t bytes, std::int64_t patie
 }
 
 // The largest number of bytes that a few decisions prove not to suffice for levels without limits;
-// at least the capacity, for which it is known.
-std::int64_t LevelOracle::most_infeasible_bytes(const Levels& levels, std::int64_t patience,
-                                                Control& control) {
+// at least `low`, for which it is known.
+std::int64_t LevelOracle::most_infeasible_bytes(const Levels& levels, std::int64_t low,
+                                                std::int64_t patience, Control& control) {
   std::vector<char> absent(index(model_.storages()), 0);
   for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
   const order::OrderModel ordered = ordering(model_, absent);
-  std::int64_t low = model_.capacity;
   std::int64_t high =
       order::peak_of(ordered, order::list_order(ordered, order::ListRule::kDefault, 0));
   for (int i = 0; i < kBisections && high - low > 1 && !control.stop_now(); ++i) {
@@ -238,9 +237,10 @@ std::vector<Cut> LevelOracle::cuts(Levels levels, std::int64_t expansions, std::
       for (std::int32_t s = 0; s < model_.storages(); ++s)
         if (levels[index(s)] < most_[index(s)])
           largest = std::max(largest, model_.rounded[index(s)]);
-      const std::int64_t bytes = most_infeasible_bytes(levels, patience, control);
-      if (bytes - model_.capacity > largest / 2) {
+      const std::int64_t some = model_.capacity + largest / 2;
+      if (ask(node({}), levels, some, patience, control) == Answer::kInfeasible) {
         leaves_ = proof;
+        const std::int64_t bytes = most_infeasible_bytes(levels, some, patience, control);
         Cut heavy = grown_cut(levels, bytes, patience, control);
         if (heavy.demand > 1) found.push_back(std::move(heavy));
       }

@@ -88,8 +88,8 @@ class LevelOracle {
   void raise(Levels& levels, const std::vector<std::int32_t>& storages, std::int64_t bytes,
              std::int64_t patience, Control& control);
   Cut grown_cut(Levels levels, std::int64_t bytes, std::int64_t patience, Control& control);
-  std::int64_t most_infeasible_bytes(const Levels& levels, std::int64_t patience,
-                                     Control& control);
+  std::int64_t most_infeasible_bytes(const Levels& levels, std::int64_t low,
+                                     std::int64_t patience, Control& control);
 
   const JointModel& model_;
   const std::int64_t memory_bytes_;
