@@ -91,6 +91,12 @@ class SpillOracle:
 
         One without members if no levels are feasible.
         """
+    def peak_cut(
+        self, peak_bound: int, *, expansions: int, time_limit_s: float, cancel: CancelFlag
+    ) -> tuple[int, list[tuple[int, int, int]]]:
+        """Return the cut that follows from a proven bound on the peak without absences."""
+    def offer(self, order: NDArray[np.int32]) -> None:
+        """Evaluate an order, all storages free to leave."""
     def best(self) -> tuple[NDArray[np.int32], int] | None:
         """Of all orders met, the one of least traffic: (order, traffic) or None."""
     def statistics(self) -> dict[str, int]:

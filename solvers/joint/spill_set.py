@@ -13,6 +13,7 @@ from planner.problem import Outcome, Status
 from solvers import _native
 from solvers.joint.hitting_set import Cut, minimum_hitting_set
 from solvers.joint.model import native_model
+from solvers.order.exact import ExactOrder
 from solvers.protocol import Availability
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ DEFAULT_MEMORY_BYTES = 512 * 1024**2
 EXPANSIONS = 200_000
 MAX_NODES = 3_000
 _GROWTH = 8
+_PEAK_EXPANSIONS = 200
+# Of the time that is left, for the smallest peak without absences.
+_PEAK_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,22 @@ class SpillSet:
                 return Outcome(status, None, None, statistics)
             return Outcome(status, best, bound, statistics)
 
+        # An order of the smallest peak P by itself proves that P less the capacity has to leave.
+        peak = ExactOrder(memory_bytes=self.memory_bytes).solve(
+            problem.ordering(), deadline=deadline.within(_PEAK_SHARE * deadline.remaining_s())
+        )
+        if peak.solution is not None:
+            oracle.offer(peak.solution.order)
+        if peak.lower_bound is not None and peak.lower_bound > problem.capacity:
+            cut = oracle.peak_cut(
+                peak.lower_bound,
+                expansions=_PEAK_EXPANSIONS,
+                time_limit_s=_PEAK_SHARE * deadline.remaining_s(),
+                cancel=deadline.cancel,
+            )
+            cuts.append(Cut(*cut))
+            if not _can_be_met(cuts[-1]):
+                return outcome(Status.INFEASIBLE)
         thorough = False
         while True:
             rounds += 1
@@ -142,7 +162,7 @@ class SpillSet:
                     cancel=deadline.cancel,
                 )
             ]
-            if any(not cut.members for cut in found):
+            if not all(map(_can_be_met, found)):
                 return outcome(Status.INFEASIBLE)
             cuts += found
             met = oracle.best()
@@ -167,3 +187,7 @@ class SpillSet:
             met = oracle.best()
             best = None if met is None else JointSolution(*met)
         return outcome(Status.UNKNOWN if best is None else Status.FEASIBLE)
+
+
+def _can_be_met(cut: Cut) -> bool:
+    return sum(weight for _, _, weight in cut.members) >= cut.demand

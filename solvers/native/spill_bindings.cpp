@@ -55,6 +55,14 @@ nb::object best(const joint::LevelOracle& oracle) {
   return nb::make_tuple(to_numpy(order::Order(oracle.best_order())), oracle.best_traffic());
 }
 
+CutTuple to_tuple(const joint::Cut& cut) {
+  CutTuple tuple;
+  tuple.first = cut.demand;
+  for (const joint::CutMember& member : cut.members)
+    tuple.second.push_back({member.element, member.level, member.weight});
+  return tuple;
+}
+
 std::vector<CutTuple> cuts(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
                            std::int64_t expansions, std::int64_t growth, std::int64_t max_nodes,
                            double time_limit_s, const CancelFlag& cancel) {
@@ -62,13 +70,26 @@ std::vector<CutTuple> cuts(joint::LevelOracle& oracle, const InputArray<std::int
   const nb::gil_scoped_release release;
   Control control(time_limit_s, &cancel);
   std::vector<CutTuple> result;
-  for (const joint::Cut& cut : oracle.cuts(levels, expansions, growth, max_nodes, control)) {
-    CutTuple& tuple = result.emplace_back();
-    tuple.first = cut.demand;
-    for (const joint::CutMember& member : cut.members)
-      tuple.second.push_back({member.element, member.level, member.weight});
-  }
+  for (const joint::Cut& cut : oracle.cuts(levels, expansions, growth, max_nodes, control))
+    result.push_back(to_tuple(cut));
   return result;
+}
+
+CutTuple peak_cut(joint::LevelOracle& oracle, std::int64_t peak_bound, std::int64_t expansions,
+                  double time_limit_s, const CancelFlag& cancel) {
+  if (peak_bound <= oracle.capacity())
+    throw nb::value_error("peak_bound: not above the capacity, so there is no cut");
+  const nb::gil_scoped_release release;
+  Control control(time_limit_s, &cancel);
+  return to_tuple(oracle.peak_cut(peak_bound - 1, expansions, control));
+}
+
+void offer(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array) {
+  const order::Order order(array.data(), array.data() + array.size());
+  if (!oracle.is_order(order))
+    throw nb::value_error("order: not every operator once, each after its predecessors");
+  const nb::gil_scoped_release release;
+  oracle.offer(order);
 }
 
 joint::HittingProblem read_hitting_problem(const InputArray<std::int64_t>& first_cost,
@@ -130,6 +151,10 @@ void bind_spill_set(nb::module_& m) {
       .def("decide", &decide, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
            "Whether some order keeps the levels: feasible, infeasible or limit.")
+      .def("peak_cut", &peak_cut, nb::arg("peak_bound"), nb::kw_only(), nb::arg("expansions"),
+           nb::arg("time_limit_s"), nb::arg("cancel"),
+           "The cut that follows from a proven bound on the peak without absences.")
+      .def("offer", &offer, nb::arg("order"), "Evaluate an order, all storages free to leave.")
       .def("best", &best, "Of all orders met, the one of least traffic: (order, traffic) or None.")
       .def("cuts", &cuts, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("growth"), nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),

@@ -85,10 +85,7 @@ Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::in
   std::vector<char> absent(index(model_.storages()), 0);
   for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
   const Residency residency = reside(model_, here.oracle->order(), absent, here.groups);
-  if (residency.fits && (best_order_.empty() || residency.traffic < best_traffic_)) {
-    best_order_ = here.oracle->order();
-    best_traffic_ = residency.traffic;
-  }
+  keep_if_better(here.oracle->order(), residency);
   const auto is_chosen = [&](std::int32_t s) {
     return std::any_of(choices.begin(), choices.end(),
                        [&](const Choice& choice) { return choice.storage == s; });
@@ -119,6 +116,26 @@ Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::in
     if (!complete && (nodes_left <= 0 || control.stop_now())) break;
   }
   return complete ? Answer::kInfeasible : Answer::kLimit;
+}
+
+void LevelOracle::keep_if_better(const order::Order& order, const Residency& residency) {
+  if (!residency.fits || (!best_order_.empty() && residency.traffic >= best_traffic_)) return;
+  best_order_ = order;
+  best_traffic_ = residency.traffic;
+}
+
+bool LevelOracle::is_order(const order::Order& order) const {
+  const std::vector<char> none(index(model_.storages()), 0);
+  return order::is_topological(ordering(model_, none), order);
+}
+
+void LevelOracle::offer(const order::Order& order) {
+  keep_if_better(order, reside(model_, order, std::vector<char>(index(model_.storages()), 1), {}));
+}
+
+Cut LevelOracle::peak_cut(std::int64_t bytes, std::int64_t patience, Control& control) {
+  leaves_.assign(1, {});
+  return grown_cut(Levels(index(model_.storages()), 0), bytes, patience, control);
 }
 
 Answer LevelOracle::decide(const Levels& levels, std::int64_t expansions, std::int64_t max_nodes,

@@ -48,10 +48,19 @@ class LevelOracle {
   std::vector<Cut> cuts(Levels levels, std::int64_t expansions, std::int64_t growth,
                         std::int64_t max_nodes, Control& control);
 
+  // The cut that follows from a proof that without absences `bytes` do not suffice; not below the
+  // capacity. `patience` expansions per decision.
+  Cut peak_cut(std::int64_t bytes, std::int64_t patience, Control& control);
+
+  // Evaluates an order with all storages free to leave.
+  void offer(const order::Order& order);
+
   // Of all orders met so far the one that can do with the least traffic; none if it is empty.
   const order::Order& best_order() const { return best_order_; }
   std::int64_t best_traffic() const { return best_traffic_; }
 
+  std::int64_t capacity() const { return model_.capacity; }
+  bool is_order(const order::Order& order) const;
   const Levels& most() const { return most_; }
   std::int64_t decisions() const { return decisions_; }
   std::int64_t searches() const { return searches_; }
@@ -88,6 +97,7 @@ class LevelOracle {
   void raise(Levels& levels, const std::vector<std::int32_t>& storages, std::int64_t bytes,
              std::int64_t patience, Control& control);
   Cut grown_cut(Levels levels, std::int64_t bytes, std::int64_t patience, Control& control);
+  void keep_if_better(const order::Order& order, const Residency& residency);
   std::int64_t most_infeasible_bytes(const Levels& levels, std::int64_t low,
                                      std::int64_t patience, Control& control);
 
