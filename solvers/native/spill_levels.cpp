@@ -1,6 +1,7 @@
 #include "spill_levels.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 namespace planner::joint {
@@ -8,6 +9,7 @@ namespace planner::joint {
 namespace {
 
 constexpr std::int32_t kMaxGroupings = 1'000;
+constexpr std::int64_t kPeakCutPatience = 20;
 constexpr int kBisections = 10;
 constexpr std::size_t kBlocks = 8;
 constexpr std::size_t kMaxNodesKept = 256;
@@ -135,7 +137,10 @@ void LevelOracle::offer(const order::Order& order) {
 
 Cut LevelOracle::peak_cut(std::int64_t bytes, std::int64_t patience, Control& control) {
   leaves_.assign(1, {});
-  return grown_cut(Levels(index(model_.storages()), 0), bytes, patience, control);
+  last_expansion_ = expanded_ + kPeakCutPatience * patience;
+  Cut cut = grown_cut(Levels(index(model_.storages()), 0), bytes, patience, control);
+  last_expansion_ = std::numeric_limits<std::int64_t>::max();
+  return cut;
 }
 
 Answer LevelOracle::decide(const Levels& levels, std::int64_t expansions, std::int64_t max_nodes,
@@ -173,7 +178,7 @@ bool LevelOracle::stays_infeasible(const Levels& levels, std::int64_t bytes,
 // Lifts the limits of as many of these storages as the proof allows.
 void LevelOracle::raise(Levels& levels, const std::vector<std::int32_t>& storages,
                         std::int64_t bytes, std::int64_t patience, Control& control) {
-  if (storages.empty() || control.stop_now()) return;
+  if (storages.empty() || expanded_ >= last_expansion_ || control.stop_now()) return;
   const Levels before = levels;
   for (const std::int32_t s : storages) levels[index(s)] = most_[index(s)];
   if (stays_infeasible(levels, bytes, patience, control)) return;

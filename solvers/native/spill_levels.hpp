@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <utility>
@@ -49,7 +50,7 @@ class LevelOracle {
                         std::int64_t max_nodes, Control& control);
 
   // The cut that follows from a proof that without absences `bytes` do not suffice; not below the
-  // capacity. `patience` expansions per decision.
+  // capacity. `patience` expansions per decision, and a few times that in all.
   Cut peak_cut(std::int64_t bytes, std::int64_t patience, Control& control);
 
   // Evaluates an order with all storages free to leave.
@@ -113,6 +114,7 @@ class LevelOracle {
   std::int64_t searches_ = 0;
   std::int64_t states_ = 0;
   std::int64_t expanded_ = 0;
+  std::int64_t last_expansion_ = std::numeric_limits<std::int64_t>::max();  // for raising levels
 };
 
 }  // namespace planner::joint
