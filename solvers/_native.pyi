@@ -97,8 +97,8 @@ class SpillOracle:
         """Return the cut that follows from a proven bound on the peak without absences."""
     def offer(self, order: NDArray[np.int32]) -> None:
         """Evaluate an order, all storages free to leave."""
-    def best(self) -> tuple[NDArray[np.int32], int] | None:
-        """Of all orders met, the one of least traffic: (order, traffic) or None."""
+    def best(self) -> tuple[NDArray[np.int32], int, NDArray[np.int32]] | None:
+        """Of all orders met, the one of least traffic: (order, traffic, absences); or None."""
     def statistics(self) -> dict[str, int]:
         """Decisions, searches behind them and their states so far."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def _improved(
         for element, level, _ in cut.members:
             asked.setdefault(element, set()).add(level + 1)
     model = cp_model.CpModel()
-    reached: dict[tuple[int, int], object] = {}
+    reached: dict[tuple[int, int], Any] = {}
     prices: list[int] = []
     for element, wanted in sorted(asked.items()):
         paid, before = 0, None

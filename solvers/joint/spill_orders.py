@@ -68,7 +68,7 @@ def another_order(
     met = oracle.best()
     if met is None:
         return None
-    order, traffic_bytes = met
+    order, traffic_bytes, _ = met
     return JointSolution(numbering[order], traffic_bytes)
 
 

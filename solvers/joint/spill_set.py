@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from numpy.typing import NDArray
+
     from planner.joint_problem import JointProblem
     from solvers.protocol import Deadline
 
@@ -40,8 +42,9 @@ class SpillSet:
 
     The level of a storage is how often it may be absent. A plan of least traffic has levels that
     cost exactly its traffic, so the cheapest levels for which an order exists are the optimum by
-    capacity alone, and the cheapest that meet all cuts found so far are a lower bound at any time. A
-    cut says that some storage of a set is absent more often than its level there, in every plan.
+    capacity alone, and the cheapest that meet all cuts found so far are a lower bound at any time.
+    A cut says that some storage of a set is absent more often than its level there, in every plan;
+    or, where much is missing, how many bytes such storages have at least (``spill_levels.hpp``).
 
     Whether levels have an order is decided by the search for orders of the smallest peak
     (``spill_oracle.hpp``), where a limit on absences becomes a choice of groups of uses between
@@ -79,9 +82,9 @@ class SpillSet:
         """Bound the traffic; optimal if an order that can do with the bound was found.
 
         Statistics: ``rounds``; ``cuts``, those that ask for some absence of some storage, as tuples
-        of storages; ``other_cuts``, the number of those that ask for more; ``levels``, the last cheapest ones as
-        pairs of a storage and how often it is absent; ``oracle_calls``, ``searches``, ``states``
-        counted; ``cpu_s`` of this thread.
+        of storages; ``other_cuts``, the number of those that ask for more; ``levels``, those of the
+        optimum, or else the last cheapest ones, as pairs of a storage and how often it is absent;
+        ``oracle_calls``, ``searches``, ``states`` counted; ``cpu_s`` of this thread.
 
         Parameters
         ----------
@@ -106,6 +109,9 @@ class SpillSet:
         bound = rounds = 0
 
         def outcome(status: Status) -> Outcome[JointSolution]:
+            met = oracle.best()
+            is_optimal = status is Status.OPTIMAL
+            shown = met[2] if is_optimal and met is not None and met[1] == bound else levels
             plain = [
                 tuple(storage for storage, _, _ in cut.members)
                 for cut in cuts
@@ -115,7 +121,7 @@ class SpillSet:
                 "rounds": rounds,
                 "cuts": plain,
                 "other_cuts": len(cuts) - len(plain),
-                "levels": tuple((int(s), int(levels[s])) for s in np.flatnonzero(levels)),
+                "levels": tuple((int(s), int(shown[s])) for s in np.flatnonzero(shown)),
                 **oracle.statistics(),
                 "cpu_s": time.thread_time() - started_s,
             }
@@ -129,6 +135,7 @@ class SpillSet:
         )
         if peak.solution is not None:
             oracle.offer(peak.solution.order)
+            best = _better(best, oracle.best())
         if peak.lower_bound is not None and peak.lower_bound > problem.capacity:
             cut = oracle.peak_cut(
                 peak.lower_bound,
@@ -165,15 +172,13 @@ class SpillSet:
             if not all(map(_can_be_met, found)):
                 return outcome(Status.INFEASIBLE)
             cuts += found
-            met = oracle.best()
-            if met is not None and (best is None or met[1] < best.traffic_bytes):
-                best = JointSolution(*met)
-                if best.traffic_bytes <= bound:
-                    return outcome(Status.OPTIMAL)
-            if not found:
-                # The cheapest levels known pass for feasible, or the limits stop here.
-                if thorough or cheapest.cost == cheapest.bound or deadline.expired():
-                    break
+            best = _better(best, oracle.best())
+            if best is not None and best.traffic_bytes <= bound:
+                return outcome(Status.OPTIMAL)
+            is_settled = thorough or cheapest.cost == cheapest.bound or deadline.expired()
+            if not found and is_settled:
+                # The cheapest levels pass for feasible, or the limits stop here.
+                break
             thorough = not found
         if best is None:
             # No order met fits with its levels; some may where everything leaves.
@@ -184,9 +189,16 @@ class SpillSet:
                 time_limit_s=deadline.remaining_s(),
                 cancel=deadline.cancel,
             )
-            met = oracle.best()
-            best = None if met is None else JointSolution(*met)
+            best = _better(best, oracle.best())
         return outcome(Status.UNKNOWN if best is None else Status.FEASIBLE)
+
+
+def _better(
+    best: JointSolution | None, met: tuple[NDArray[np.int32], int, NDArray[np.int32]] | None
+) -> JointSolution | None:
+    if met is None or (best is not None and best.traffic_bytes <= met[1]):
+        return best
+    return JointSolution(met[0], met[1])
 
 
 def _can_be_met(cut: Cut) -> bool:

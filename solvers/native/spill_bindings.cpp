@@ -52,7 +52,9 @@ std::string decide(joint::LevelOracle& oracle, const InputArray<std::int32_t>& a
 
 nb::object best(const joint::LevelOracle& oracle) {
   if (oracle.best_order().empty()) return nb::none();
-  return nb::make_tuple(to_numpy(order::Order(oracle.best_order())), oracle.best_traffic());
+  return nb::make_tuple(to_numpy(order::Order(oracle.best_order())),
+                        oracle.best_residency().traffic,
+                        to_numpy(std::vector<std::int32_t>(oracle.best_residency().absences)));
 }
 
 CutTuple to_tuple(const joint::Cut& cut) {
@@ -155,7 +157,8 @@ void bind_spill_set(nb::module_& m) {
            nb::arg("time_limit_s"), nb::arg("cancel"),
            "The cut that follows from a proven bound on the peak without absences.")
       .def("offer", &offer, nb::arg("order"), "Evaluate an order, all storages free to leave.")
-      .def("best", &best, "Of all orders met, the one of least traffic: (order, traffic) or None.")
+      .def("best", &best, "Of all orders met, the one of least traffic: (order, traffic, absences of each storage);"
+           " or None.")
       .def("cuts", &cuts, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("growth"), nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
            "Cuts that the levels do not meet; an empty one if none can be met.")

@@ -121,9 +121,10 @@ Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::in
 }
 
 void LevelOracle::keep_if_better(const order::Order& order, const Residency& residency) {
-  if (!residency.fits || (!best_order_.empty() && residency.traffic >= best_traffic_)) return;
+  if (!residency.fits) return;
+  if (!best_order_.empty() && residency.traffic >= best_residency_.traffic) return;
   best_order_ = order;
-  best_traffic_ = residency.traffic;
+  best_residency_ = residency;
 }
 
 bool LevelOracle::is_order(const order::Order& order) const {

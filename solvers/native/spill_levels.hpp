@@ -58,7 +58,7 @@ class LevelOracle {
 
   // Of all orders met so far the one that can do with the least traffic; none if it is empty.
   const order::Order& best_order() const { return best_order_; }
-  std::int64_t best_traffic() const { return best_traffic_; }
+  const Residency& best_residency() const { return best_residency_; }
 
   std::int64_t capacity() const { return model_.capacity; }
   bool is_order(const order::Order& order) const;
@@ -109,7 +109,7 @@ class LevelOracle {
   std::map<Choices, Node> nodes_;
   std::vector<Choices> leaves_;  // each infeasible, and together all there is: the last proof
   order::Order best_order_;
-  std::int64_t best_traffic_ = 0;
+  Residency best_residency_;
   std::int64_t decisions_ = 0;
   std::int64_t searches_ = 0;
   std::int64_t states_ = 0;

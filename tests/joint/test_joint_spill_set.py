@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
 from planner.graph import RaggedArray
 from planner.problem import Outcome, Status
 from planner.registry import SOLVERS
