@@ -149,4 +149,10 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "solvers.joint.annealing:Annealing", "moves in an order, valued by eviction rules"
         ),
     },
+    "joint": {
+        "spill-set": Entry(
+            "solvers.joint.spill_set:SpillSet",
+            "which storages have to leave: implicit hitting sets over a minimum-peak oracle",
+        ),
+    },
 }

@@ -1,5 +1,6 @@
 """Types of the C++ kernels."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -109,6 +110,57 @@ def joint_annealing(
     goal: int = 0,
 ) -> tuple[NDArray[np.int32], int | None, dict[str, Any]]:
     """Annealing over orders: (order, traffic or None if no order fits, statistics)."""
+class SpillOracle:
+    """Decides how often which storages have to be absent. For one thread at a time."""
+
+    def __init__(self, model: JointModel, *, memory_bytes: int) -> None: ...
+    def most_absences(self) -> NDArray[np.int32]:
+        """Of each storage, how often it can be absent at most."""
+    def decide(
+        self,
+        levels: NDArray[np.int32],
+        *,
+        expansions: int,
+        max_nodes: int,
+        time_limit_s: float,
+        cancel: CancelFlag,
+    ) -> Literal["feasible", "infeasible", "limit"]:
+        """Whether some order keeps the levels."""
+    def cuts(
+        self,
+        levels: NDArray[np.int32],
+        *,
+        expansions: int,
+        growth: int,
+        max_nodes: int,
+        time_limit_s: float,
+        cancel: CancelFlag,
+    ) -> list[tuple[int, list[tuple[int, int, int]]]]:
+        """Cuts that the levels do not meet: demand, and (storage, level, weight) of the members.
+
+        One without members if no levels are feasible.
+        """
+    def peak_cut(
+        self, peak_bound: int, *, expansions: int, time_limit_s: float, cancel: CancelFlag
+    ) -> tuple[int, list[tuple[int, int, int]]]:
+        """Return the cut that follows from a proven bound on the peak without absences."""
+    def offer(self, order: NDArray[np.int32]) -> None:
+        """Evaluate an order, all storages free to leave."""
+    def best(self) -> tuple[NDArray[np.int32], int, NDArray[np.int32]] | None:
+        """Of all orders met, the one of least traffic: (order, traffic, absences); or None."""
+    def statistics(self) -> dict[str, int]:
+        """Decisions, searches behind them and their states so far."""
+
+def minimum_hitting_set(
+    *,
+    first_cost: NDArray[np.int64],
+    more_cost: NDArray[np.int64],
+    cuts: Sequence[tuple[int, Sequence[tuple[int, int, int]]]],
+    max_nodes: int,
+    time_limit_s: float,
+    cancel: CancelFlag,
+) -> tuple[NDArray[np.int32], int, int, int]:
+    """Cheapest levels that meet every cut: (levels, cost, bound, nodes)."""
 
 class OrderModel:
     """A checked ordering problem. Immutable; any thread may use it."""

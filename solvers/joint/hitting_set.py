@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,21 @@ if TYPE_CHECKING:
 
     from solvers.protocol import Deadline
 
-Cut = list[tuple[int, int]]
+
+class Cut(NamedTuple):
+    """Met if the weights of the members whose level is higher add up to the demand.
+
+    Attributes
+    ----------
+    demand : int
+        Positive; 1 in a plain cut, which any member meets.
+    members : list of (element, level, weight)
+        Elements differ; weights are positive and not above the demand.
+    """
+
+    demand: int
+    members: list[tuple[int, int, int]]
+
 
 # Beyond, CP-SAT learns what branch and bound would have to find again and again.
 _MAX_NODES = 50_000
@@ -42,6 +56,7 @@ def minimum_hitting_set(
     deadline: Deadline,
     seed: int = 0,
     max_nodes: int = _MAX_NODES,
+    thorough: bool = True,
 ) -> HittingSet:
     """Find the cheapest levels that meet every cut.
 
@@ -51,18 +66,21 @@ def minimum_hitting_set(
     ----------
     first_cost, more_cost : int64 array of shape [elements]
         Cost of level 1, and of each further level. Not negative.
-    cuts : sequence of list of (element, level)
-        Each is met by a level above the one given for any of its elements. None is empty.
+    cuts : sequence of Cut
+        All of them can be met.
     deadline : Deadline
         Where it stops the search, the levels need not be the cheapest; the bound holds.
     seed : int
     max_nodes : int
         Of the branch and bound.
+    thorough : bool
+        False: leave open what the branch and bound does.
 
     Raises
     ------
     ValueError
-        If a cost is negative, a cut empty or an element or level out of range.
+        If a cost is negative, a cut cannot be met, or an element, a level or a weight is out of
+        range.
     """
     levels, cost, bound, _ = _native.minimum_hitting_set(
         first_cost=np.ascontiguousarray(first_cost, dtype=np.int64),
@@ -73,7 +91,7 @@ def minimum_hitting_set(
         cancel=deadline.cancel,
     )
     found = HittingSet(levels, cost, bound)
-    if cost == bound or deadline.expired():
+    if cost == bound or not thorough or deadline.expired():
         return found
     try:
         return _improved(found, first_cost, more_cost, cuts, deadline, seed)
@@ -95,10 +113,10 @@ def _improved(
     # Levels that matter, ascending; the price of each is what it adds to the one before.
     asked: dict[int, set[int]] = {}
     for cut in cuts:
-        for element, level in cut:
+        for element, level, _ in cut.members:
             asked.setdefault(element, set()).add(level + 1)
     model = cp_model.CpModel()
-    reached: dict[tuple[int, int], object] = {}
+    reached: dict[tuple[int, int], Any] = {}
     prices: list[int] = []
     for element, wanted in sorted(asked.items()):
         paid, before = 0, None
@@ -116,7 +134,19 @@ def _improved(
     if sum(prices) > LARGEST_SUM:
         return found
     for cut in cuts:
-        model.add_bool_or([reached[element, level + 1] for element, level in cut])
+        literals = [reached[element, level + 1] for element, level, _ in cut.members]
+        weights = [weight for _, _, weight in cut.members]
+        unit_weight = int(np.gcd.reduce(np.array([*weights, cut.demand], dtype=np.int64)))
+        if cut.demand == 1:
+            model.add_bool_or(literals)
+        elif sum(weights) // unit_weight > LARGEST_SUM:
+            return found
+        else:
+            sum_of_weights = sum(
+                weight // unit_weight * literal
+                for weight, literal in zip(weights, literals, strict=True)
+            )
+            model.add(sum_of_weights >= cut.demand // unit_weight)
     for (element, level), variable in reached.items():
         model.add_hint(variable, bool(found.levels[element] >= level))
     model.minimize(sum(p * v for p, v in zip(prices, reached.values(), strict=True)))

@@ -11,24 +11,29 @@ import numpy as np
 from planner.joint_problem import JointSolution
 from planner.problem import Outcome, Status
 from solvers import _native
-from solvers.joint.hitting_set import minimum_hitting_set
+from solvers.joint.hitting_set import Cut, minimum_hitting_set
 from solvers.joint.model import native_model
+from solvers.order.exact import ExactOrder
 from solvers.protocol import Availability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from numpy.typing import NDArray
+
     from planner.joint_problem import JointProblem
-    from solvers.joint.hitting_set import Cut
     from solvers.protocol import Deadline
 
 DEFAULT_MEMORY_BYTES = 512 * 1024**2
 
 # Counted, not timed, so that a run without a deadline can be repeated.
 EXPANSIONS = 200_000
-MAX_NODES = 1_000
+MAX_NODES = 3_000
 _GROWTH = 8
+_PEAK_EXPANSIONS = 200
+# Of the time that is left, for the smallest peak without absences.
+_PEAK_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,9 @@ class SpillSet:
 
     The level of a storage is how often it may be absent. A plan of least traffic has levels that
     cost exactly its traffic, so the cheapest levels for which an order exists are the optimum by
-    capacity alone, and the cheapest that meet all cuts found so far are a lower bound at any time. A
-    cut says that some storage of a set is absent more often than its level there, in every plan.
+    capacity alone, and the cheapest that meet all cuts found so far are a lower bound at any time.
+    A cut says that some storage of a set is absent more often than its level there, in every plan;
+    or, where much is missing, how many bytes such storages have at least (``spill_levels.hpp``).
 
     Whether levels have an order is decided by the search for orders of the smallest peak
     (``spill_oracle.hpp``), where a limit on absences becomes a choice of groups of uses between
@@ -75,10 +81,10 @@ class SpillSet:
     ) -> Outcome[JointSolution]:
         """Bound the traffic; optimal if an order that can do with the bound was found.
 
-        Statistics: ``rounds``; ``cuts``, those that ask for some absence at all, as tuples of
-        storages; ``level_cuts``, the number of the others; ``levels``, the last cheapest ones as
-        pairs of a storage and how often it is absent; ``oracle_calls``, ``searches``, ``states``
-        counted; ``cpu_s`` of this thread.
+        Statistics: ``rounds``; ``cuts``, those that ask for some absence of some storage, as tuples
+        of storages; ``other_cuts``, the number of those that ask for more; ``levels``, those of the
+        optimum, or else the last cheapest ones, as pairs of a storage and how often it is absent;
+        ``oracle_calls``, ``searches``, ``states`` counted; ``cpu_s`` of this thread.
 
         Parameters
         ----------
@@ -103,12 +109,19 @@ class SpillSet:
         bound = rounds = 0
 
         def outcome(status: Status) -> Outcome[JointSolution]:
-            plain = [tuple(s for s, _ in cut) for cut in cuts if not any(at for _, at in cut)]
+            met = oracle.best()
+            is_optimal = status is Status.OPTIMAL
+            shown = met[2] if is_optimal and met is not None and met[1] == bound else levels
+            plain = [
+                tuple(storage for storage, _, _ in cut.members)
+                for cut in cuts
+                if cut.demand == 1 and not any(level for _, level, _ in cut.members)
+            ]
             statistics: dict[str, Any] = {
                 "rounds": rounds,
                 "cuts": plain,
-                "level_cuts": len(cuts) - len(plain),
-                "levels": tuple((int(s), int(levels[s])) for s in np.flatnonzero(levels)),
+                "other_cuts": len(cuts) - len(plain),
+                "levels": tuple((int(s), int(shown[s])) for s in np.flatnonzero(shown)),
                 **oracle.statistics(),
                 "cpu_s": time.thread_time() - started_s,
             }
@@ -116,10 +129,28 @@ class SpillSet:
                 return Outcome(status, None, None, statistics)
             return Outcome(status, best, bound, statistics)
 
+        # An order of the smallest peak P by itself proves that P less the capacity has to leave.
+        peak = ExactOrder(memory_bytes=self.memory_bytes).solve(
+            problem.ordering(), deadline=deadline.within(_PEAK_SHARE * deadline.remaining_s())
+        )
+        if peak.solution is not None:
+            oracle.offer(peak.solution.order)
+            best = _better(best, oracle.best())
+        if peak.lower_bound is not None and peak.lower_bound > problem.capacity:
+            cut = oracle.peak_cut(
+                peak.lower_bound,
+                expansions=_PEAK_EXPANSIONS,
+                time_limit_s=_PEAK_SHARE * deadline.remaining_s(),
+                cancel=deadline.cancel,
+            )
+            cuts.append(Cut(*cut))
+            if not _can_be_met(cuts[-1]):
+                return outcome(Status.INFEASIBLE)
+        thorough = False
         while True:
             rounds += 1
             cheapest = minimum_hitting_set(
-                first_cost, size, cuts, deadline=deadline, seed=seed
+                first_cost, size, cuts, deadline=deadline, seed=seed, thorough=thorough
             )
             bound = max(bound, cheapest.bound)
             levels = np.minimum(cheapest.levels, most)
@@ -127,21 +158,48 @@ class SpillSet:
                 on_progress(f"{self.name}: lower bound {bound:,}, {len(cuts)} cuts")
             if best is not None and best.traffic_bytes <= bound:
                 return outcome(Status.OPTIMAL)
-            found = oracle.cuts(
-                levels,
+            found = [
+                Cut(*cut)
+                for cut in oracle.cuts(
+                    levels,
+                    expansions=self.expansions,
+                    growth=_GROWTH,
+                    max_nodes=self.max_nodes,
+                    time_limit_s=deadline.remaining_s(),
+                    cancel=deadline.cancel,
+                )
+            ]
+            if not all(map(_can_be_met, found)):
+                return outcome(Status.INFEASIBLE)
+            cuts += found
+            best = _better(best, oracle.best())
+            if best is not None and best.traffic_bytes <= bound:
+                return outcome(Status.OPTIMAL)
+            is_settled = thorough or cheapest.cost == cheapest.bound or deadline.expired()
+            if not found and is_settled:
+                # The cheapest levels pass for feasible, or the limits stop here.
+                break
+            thorough = not found
+        if best is None:
+            # No order met fits with its levels; some may where everything leaves.
+            oracle.decide(
+                most,
                 expansions=self.expansions,
-                growth=_GROWTH,
-                max_nodes=self.max_nodes,
+                max_nodes=1,
                 time_limit_s=deadline.remaining_s(),
                 cancel=deadline.cancel,
             )
-            if [] in found:
-                return outcome(Status.INFEASIBLE)
-            cuts += found
-            met = oracle.best()
-            if met is not None and (best is None or met[1] < best.traffic_bytes):
-                best = JointSolution(*met)
-                if best.traffic_bytes <= bound:
-                    return outcome(Status.OPTIMAL)
-            if not found:
-                return outcome(Status.UNKNOWN if best is None else Status.FEASIBLE)
+            best = _better(best, oracle.best())
+        return outcome(Status.UNKNOWN if best is None else Status.FEASIBLE)
+
+
+def _better(
+    best: JointSolution | None, met: tuple[NDArray[np.int32], int, NDArray[np.int32]] | None
+) -> JointSolution | None:
+    if met is None or (best is not None and best.traffic_bytes <= met[1]):
+        return best
+    return JointSolution(met[0], met[1])
+
+
+def _can_be_met(cut: Cut) -> bool:
+    return sum(weight for _, _, weight in cut.members) >= cut.demand

@@ -1,10 +1,13 @@
 // Python's view of the spill-set kernels.
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -20,6 +23,10 @@ namespace planner {
 namespace {
 
 using joint::Answer;
+
+// A cut: demand, and (element, level, weight) of its members.
+using CutTuple =
+    std::pair<std::int64_t, std::vector<std::tuple<std::int32_t, std::int32_t, std::int64_t>>>;
 
 joint::Levels read_levels(const joint::LevelOracle& oracle,
                           const InputArray<std::int32_t>& array) {
@@ -45,36 +52,80 @@ std::string decide(joint::LevelOracle& oracle, const InputArray<std::int32_t>& a
 
 nb::object best(const joint::LevelOracle& oracle) {
   if (oracle.best_order().empty()) return nb::none();
-  return nb::make_tuple(to_numpy(order::Order(oracle.best_order())), oracle.best_traffic());
+  return nb::make_tuple(to_numpy(order::Order(oracle.best_order())),
+                        oracle.best_residency().traffic,
+                        to_numpy(std::vector<std::int32_t>(oracle.best_residency().absences)));
 }
 
-std::vector<joint::Cut> cuts(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
-                             std::int64_t expansions, std::int64_t growth, std::int64_t max_nodes,
-                             double time_limit_s, const CancelFlag& cancel) {
+CutTuple to_tuple(const joint::Cut& cut) {
+  CutTuple tuple;
+  tuple.first = cut.demand;
+  for (const joint::CutMember& member : cut.members)
+    tuple.second.push_back({member.element, member.level, member.weight});
+  return tuple;
+}
+
+std::vector<CutTuple> cuts(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
+                           std::int64_t expansions, std::int64_t growth, std::int64_t max_nodes,
+                           double time_limit_s, const CancelFlag& cancel) {
   const joint::Levels levels = read_levels(oracle, array);
   const nb::gil_scoped_release release;
   Control control(time_limit_s, &cancel);
-  return oracle.cuts(levels, expansions, growth, max_nodes, control);
+  std::vector<CutTuple> result;
+  for (const joint::Cut& cut : oracle.cuts(levels, expansions, growth, max_nodes, control))
+    result.push_back(to_tuple(cut));
+  return result;
 }
 
-nb::tuple minimum_hitting_set(const InputArray<std::int64_t>& first_cost,
-                              const InputArray<std::int64_t>& more_cost,
-                              std::vector<joint::Cut> cuts, std::int64_t max_nodes,
-                              double time_limit_s, const CancelFlag& cancel) {
+CutTuple peak_cut(joint::LevelOracle& oracle, std::int64_t peak_bound, std::int64_t expansions,
+                  double time_limit_s, const CancelFlag& cancel) {
+  if (peak_bound <= oracle.capacity())
+    throw nb::value_error("peak_bound: not above the capacity, so there is no cut");
+  const nb::gil_scoped_release release;
+  Control control(time_limit_s, &cancel);
+  return to_tuple(oracle.peak_cut(peak_bound - 1, expansions, control));
+}
+
+void offer(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array) {
+  const order::Order order(array.data(), array.data() + array.size());
+  if (!oracle.is_order(order))
+    throw nb::value_error("order: not every operator once, each after its predecessors");
+  const nb::gil_scoped_release release;
+  oracle.offer(order);
+}
+
+joint::HittingProblem read_hitting_problem(const InputArray<std::int64_t>& first_cost,
+                                           const InputArray<std::int64_t>& more_cost,
+                                           const std::vector<CutTuple>& cuts) {
   joint::HittingProblem problem{{first_cost.data(), first_cost.data() + first_cost.size()},
                                 {more_cost.data(), more_cost.data() + more_cost.size()},
-                                std::move(cuts)};
+                                {}};
   if (problem.first_cost.size() != problem.more_cost.size())
     throw nb::value_error("more_cost: as many values as first_cost are expected");
   for (const auto* costs : {&problem.first_cost, &problem.more_cost})
     for (const std::int64_t cost : *costs)
       if (cost < 0) throw nb::value_error("a cost is negative");
-  for (const joint::Cut& cut : problem.cuts) {
-    if (cut.empty()) throw nb::value_error("cuts: one is empty, so nothing meets it");
-    for (const auto& [element, level] : cut)
-      if (element < 0 || order::index(element) >= problem.first_cost.size() || level < 0)
-        throw nb::value_error("cuts: an element or a level is out of range");
+  for (const auto& [demand, members] : cuts) {
+    joint::Cut cut{{}, demand};
+    std::int64_t left = demand;
+    for (const auto& [element, level, weight] : members) {
+      if (element < 0 || order::index(element) >= problem.first_cost.size() || level < 0 ||
+          weight < 1 || weight > demand)
+        throw nb::value_error("cuts: an element, a level or a weight is out of range");
+      cut.members.push_back({element, level, weight});
+      left -= std::min(left, weight);
+    }
+    if (left != 0 || demand < 1) throw nb::value_error("cuts: one cannot be met");
+    problem.cuts.push_back(std::move(cut));
   }
+  return problem;
+}
+
+nb::tuple minimum_hitting_set(const InputArray<std::int64_t>& first_cost,
+                              const InputArray<std::int64_t>& more_cost,
+                              const std::vector<CutTuple>& cuts, std::int64_t max_nodes,
+                              double time_limit_s, const CancelFlag& cancel) {
+  const joint::HittingProblem problem = read_hitting_problem(first_cost, more_cost, cuts);
   joint::HittingResult result;
   {
     const nb::gil_scoped_release release;
@@ -102,7 +153,12 @@ void bind_spill_set(nb::module_& m) {
       .def("decide", &decide, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
            "Whether some order keeps the levels: feasible, infeasible or limit.")
-      .def("best", &best, "Of all orders met, the one of least traffic: (order, traffic) or None.")
+      .def("peak_cut", &peak_cut, nb::arg("peak_bound"), nb::kw_only(), nb::arg("expansions"),
+           nb::arg("time_limit_s"), nb::arg("cancel"),
+           "The cut that follows from a proven bound on the peak without absences.")
+      .def("offer", &offer, nb::arg("order"), "Evaluate an order, all storages free to leave.")
+      .def("best", &best, "Of all orders met, the one of least traffic: (order, traffic, absences of each storage);"
+           " or None.")
       .def("cuts", &cuts, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("growth"), nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
            "Cuts that the levels do not meet; an empty one if none can be met.")

@@ -1,10 +1,12 @@
 #include "spill_hitting.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 #include "order_model.hpp"
 
@@ -13,33 +15,33 @@ namespace planner::joint {
 namespace {
 
 using order::index;
-using Member = std::pair<std::int32_t, std::int32_t>;
 
 // Without the elements that another one makes superfluous: it meets the same cuts and more, for no
-// more. Elements with several levels stay.
-std::vector<std::vector<Member>> without_dominated(const HittingProblem& problem) {
+// more. Only elements of plain cuts and with one level can be.
+std::vector<Cut> without_dominated(const HittingProblem& problem) {
   const std::size_t elements = problem.first_cost.size();
   const std::size_t words = (problem.cuts.size() + 63) / 64;
   std::vector<std::vector<std::uint64_t>> meets(elements);
-  std::vector<char> is_plain(elements, 1);
+  std::vector<char> is_simple(elements, 1);
   std::vector<std::int32_t> used;
   for (std::size_t c = 0; c < problem.cuts.size(); ++c)
-    for (const auto& [element, level] : problem.cuts[c]) {
-      auto& mask = meets[index(element)];
+    for (const CutMember& member : problem.cuts[c].members) {
+      auto& mask = meets[index(member.element)];
       if (mask.empty()) {
         mask.assign(words, 0);
-        used.push_back(element);
+        used.push_back(member.element);
       }
-      if (level > 0) is_plain[index(element)] = 0;
-      // What level 1 meets.
-      if (level == 0) mask[c / 64] |= std::uint64_t{1} << (c % 64);
+      if (member.level > 0 || problem.cuts[c].demand > 1) is_simple[index(member.element)] = 0;
+      // What level 1 meets by itself.
+      if (member.level == 0 && member.weight == problem.cuts[c].demand)
+        mask[c / 64] |= std::uint64_t{1} << (c % 64);
     }
   std::sort(used.begin(), used.end(), [&](std::int32_t a, std::int32_t b) {
     return std::pair(problem.first_cost[index(a)], a) < std::pair(problem.first_cost[index(b)], b);
   });
   std::vector<char> dropped(elements, 0);
   for (const std::int32_t a : used) {
-    if (!is_plain[index(a)]) continue;
+    if (!is_simple[index(a)]) continue;
     for (const std::int32_t b : used) {
       if (a == b || dropped[index(b)]) continue;
       if (problem.first_cost[index(b)] > problem.first_cost[index(a)]) break;
@@ -51,12 +53,15 @@ std::vector<std::vector<Member>> without_dominated(const HittingProblem& problem
       break;
     }
   }
-  std::vector<std::vector<Member>> cuts;
-  for (const auto& cut : problem.cuts) {
-    auto& kept = cuts.emplace_back();
-    for (const Member& member : cut)
-      if (!dropped[index(member.first)]) kept.push_back(member);
+  std::vector<Cut> cuts;
+  for (const Cut& cut : problem.cuts) {
+    Cut& kept = cuts.emplace_back(Cut{{}, cut.demand});
+    for (const CutMember& member : cut.members)
+      if (!dropped[index(member.element)]) kept.members.push_back(member);
   }
+  std::stable_sort(cuts.begin(), cuts.end(), [](const Cut& a, const Cut& b) {
+    return a.members.size() < b.members.size();
+  });
   return cuts;
 }
 
@@ -70,12 +75,10 @@ class Search {
         levels_(problem.first_cost.size(), 0),
         highest_(problem.first_cost.size(), 0),
         slack_(problem.first_cost.size()) {
-    std::sort(cuts_.begin(), cuts_.end(), [](const auto& a, const auto& b) {
-      return std::pair(a.size(), a) < std::pair(b.size(), b);
-    });
-    for (const auto& cut : cuts_)
-      for (const auto& [element, level] : cut)
-        highest_[index(element)] = std::max(highest_[index(element)], level + 1);
+    for (const Cut& cut : cuts_)
+      for (const CutMember& member : cut.members)
+        highest_[index(member.element)] =
+            std::max(highest_[index(member.element)], member.level + 1);
     for (std::size_t e = 0; e < highest_.size(); ++e) {
       if (highest_[e] == 0) continue;
       unit_ = std::gcd(unit_, problem.first_cost[e]);
@@ -86,10 +89,9 @@ class Search {
 
   HittingResult run() {
     result_.levels = greedy();
-    result_.cost = 0;
     for (std::size_t e = 0; e < result_.levels.size(); ++e)
       result_.cost += cost(static_cast<std::int32_t>(e), result_.levels[e]);
-    const std::int64_t root_bound = rounded_up(lower_bound());
+    const std::int64_t root_bound = lower_bound();
     search(0);
     result_.bound = complete_ ? result_.cost : std::min(root_bound, result_.cost);
     result_.nodes = nodes_;
@@ -103,83 +105,140 @@ class Search {
                             (level - 1) * problem_.more_cost[index(element)];
   }
 
-  std::int64_t rounded_up(std::int64_t value) const {
-    return (value + unit_ - 1) / unit_ * unit_;
+  std::int64_t missing(const Cut& cut, const std::vector<std::int32_t>& levels) const {
+    std::int64_t left = cut.demand;
+    for (const CutMember& member : cut.members)
+      if (levels[index(member.element)] > member.level) left -= member.weight;
+    return left;
   }
 
-  bool is_met(const std::vector<Member>& cut, const std::vector<std::int32_t>& levels) const {
-    return std::any_of(cut.begin(), cut.end(), [&](const Member& member) {
-      return levels[index(member.first)] > member.second;
-    });
-  }
-
-  // Takes, again and again, the step that pays least per cut met.
+  // Takes, again and again, the step that pays least for what it contributes; then gives back what
+  // has become superfluous, the expensive ones first.
   std::vector<std::int32_t> greedy() const {
     std::vector<std::int32_t> levels(levels_.size(), 0);
-    std::vector<char> met(cuts_.size(), 0);
+    std::vector<std::vector<double>> worth(levels_.size());
     for (;;) {
-      std::vector<std::pair<Member, std::int64_t>> counts;
-      for (std::size_t c = 0; c < cuts_.size(); ++c)
-        if (!met[c])
-          for (const Member& member : cuts_[c]) counts.push_back({member, 1});
-      if (counts.empty()) return levels;
-      std::sort(counts.begin(), counts.end());
-      std::size_t best = 0;
-      std::size_t distinct = 0;
-      for (std::size_t i = 0; i < counts.size(); ++i) {
-        if (i > 0 && counts[i].first == counts[distinct].first) {
-          counts[distinct].second += 1;
-        } else {
-          distinct = i == 0 ? 0 : distinct + 1;
-          counts[distinct] = counts[i];
+      for (std::size_t e = 0; e < worth.size(); ++e) worth[e].assign(index(highest_[e]), 0.0);
+      bool all_met = true;
+      for (const Cut& cut : cuts_) {
+        const std::int64_t left = missing(cut, levels);
+        if (left <= 0) continue;
+        all_met = false;
+        for (const CutMember& member : cut.members) {
+          if (levels[index(member.element)] > member.level) continue;
+          const double share = static_cast<double>(std::min(member.weight, left)) /
+                               static_cast<double>(left);
+          for (std::int32_t l = member.level; l < highest_[index(member.element)]; ++l)
+            worth[index(member.element)][index(l)] += share;
         }
       }
-      const auto price = [&](std::size_t i) {
-        const auto [element, level] = counts[i].first;
-        return static_cast<double>(cost(element, level + 1) -
-                                   cost(element, levels[index(element)])) /
-               static_cast<double>(counts[i].second);
-      };
-      for (std::size_t i = 1; i <= distinct; ++i)
-        if (price(i) < price(best)) best = i;
-      const auto [element, level] = counts[best].first;
-      levels[index(element)] = level + 1;
-      for (std::size_t c = 0; c < cuts_.size(); ++c) met[c] = is_met(cuts_[c], levels);
+      if (all_met) break;
+      double least = std::numeric_limits<double>::infinity();
+      std::pair<std::size_t, std::int32_t> step{};
+      for (std::size_t e = 0; e < worth.size(); ++e)
+        for (std::int32_t l = levels[e]; l < highest_[e]; ++l) {
+          if (worth[e][index(l)] <= 0.0) continue;
+          const auto element = static_cast<std::int32_t>(e);
+          const double price =
+              static_cast<double>(cost(element, l + 1) - cost(element, levels[e])) /
+              worth[e][index(l)];
+          if (price >= least) continue;
+          least = price;
+          step = {e, l + 1};
+        }
+      levels[step.first] = step.second;
     }
+    std::vector<std::int32_t> taken;
+    for (std::size_t e = 0; e < levels.size(); ++e)
+      if (levels[e] > 0) taken.push_back(static_cast<std::int32_t>(e));
+    std::stable_sort(taken.begin(), taken.end(), [&](std::int32_t a, std::int32_t b) {
+      return cost(a, levels[index(a)]) > cost(b, levels[index(b)]);
+    });
+    for (const std::int32_t e : taken) {
+      const std::int32_t before = levels[index(e)];
+      levels[index(e)] = 0;
+      const bool met = std::all_of(cuts_.begin(), cuts_.end(), [&](const Cut& cut) {
+        return missing(cut, levels) <= 0;
+      });
+      if (!met) levels[index(e)] = before;
+    }
+    return levels;
   }
 
-  // What has to be paid beyond the levels so far; kNever if some cut cannot be met any more. A cut
-  // charges all levels that meet it by the least that one of them has left to pay.
+  // The least that has to be paid beyond the levels so far, a multiple of the unit; kNever if some
+  // cut cannot be met any more.
   std::int64_t lower_bound() {
     for (std::size_t e = 0; e < levels_.size(); ++e) {
       slack_[e].clear();
+      const auto element = static_cast<std::int32_t>(e);
       for (std::int32_t l = 0; l <= highest_[e]; ++l)
-        slack_[e].push_back(cost(static_cast<std::int32_t>(e), l) -
-                            cost(static_cast<std::int32_t>(e), levels_[e]));
+        slack_[e].push_back(static_cast<double>(cost(element, l) - cost(element, levels_[e])));
     }
     open_.clear();
     for (std::size_t c = 0; c < cuts_.size(); ++c) {
-      if (is_met(cuts_[c], levels_)) continue;
+      std::int64_t left = missing(cuts_[c], levels_);
+      if (left <= 0) continue;
       std::size_t members = 0;
-      for (const auto& [element, level] : cuts_[c]) members += highest_[index(element)] > level;
-      if (members == 0) return kNever;
+      std::int64_t available = 0;
+      for (const CutMember& member : cuts_[c].members)
+        if (is_open(member)) {
+          ++members;
+          available += member.weight;
+          if (available >= left) available = left;
+        }
+      if (available < left) return kNever;
       open_.push_back({members, c});
     }
     std::sort(open_.begin(), open_.end());
-    std::int64_t sum = 0;
-    for (const auto& entry : open_) {
-      const auto& cut = cuts_[entry.second];
-      std::int64_t least = kNever;
-      for (const auto& [element, level] : cut)
-        for (std::int32_t l = level + 1; l <= highest_[index(element)]; ++l)
-          least = std::min(least, slack_[index(element)][index(l)]);
-      if (least <= 0) continue;
-      sum += least;
-      for (const auto& [element, level] : cut)
-        for (std::int32_t l = level + 1; l <= highest_[index(element)]; ++l)
-          slack_[index(element)][index(l)] -= least;
+    double sum = 0.0;
+    for (const auto& entry : open_) sum += charge(cuts_[entry.second]);
+    // Less than the rounding errors can amount to.
+    sum -= 1e-9 * (sum + 1.0);
+    return static_cast<std::int64_t>(std::ceil(sum / static_cast<double>(unit_))) * unit_;
+  }
+
+  // Whether the member could count, but does not yet.
+  bool is_open(const CutMember& member) const {
+    return levels_[index(member.element)] <= member.level &&
+           highest_[index(member.element)] > member.level;
+  }
+
+  double charge(const Cut& cut) {
+    double paid = 0.0;
+    std::int64_t left = missing(cut, levels_);
+    members_.clear();
+    for (const CutMember& member : cut.members)
+      if (is_open(member)) members_.push_back(member);
+    while (left > 0 && !members_.empty()) {
+      double rate = std::numeric_limits<double>::infinity();
+      for (const CutMember& member : members_)
+        rate = std::min(rate, room(member) / static_cast<double>(std::min(member.weight, left)));
+      rate = std::max(rate, 0.0);
+      paid += rate * static_cast<double>(left);
+      std::int64_t granted = 0;
+      std::size_t kept = 0;
+      for (const CutMember& member : members_) {
+        const double share = rate * static_cast<double>(std::min(member.weight, left));
+        bool is_paid = room(member) <= share * (1.0 + 1e-12);
+        for (std::int32_t l = member.level + 1; l <= highest_[index(member.element)]; ++l)
+          slack_[index(member.element)][index(l)] =
+              std::max(0.0, slack_[index(member.element)][index(l)] - share);
+        if (is_paid)
+          granted += std::min(member.weight, left - granted);
+        else
+          members_[kept++] = member;
+      }
+      if (kept == members_.size()) break;
+      members_.resize(kept);
+      left -= granted;
     }
-    return sum;
+    return paid;
+  }
+
+  // What the member's cheapest level has left to be charged.
+  double room(const CutMember& member) const {
+    const auto& slack = slack_[index(member.element)];
+    return *std::min_element(slack.begin() + member.level + 1, slack.end());
   }
 
   void search(std::int64_t paid) {
@@ -188,35 +247,31 @@ class Search {
       return;
     }
     const std::int64_t bound = lower_bound();
-    if (bound == kNever || rounded_up(paid + bound) >= result_.cost) return;
+    if (bound == kNever || paid + bound >= result_.cost) return;
     if (open_.empty()) {
       result_.levels = levels_;
       result_.cost = paid;
       return;
     }
-    const std::vector<Member>& cut = cuts_[open_[0].second];
-    std::vector<Member> options;
-    for (const Member& member : cut)
-      if (highest_[index(member.first)] > member.second) options.push_back(member);
-    const auto step = [&](const Member& member) {
-      return cost(member.first, member.second + 1) -
-             cost(member.first, levels_[index(member.first)]);
-    };
-    std::stable_sort(options.begin(), options.end(), [&](const Member& a, const Member& b) {
-      return std::tuple(step(a), -frequency(a)) < std::tuple(step(b), -frequency(b));
-    });
-    std::vector<Member> restored;
-    for (const Member& member : options) {
-      const auto [element, level] = member;
-      const std::int32_t before = levels_[index(element)];
+    const Cut& cut = cuts_[open_[0].second];
+    std::vector<std::pair<std::tuple<std::int64_t, std::int64_t>, CutMember>> options;
+    for (const CutMember& member : cut.members)
+      if (is_open(member))
+        options.push_back({{step(member), -static_cast<std::int64_t>(frequency(member))}, member});
+    std::stable_sort(options.begin(), options.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<std::pair<std::int32_t, std::int32_t>> restored;
+    for (const auto& option : options) {
+      const CutMember& member = option.second;
+      const std::int32_t before = levels_[index(member.element)];
       const std::int64_t extra = step(member);
-      levels_[index(element)] = level + 1;
+      levels_[index(member.element)] = member.level + 1;
       search(paid + extra);
-      levels_[index(element)] = before;
+      levels_[index(member.element)] = before;
       if (!complete_) break;
       // The other branches do without it.
-      restored.push_back({element, highest_[index(element)]});
-      highest_[index(element)] = level;
+      restored.push_back({member.element, highest_[index(member.element)]});
+      highest_[index(member.element)] = member.level;
     }
     while (!restored.empty()) {
       highest_[index(restored.back().first)] = restored.back().second;
@@ -224,11 +279,17 @@ class Search {
     }
   }
 
-  std::int64_t frequency(const Member& member) const {
+  std::int64_t step(const CutMember& member) const {
+    return cost(member.element, member.level + 1) -
+           cost(member.element, levels_[index(member.element)]);
+  }
+
+  // In how many open cuts the step counts.
+  std::int64_t frequency(const CutMember& member) const {
     std::int64_t count = 0;
     for (const auto& entry : open_)
-      for (const Member& other : cuts_[entry.second])
-        count += other.first == member.first && other.second <= member.second;
+      for (const CutMember& other : cuts_[entry.second].members)
+        count += other.element == member.element && other.level <= member.level;
     return count;
   }
 
@@ -236,10 +297,11 @@ class Search {
   const HittingProblem& problem_;
   const std::int64_t max_nodes_;
   Control& control_;
-  std::vector<std::vector<Member>> cuts_;
+  std::vector<Cut> cuts_;
   std::vector<std::int32_t> levels_, highest_;
-  std::vector<std::vector<std::int64_t>> slack_;
+  std::vector<std::vector<double>> slack_;  // of an element's levels: cost not yet charged
   std::vector<std::pair<std::size_t, std::size_t>> open_;  // members left, cut
+  std::vector<CutMember> members_;
   std::int64_t unit_ = 0;
   std::int64_t nodes_ = 0;
   bool complete_ = true;

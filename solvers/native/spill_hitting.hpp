@@ -2,18 +2,29 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "control.hpp"
 
 namespace planner::joint {
 
+// Counts, by its weight, if the element has a higher level.
+struct CutMember {
+  std::int32_t element, level;
+  std::int64_t weight;
+};
+
+// Met if the weights of the members that count add up to the demand. Weights and demand are
+// positive, no weight is above the demand; a plain cut has demand 1. Elements differ.
+struct Cut {
+  std::vector<CutMember> members;
+  std::int64_t demand;
+};
+
 struct HittingProblem {
   // Of an element: the cost of level 1, and of each further level. Not negative.
   std::vector<std::int64_t> first_cost, more_cost;
-  // (element, level): met by a higher level of the element. No cut is empty.
-  std::vector<std::vector<std::pair<std::int32_t, std::int32_t>>> cuts;
+  std::vector<Cut> cuts;  // all of them can be met
 };
 
 struct HittingResult {
@@ -23,8 +34,10 @@ struct HittingResult {
   std::int64_t nodes = 0;
 };
 
-// Branch and bound over the cut with the fewest members left; lower bounds by dual ascent: each cut
-// charges its members until one of them is paid for.
+// Branch and bound over the cut with the fewest members left. Lower bounds by dual ascent: each cut
+// charges its members, by weight, until some of them are paid for; then it takes these for granted
+// and charges the others for what is still missing (knapsack cover inequalities; Carnes and Shmoys,
+// 2008), until nothing is.
 HittingResult minimum_hitting_set(const HittingProblem& problem, std::int64_t max_nodes,
                                   Control& control);
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <utility>
@@ -16,6 +17,7 @@
 
 #include "control.hpp"
 #include "joint_model.hpp"
+#include "spill_hitting.hpp"
 #include "spill_oracle.hpp"
 #include "spill_points.hpp"
 #include "spill_residency.hpp"
@@ -24,8 +26,10 @@ namespace planner::joint {
 
 using Levels = std::vector<std::int32_t>;  // of a storage
 
-// Some storage is absent more often than its level here, in any plan.
-using Cut = std::vector<std::pair<std::int32_t, std::int32_t>>;
+// If levels need P > B bytes at the best, and raising that of a storage saves at most its size, then
+// in any plan the sizes of those absent more often than these levels say add up to P - B or more.
+// Storages that can be raised without P falling are left out. Where any member is large enough by
+// itself the cut is a plain one: all weights and the demand are 1.
 
 class LevelOracle {
  public:
@@ -45,10 +49,19 @@ class LevelOracle {
   std::vector<Cut> cuts(Levels levels, std::int64_t expansions, std::int64_t growth,
                         std::int64_t max_nodes, Control& control);
 
+  // The cut that follows from a proof that without absences `bytes` do not suffice; not below the
+  // capacity. `patience` expansions per decision, and a few times that in all.
+  Cut peak_cut(std::int64_t bytes, std::int64_t patience, Control& control);
+
+  // Evaluates an order with all storages free to leave.
+  void offer(const order::Order& order);
+
   // Of all orders met so far the one that can do with the least traffic; none if it is empty.
   const order::Order& best_order() const { return best_order_; }
-  std::int64_t best_traffic() const { return best_traffic_; }
+  const Residency& best_residency() const { return best_residency_; }
 
+  std::int64_t capacity() const { return model_.capacity; }
+  bool is_order(const order::Order& order) const;
   const Levels& most() const { return most_; }
   std::int64_t decisions() const { return decisions_; }
   std::int64_t searches() const { return searches_; }
@@ -76,12 +89,18 @@ class LevelOracle {
   bool is_limited(const Levels& levels, std::int32_t s) const {
     return levels[index(s)] > 0 && levels[index(s)] < most_[index(s)];
   }
-  Answer ask(Node& node, const Levels& levels, std::int64_t expansions, Control& control);
+  Answer ask(Node& node, const Levels& levels, std::int64_t bytes, std::int64_t expansions,
+             Control& control);
   Answer branch(const Levels& levels, const Choices& choices, std::int64_t expansions,
                 std::int64_t& nodes_left, Control& control);
-  bool stays_infeasible(const Levels& levels, std::int64_t growth, Control& control);
-  void raise(Levels& levels, const std::vector<std::int32_t>& storages, std::int64_t growth,
-             Control& control);
+  bool stays_infeasible(const Levels& levels, std::int64_t bytes, std::int64_t patience,
+                        Control& control);
+  void raise(Levels& levels, const std::vector<std::int32_t>& storages, std::int64_t bytes,
+             std::int64_t patience, Control& control);
+  Cut grown_cut(Levels levels, std::int64_t bytes, std::int64_t patience, Control& control);
+  void keep_if_better(const order::Order& order, const Residency& residency);
+  std::int64_t most_infeasible_bytes(const Levels& levels, std::int64_t low,
+                                     std::int64_t patience, Control& control);
 
   const JointModel& model_;
   const std::int64_t memory_bytes_;
@@ -90,11 +109,12 @@ class LevelOracle {
   std::map<Choices, Node> nodes_;
   std::vector<Choices> leaves_;  // each infeasible, and together all there is: the last proof
   order::Order best_order_;
-  std::int64_t best_traffic_ = 0;
+  Residency best_residency_;
   std::int64_t decisions_ = 0;
   std::int64_t searches_ = 0;
   std::int64_t states_ = 0;
   std::int64_t expanded_ = 0;
+  std::int64_t last_expansion_ = std::numeric_limits<std::int64_t>::max();  // for raising levels
 };
 
 }  // namespace planner::joint

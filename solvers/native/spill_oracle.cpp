@@ -50,20 +50,20 @@ SetOracle::SetOracle(const JointModel& model, std::int64_t memory_bytes)
   }
 }
 
-Answer SetOracle::decide(const std::vector<char>& absent, std::int64_t expansions,
-                         Control& control) {
+Answer SetOracle::decide(const std::vector<char>& absent, std::int64_t level,
+                         std::int64_t expansions, Control& control) {
   const order::OrderModel ordered = ordering(model_, absent);
-  if (order::live_at_start(ordered) > model_.capacity) return Answer::kInfeasible;
+  if (order::live_at_start(ordered) > level) return Answer::kInfeasible;
   const order::Order by_number = numbering({0, model_.operators});
   const std::vector<std::int64_t> transients = order::transients(ordered, by_number);
-  const auto fits = [&](std::int32_t v) { return transients[index(v)] <= model_.capacity; };
+  const auto fits = [&](std::int32_t v) { return transients[index(v)] <= level; };
   if (!std::all_of(fixed_.begin(), fixed_.end(), fits)) return Answer::kInfeasible;
   order_ = by_number;
   Answer answer = Answer::kFeasible;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const order::Part part = parts_[i].part;
     if (std::all_of(by_number.begin() + part.first, by_number.begin() + part.last, fits)) continue;
-    const Known& known = decide_part(parts_[i], ordered, absent, expansions, control);
+    const Known& known = decide_part(parts_[i], ordered, absent, level, expansions, control);
     if (known.answer == Answer::kFeasible) {
       std::copy(known.order.begin(), known.order.end(), order_.begin() + part.first);
     } else if (known.answer == Answer::kLimit) {
@@ -79,22 +79,24 @@ Answer SetOracle::decide(const std::vector<char>& absent, std::int64_t expansion
 
 const SetOracle::Known& SetOracle::decide_part(PartState& state, const order::OrderModel& model,
                                                const std::vector<char>& absent,
-                                               std::int64_t expansions, Control& control) {
+                                               std::int64_t level, std::int64_t expansions,
+                                               Control& control) {
   std::vector<std::uint64_t> bits((state.storages.size() + 63) / 64, 0);
   for (std::size_t i = 0; i < state.storages.size(); ++i)
     if (absent[index(state.storages[i])]) bits[i / 64] |= std::uint64_t{1} << (i % 64);
   Known* same = nullptr;
   for (Known& known : state.known) {
     if (known.answer == Answer::kLimit) {
-      if (known.absent != bits) continue;
+      if (known.level != level || known.absent != bits) continue;
       if (known.expansions >= expansions) return known;
       same = &known;
-    } else if (known.answer == Answer::kFeasible ? includes(bits, known.absent)
-                                                 : includes(known.absent, bits)) {
+    } else if (known.answer == Answer::kFeasible
+                   ? known.level <= level && includes(bits, known.absent)
+                   : known.level >= level && includes(known.absent, bits)) {
       return known;
     }
   }
-  Known found{std::move(bits), Answer::kLimit, expansions, {}};
+  Known found{std::move(bits), level, Answer::kLimit, expansions, {}};
   search_part(state.part, model, expansions, control, found);
   // What was cut short by the clock is no result of this many expansions.
   if (found.answer == Answer::kLimit && control.stop_now()) found.expansions = 0;
@@ -109,7 +111,7 @@ const SetOracle::Known& SetOracle::decide_part(PartState& state, const order::Or
 void SetOracle::search_part(order::Part part, const order::OrderModel& model,
                             std::int64_t expansions, Control& control, Known& known) {
   ++searches_;
-  const std::int64_t level = model_.capacity;
+  const std::int64_t level = known.level;
   const order::OrderModel part_model = order::PartModels(model).of(part, numbering(part));
   // Operators whose place at either end is settled at this level do not take part.
   const order::Settled settled = order::settled_operators(part_model, level, control);

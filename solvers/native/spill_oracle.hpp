@@ -1,5 +1,5 @@
-// Whether some order fits the capacity once given storages may be absent whenever no operator uses
-// them: joint::ordering, decided at the level of the capacity.
+// Whether some order fits once given storages may be absent whenever no operator uses
+// them: joint::ordering, decided at one level.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,17 @@ enum class Answer { kFeasible, kInfeasible, kLimit };
 
 // Parts of the graph are decided one by one (order_parts.hpp), and what is known about a part
 // answers for every set that differs elsewhere only. More absent storages never need more bytes, so
-// an infeasible set answers for its subsets and a feasible one for its supersets.
+// an infeasible set answers for its subsets and for lower levels, a feasible one for its supersets and
+// for higher levels.
 class SetOracle {
  public:
   // The model must outlive the oracle.
   SetOracle(const JointModel& model, std::int64_t memory_bytes);
 
-  // `expansions` of the search per part. kLimit also if the control or the memory says so.
-  Answer decide(const std::vector<char>& absent, std::int64_t expansions, Control& control);
+  // Whether some order needs at most `level` bytes. `expansions` of the search per part; kLimit also
+  // if the control or the memory says so.
+  Answer decide(const std::vector<char>& absent, std::int64_t level, std::int64_t expansions,
+                Control& control);
 
   // Behind the last kFeasible.
   const order::Order& order() const { return order_; }
@@ -34,6 +37,7 @@ class SetOracle {
  private:
   struct Known {
     std::vector<std::uint64_t> absent;  // of the part's storages
+    std::int64_t level;
     Answer answer;
     std::int64_t expansions;
     order::Order order;  // of the part, in the whole model's numbers
@@ -45,8 +49,8 @@ class SetOracle {
   };
 
   const Known& decide_part(PartState& state, const order::OrderModel& model,
-                           const std::vector<char>& absent, std::int64_t expansions,
-                           Control& control);
+                           const std::vector<char>& absent, std::int64_t level,
+                           std::int64_t expansions, Control& control);
   void search_part(order::Part part, const order::OrderModel& model, std::int64_t expansions,
                    Control& control, Known& known);
 

@@ -30,7 +30,7 @@ Residency reside(const JointModel& model, const order::Order& order,
 
   std::vector<std::int64_t> room(index(n), model.capacity);
   std::vector<std::int64_t> born(index(n), 0);
-  std::vector<std::int32_t> last_use(index(m), -1);
+  std::vector<std::int32_t> birth_step(index(m), -1), last_use(index(m), -1);
   std::vector<Gap> gaps;
   std::vector<std::int32_t> needed;
   for (std::int32_t s = 0; s < m; ++s) {
@@ -42,7 +42,10 @@ Residency reside(const JointModel& model, const order::Order& order,
     if (model.starters[s].empty()) needed.push_back(0);
     last_use[index(s)] = *std::max_element(needed.begin(), needed.end());
     if (model.kept[index(s)]) needed.push_back(n - 1);
-    if (birth < n) born[index(birth)] += model.rounded[index(s)];
+    if (birth < n) {
+      born[index(birth)] += model.rounded[index(s)];
+      birth_step[index(s)] = birth;
+    }
     std::sort(needed.begin(), needed.end());
     needed.erase(std::unique(needed.begin(), needed.end()), needed.end());
     std::int32_t first_writer = n, last_writer = -1;
@@ -65,7 +68,7 @@ Residency reside(const JointModel& model, const order::Order& order,
   for (std::int32_t t = 0; t < n; ++t) {
     std::int64_t gain = 0;
     for (const std::int32_t s : model.in_place[order[index(t)]])
-      if (last_use[index(s)] == t) gain = std::max(gain, model.rounded[index(s)]);
+      if (last_use[index(s)] == t && birth_step[index(s)] != t) gain = std::max(gain, model.rounded[index(s)]);
     room[index(t)] += std::min(gain, born[index(t)]);
     if (room[index(t)] < 0) result.fits = false;
   }

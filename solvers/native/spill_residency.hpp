@@ -19,8 +19,8 @@ struct Residency {
 // Starts with every storage resident only where it has to be and keeps it resident over its gaps,
 // one by one, where that fits: first those of storages that are not `absent`, then those inside
 // `groups`, then the others, the largest storages first. A heuristic in the last of these only.
-// Stricter than the model in one point: operands that return have to fit before the operator's
-// outputs come to life and overwrite them.
+// Stricter than the model in two points: operands that return have to fit before the operator's
+// outputs come to life and overwrite them, and what comes to life as an operand is not overwritten.
 Residency reside(const JointModel& model, const order::Order& order,
                  const std::vector<char>& absent, const std::vector<Group>& groups);
 
