@@ -137,22 +137,4 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "solvers.cosma.solvers:CosmaJoint", "COSMA's ILP by capacity alone, in-place left out"
         ),
     },
-    "joint": {
-        "joint-exact": Entry(
-            "solvers.joint.exact:JointExact",
-            "best-first search over order and residency, from a bound and below an incumbent",
-        ),
-        "beam": Entry(
-            "solvers.joint.beam:Beam", "beam over operators done, storages resident and copied"
-        ),
-        "annealing": Entry(
-            "solvers.joint.annealing:Annealing", "moves in an order, valued by eviction rules"
-        ),
-    },
-    "joint": {
-        "spill-set": Entry(
-            "solvers.joint.spill_set:SpillSet",
-            "which storages have to leave: implicit hitting sets over a minimum-peak oracle",
-        ),
-    },
 }
