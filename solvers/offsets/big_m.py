@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from solvers.milp.program import Rows
 from solvers.offsets.pairs import coarsest_grid, nearest_sides
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from planner.problem import OffsetProblem
+    from solvers.milp.program import Program
     from solvers.offsets.pairs import Pairs
 
 # Up to so many units of height a proof in floating point is trusted. Solvers let a constraint be
@@ -29,27 +31,18 @@ MOST_UNITS = 2**31
 
 
 class MixedIntegerModel(NamedTuple):
-    """Minimise ``cost @ x`` with ``row_lower <= A x <= row_upper`` and ``lower <= x <= upper``.
+    """The program, and what its columns mean.
 
     Columns ``0 .. buffers - 1`` stand for the buffers' offsets, ``buffers`` for the height, both in
     units; all others are binary. Without a capacity the cost is the height, else nothing.
 
     Attributes
     ----------
+    program : Program
     unit : int
         Bytes.
     step : int64 array of shape [buffers]
         An offset is its column times its step; above 1 where alignment makes the column integer.
-    names : tuple of str
-        Of the columns.
-    cost, lower, upper : float64 arrays of shape [columns]
-    integer : bool array of shape [columns]
-    row_names : tuple of str
-    row, column : int64 arrays of shape [entries]
-    value : float64 array of shape [entries]
-        Entries of A, rows ascending.
-    row_lower, row_upper : float64 arrays of shape [rows]
-        Infinite where there is no limit.
     part : int64 array of shape [parts, 3]
         What the binaries say: (pair, intervals below the difference, column). A negative column
         ``-1 - c`` stands for ``1 - x[c]``.
@@ -57,26 +50,16 @@ class MixedIntegerModel(NamedTuple):
         The pair whose first buffer has to lie below, -1 if there is none.
     """
 
+    program: Program
     unit: int
     step: NDArray[np.int64]
-    names: tuple[str, ...]
-    cost: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-    integer: NDArray[np.bool_]
-    row_names: tuple[str, ...]
-    row: NDArray[np.int64]
-    column: NDArray[np.int64]
-    value: NDArray[np.float64]
-    row_lower: NDArray[np.float64]
-    row_upper: NDArray[np.float64]
     part: NDArray[np.int64]
     flipped: int
 
     @property
     def binaries(self) -> int:
         """How many there are."""
-        return len(self.names) - len(self.step) - 1
+        return len(self.program.names) - len(self.step) - 1
 
 
 def height_unit(problem: OffsetProblem, pairs: Pairs) -> int:
@@ -94,35 +77,6 @@ def can_be_flipped(problem: OffsetProblem) -> bool:
         and bool((problem.size % problem.alignment == 0).all())
         and len(np.unique(problem.alignment)) == 1
     )
-
-
-class _Rows:
-    """Rows and binaries as they are added."""
-
-    def __init__(self, columns: int) -> None:
-        self.columns = columns
-        self.names: list[str] = []
-        self.row_names: list[str] = []
-        self.entries: list[tuple[int, int, float]] = []
-        self.lower: list[float] = []
-        self.upper: list[float] = []
-
-    def binary(self, name: str) -> int:
-        self.names.append(name)
-        self.columns += 1
-        return self.columns - 1
-
-    def add(
-        self,
-        name: str,
-        terms: list[tuple[int, float]],
-        lower: float = -np.inf,
-        upper: float = np.inf,
-    ) -> None:
-        self.entries += [(len(self.row_names), column, value) for column, value in terms if value]
-        self.row_names.append(name)
-        self.lower.append(lower)
-        self.upper.append(upper)
 
 
 def big_m_model(
@@ -151,7 +105,13 @@ def big_m_model(
     first, last = _offset_range(problem, unit, step, top)
     if (first > last).any():
         return None
-    rows = _Rows(count + 1)
+    rows = Rows()
+    for v in range(count):
+        rows.variable(
+            f"offset_{v}", first[v] / step[v], last[v] / step[v], integer=bool(step[v] > 1)
+        )
+    minimise = problem.capacity is None
+    rows.variable("height", -(-bound // unit), top, cost=float(minimise))
     for v in range(count):
         rows.add(f"top_{v}", [(v, float(step[v])), (count, -1.0)], upper=-float(size[v]))
     parts: list[tuple[int, int, int]] = []
@@ -168,15 +128,12 @@ def big_m_model(
         if not sides:
             return None
         parts += _add_pair(rows, (pair, u, v), step, sides, window)
-    return _assembled(
-        rows,
-        parts,
-        unit,
-        step,
-        np.append(first / step, -(-bound // unit)),
-        np.append(last / step, top),
-        flipped,
-        minimise=problem.capacity is None,
+    return MixedIntegerModel(
+        program=rows.program(),
+        unit=unit,
+        step=step,
+        part=np.array(parts, dtype=np.int64).reshape(-1, 3),
+        flipped=flipped,
     )
 
 
@@ -210,7 +167,7 @@ def _possible_sides(
 
 
 def _add_pair(
-    rows: _Rows,
+    rows: Rows,
     names: tuple[int, int, int],
     step: NDArray[np.int64],
     sides: list[tuple[int, int, int]],
@@ -247,41 +204,6 @@ def _add_pair(
     return [(pair, side, column) for (side, _, _), column in zip(sides, columns, strict=True)]
 
 
-def _assembled(
-    rows: _Rows,
-    parts: list[tuple[int, int, int]],
-    unit: int,
-    step: NDArray[np.int64],
-    lower: NDArray[np.float64],
-    upper: NDArray[np.float64],
-    flipped: int,
-    *,
-    minimise: bool,
-) -> MixedIntegerModel:
-    count = len(step)
-    binaries = rows.columns - count - 1
-    cost = np.zeros(rows.columns)
-    cost[count] = float(minimise)
-    entries = np.array(rows.entries, dtype=np.float64).reshape(-1, 3)
-    return MixedIntegerModel(
-        unit=unit,
-        step=step,
-        names=(*(f"offset_{v}" for v in range(count)), "height", *rows.names),
-        cost=cost,
-        lower=np.concatenate([lower, np.zeros(binaries)]),
-        upper=np.concatenate([upper, np.ones(binaries)]),
-        integer=np.concatenate([step > 1, [False], np.ones(binaries, dtype=bool)]),
-        row_names=tuple(rows.row_names),
-        row=entries[:, 0].astype(np.int64),
-        column=entries[:, 1].astype(np.int64),
-        value=entries[:, 2],
-        row_lower=np.array(rows.lower, dtype=np.float64),
-        row_upper=np.array(rows.upper, dtype=np.float64),
-        part=np.array(parts, dtype=np.int64).reshape(-1, 3),
-        flipped=flipped,
-    )
-
-
 def point_of(
     problem: OffsetProblem, pairs: Pairs, model: MixedIntegerModel, offsets: NDArray[np.int64]
 ) -> NDArray[np.float64]:
@@ -292,7 +214,7 @@ def point_of(
     ):
         offsets = height - problem.size - offsets
     count = len(model.step)
-    point = np.zeros(len(model.cost))
+    point = np.zeros(len(model.program.cost))
     point[:count] = offsets / model.unit / model.step
     point[count] = height / model.unit
     sides = nearest_sides(pairs, offsets)

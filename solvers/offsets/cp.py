@@ -10,8 +10,8 @@ import numpy as np
 
 from planner.problem import Outcome, Status
 from solvers.cp_sat import add_one_of, new_solver, solve_until
+from solvers.milp.highs import ortools_available
 from solvers.offsets.incumbent import Incumbent, smallest_height
-from solvers.offsets.mathopt import ortools_available
 from solvers.offsets.pairs import coarsest_grid, conflicting_pairs, count_overlaps
 from solvers.offsets.rectangles import (
     disjoint_rectangles,

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.errors import UsageError
 from planner.problem import Outcome, Status
+from solvers.milp.pulp_process import lp_text, pulp_available, solve_by_pulp
 from solvers.offsets.big_m import (
     MOST_UNITS,
     TRUSTED_UNITS,
@@ -28,29 +20,25 @@ from solvers.offsets.big_m import (
 )
 from solvers.offsets.incumbent import NO_HEIGHT, Incumbent, smallest_height
 from solvers.offsets.pairs import conflicting_pairs, count_overlaps, least_offsets
-from solvers.protocol import Availability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import os
+    from collections.abc import Callable
 
     from planner.problem import OffsetProblem, OffsetSolution
     from solvers import SharedBest
+    from solvers.milp.program import Answer
     from solvers.offsets.big_m import MixedIntegerModel
     from solvers.offsets.pairs import Pairs
-    from solvers.protocol import Deadline
+    from solvers.protocol import Availability, Deadline
 
-SOLVER_VARIABLE = "PLANNER_PULP_SOLVER"
 MOST_PAIRS = 20_000
-POLL_S = 0.02
-_WORKER = Path(__file__).with_name("pulp_worker.py")
 
 
 class PulpOffsets:
     """The big-M mixed-integer program of MEMO (arXiv 2407.12117), solved through PuLP.
 
-    Takes the best solver that PuLP finds: Gurobi, CPLEX, Xpress, COPT, MOSEK, SCIP, HiGHS, CBC,
-    GLPK, in this order; CBC comes with PuLP. The environment variable ``PLANNER_PULP_SOLVER`` names
-    another one, as ``pulp.listSolvers(onlyAvailable=True)`` does. It runs in a process of its own.
+    `solvers.milp.pulp_process.solve_by_pulp` says with which solver.
 
     What it returns is rounded to the sides that its binaries choose and packed anew in exact
     integers. A proof counts only if the solver ended before its time limit and the heights are at
@@ -61,9 +49,7 @@ class PulpOffsets:
 
     def available(self) -> Availability:
         """Needs pulp."""
-        if importlib.util.find_spec("pulp") is None:
-            return Availability(False, "needs pulp: pip install pulp")
-        return Availability(True)
+        return pulp_available()
 
     def unsupported(self, problem: OffsetProblem) -> str:
         """Say why the problem is too large, or nothing."""
@@ -99,35 +85,17 @@ class PulpOffsets:
             return best.outcome(cpu_s=0.0, stopped=reason)
         start = None
         if problem.capacity is None and best.offsets is not None:
-            start = point_of(problem, pairs, model, best.offsets).tolist()
-        request = {
-            **_fields(model),
-            "start": start,
-            "end": time.time() + deadline.remaining_s(),
-            "wanted": os.environ.get(SOLVER_VARIABLE, ""),
-        }
-        answer, cpu_s = _ask_worker(request, deadline, best)
-        if answer is None:
-            return best.outcome(stopped="stopped at the deadline", cpu_s=cpu_s)
-        if not answer["available"]:
-            raise UsageError(
-                f"{SOLVER_VARIABLE} names {request['wanted']!r}, which PuLP does not find here."
-                if request["wanted"]
-                else "PuLP finds no solver here."
-            )
-        statistics = {"cpu_s": cpu_s, "binaries": model.binaries}
-        if "solver" not in answer:
-            return best.outcome(stopped="; ".join(answer["failed"]), **statistics)
-        take_answer(
-            problem,
-            pairs,
-            model,
-            best,
-            values=answer["values"],
-            optimal=answer["optimal"],
-            infeasible=answer["infeasible"],
+            start = point_of(problem, pairs, model, best.offsets)
+
+        def settled() -> bool:
+            best.exchange()
+            return best.is_settled()
+
+        answer = solve_by_pulp(
+            model.program, _program_name(model), deadline=deadline, start=start, stop=settled
         )
-        return best.outcome(solver=answer["solver"], **statistics)
+        take_answer(problem, pairs, model, best, answer)
+        return best.outcome(binaries=model.binaries, **answer.statistics)
 
 
 def too_large(problem: OffsetProblem, most_pairs: int) -> str:
@@ -177,23 +145,20 @@ def take_answer(
     pairs: Pairs,
     model: MixedIntegerModel,
     best: Incumbent,
-    *,
-    values: list[float] | None,
-    optimal: bool,
-    infeasible: bool,
+    answer: Answer,
 ) -> None:
     """Take what a floating point solver says: its packing made exact, its proof if trusted."""
-    count = len(model.step)
-    trusted = model.upper[count] <= TRUSTED_UNITS
-    if values is not None:
-        point = np.array(values, dtype=np.float64)
-        offsets = least_offsets(problem, pairs, sides_chosen(pairs, model, point), NO_HEIGHT)
+    height = len(model.step)
+    trusted = model.program.upper[height] <= TRUSTED_UNITS
+    if answer.values is not None:
+        sides = sides_chosen(pairs, model, answer.values)
+        offsets = least_offsets(problem, pairs, sides, NO_HEIGHT)
         if offsets is not None:
             best.offer(offsets)
-        if optimal and trusted and problem.capacity is None:
+        if answer.optimal and trusted and problem.capacity is None:
             # A quarter of a unit is far more than the solver's tolerances, see TRUSTED_UNITS.
-            best.offer_bound(int(np.ceil(point[count] - 0.25)) * model.unit)
-    if infeasible and trusted and problem.capacity is not None:
+            best.offer_bound(int(np.ceil(answer.values[height] - 0.25)) * model.unit)
+    if answer.infeasible and trusted and problem.capacity is not None:
         best.offer_bound(problem.capacity + 1)
 
 
@@ -220,11 +185,9 @@ def write_lp(problem: OffsetProblem, path: str | os.PathLike[str]) -> None:
     if model is None:
         reason = reason or "the bounds alone rule out every packing"
         raise UsageError(f"no LP file was written: {reason}.")
-    with _worker_directory() as directory:
-        request = {**_fields(model), "lp_file": True}
-        if _run_worker(directory, request, deadline, lambda: False)[0] is None:
-            raise UsageError("no LP file was written: it took more than a minute.")
-        text = (directory / "model.lp").read_bytes()
+    text = lp_text(model.program, _program_name(model), deadline)
+    if text is None:
+        raise UsageError("no LP file was written: it took more than a minute.")
     target = Path(path)
     partial = target.with_name(target.name + ".partial")
     try:
@@ -234,77 +197,5 @@ def write_lp(problem: OffsetProblem, path: str | os.PathLike[str]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _fields(model: MixedIntegerModel) -> dict[str, Any]:
-    arrays = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in model._asdict().items()
-    }
-    return {**arrays, "name": f"offsets_in_units_of_{model.unit}_bytes", "lp_file": False}
-
-
-@contextlib.contextmanager
-def _worker_directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="planner-mip-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
-def _ask_worker(
-    request: dict[str, Any], deadline: Deadline, best: Incumbent
-) -> tuple[dict[str, Any] | None, float]:
-    """Return the worker's answer, None if it had to be stopped before, and its CPU seconds."""
-
-    def settled() -> bool:
-        best.exchange()
-        return best.is_settled()
-
-    with _worker_directory() as directory:
-        return _run_worker(directory, request, deadline, settled)
-
-
-def _run_worker(
-    directory: Path,
-    request: dict[str, Any],
-    deadline: Deadline,
-    stop: Callable[[], bool],
-) -> tuple[dict[str, Any] | None, float]:
-    """Run the worker, and kill it and all it has started at the deadline or if told to stop."""
-    (directory / "model.json").write_text(json.dumps(request))
-    temporary = {name: str(directory) for name in ("TMPDIR", "TMP", "TEMP")}
-    with (directory / "errors").open("wb") as errors:
-        worker = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER)],
-            cwd=directory,
-            env={**os.environ, **temporary},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,
-        )
-        try:
-            while worker.poll() is None:
-                if deadline.expired() or stop():
-                    return None, _cpu_s_of_group(worker.pid)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    worker.wait(min(POLL_S, max(0.001, deadline.remaining_s())))
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
-    answer = directory / "answer.json"
-    if not answer.exists():
-        message = (directory / "errors").read_text(errors="replace").strip().splitlines()
-        raise RuntimeError(f"the process for PuLP failed: {message[-1] if message else 'killed'}")
-    told = json.loads(answer.read_text())
-    return told, told["cpu_s"]
-
-
-def _cpu_s_of_group(group: int) -> float:
-    """Return the CPU seconds that a process group has taken so far; 0 where there is no /proc."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # From the state on: the name before it may hold anything. See proc_pid_stat(5).
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[2]) == group:
-                ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+def _program_name(model: MixedIntegerModel) -> str:
+    return f"offsets_in_units_of_{model.unit}_bytes"

@@ -17,7 +17,9 @@ import pytest
 
 from planner.errors import UsageError
 from planner.problem import Status
-from solvers.offsets import big_m, pulp_worker
+from solvers.milp import pulp_worker
+from solvers.milp.program import Answer
+from solvers.offsets import big_m
 from solvers.offsets.cp import CpOffsets
 from solvers.offsets.incumbent import Incumbent
 from solvers.offsets.mip import PulpOffsets, model_below, take_answer, write_lp
@@ -156,7 +158,7 @@ def test_a_solver_without_a_licence_is_passed_over(tmp_path, monkeypatch):
 
 def test_no_solver_that_works_leaves_the_first_packing(monkeypatch):
     answer = {"available": ["GUROBI"], "failed": ["GUROBI: no licence"]}
-    monkeypatch.setattr("solvers.offsets.mip._ask_worker", lambda *_: (answer, 0.1))
+    monkeypatch.setattr("solvers.milp.pulp_process._ask_worker", lambda *_: (answer, 0.1))
     outcome = PulpOffsets().solve(problem_of(SMALL), deadline=Deadline(60))
     assert outcome.status is Status.FEASIBLE
     assert "no licence" in outcome.statistics["stopped"]
@@ -174,8 +176,8 @@ def test_wrong_answers_of_a_solver_are_never_illegal_packings():
     problem, pairs, model, best = settled_model(SMALL)
     rng = np.random.default_rng(0)
     for _ in range(50):
-        values = rng.uniform(model.lower, np.minimum(model.upper, 40)).tolist()
-        take_answer(problem, pairs, model, best, values=values, optimal=False, infeasible=False)
+        values = rng.uniform(model.program.lower, np.minimum(model.program.upper, 40))
+        take_answer(problem, pairs, model, best, Answer(values, False, False, -np.inf, {}))
         assert_solution(problem, best.outcome().solution)
     assert best.outcome().status is Status.FEASIBLE
 
@@ -183,12 +185,12 @@ def test_wrong_answers_of_a_solver_are_never_illegal_packings():
 def test_proofs_beyond_the_trusted_size_are_not_taken():
     large = [(lower, upper, size * 10**6 + 1, 1) for lower, upper, size, _ in SMALL]
     problem, pairs, model, best = settled_model(large)
-    assert model.upper[len(large)] > big_m.TRUSTED_UNITS
-    values = model.upper.tolist()
-    take_answer(problem, pairs, model, best, values=values, optimal=True, infeasible=False)
+    values = model.program.upper
+    assert values[len(large)] > big_m.TRUSTED_UNITS
+    take_answer(problem, pairs, model, best, Answer(values, True, False, -np.inf, {}))
     assert best.outcome().status is Status.FEASIBLE
     problem, pairs, model, best = settled_model(large, capacity=best.bound)
-    take_answer(problem, pairs, model, best, values=None, optimal=False, infeasible=True)
+    take_answer(problem, pairs, model, best, Answer(None, False, True, np.inf, {}))
     assert best.outcome().status is Status.UNKNOWN
 
 

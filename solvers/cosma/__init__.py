@@ -1,0 +1,1 @@
+"""COSMA's integer program (arXiv 2311.18246): schedule, allocation and replacement together."""

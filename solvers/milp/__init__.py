@@ -1,0 +1,1 @@
+"""Mixed-integer programs as plain arrays, and what solves them: PuLP, and HiGHS by MathOpt."""
