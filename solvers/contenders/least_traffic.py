@@ -61,7 +61,10 @@ def bound_traffic(
     """Prove how many bytes every plan moves at least, and enter the bound."""
     joint = JointProblem.of(problem)
     outcome = SpillSet().solve(
-        joint, deadline=deadline.within(_BOUND_SHARE * deadline.remaining_s()), seed=seed
+        joint,
+        deadline=deadline.within(_BOUND_SHARE * deadline.remaining_s()),
+        seed=seed,
+        incumbent=best_known(board),
     )
     _raise_bound(problem, board, outcome)
     return SpillBound(joint, outcome)

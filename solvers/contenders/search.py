@@ -46,10 +46,10 @@ class Search:
         if board.wait_until_settled(deadline.within(_HEAD_START_S)):
             return "the bound was met before it began"
         joint = JointProblem.of(problem)
-        solvers = [Beam(), Annealing()]
         round_s, rounds = _FIRST_ROUND_S, 0
         while not deadline.expired() and not board.settled():
-            solver = solvers[min(rounds, 1)]
+            goal = int(board.bounds.traffic_bytes or 0)
+            solver = Annealing(goal_bytes=goal) if rounds else Beam(goal_bytes=goal)
             known = best_known(board)
             outcome = solver.solve(
                 joint, deadline=deadline.within(round_s), seed=seed + rounds, incumbent=known
