@@ -38,9 +38,10 @@ class JointSearch {
  public:
   enum class Progress { kSolved, kLimit, kStopped };
 
-  // For the operators first, ..., last - 1 after all smaller ones, with everything live resident
-  // and not copied. Looks for traffic below `upper`; values below `level` are not told apart.
-  JointSearch(const JointModel& model, std::int32_t first, std::int32_t last,
+  // For the operators from where `residency` stands, with everything live resident and not copied,
+  // up to last - 1: those before are done. Looks for traffic below `upper`; values below `level`
+  // are not told apart. `chains` are those of `residency`; both are the search's for its life.
+  JointSearch(const JointModel& model, Residency& residency, SafeChains& chains, std::int32_t last,
               const std::vector<std::vector<std::int32_t>>& cuts, std::int64_t level,
               std::int64_t upper, std::int64_t memory_bytes);
 
@@ -100,8 +101,8 @@ class JointSearch {
   const std::int32_t last_;
   std::int64_t upper_;
   const std::int64_t memory_bytes_;
-  Residency residency_;
-  SafeChains chains_;
+  Residency& residency_;
+  SafeChains& chains_;
   Cuts cuts_;
   Exchange exchange_;
   Bits target_;
