@@ -24,8 +24,8 @@ namespace planner::joint {
 // more, or kept. So running an operator costs nothing but its evictions.
 //
 // Evictions happen only where the next operator does not fit, and only sets without a superfluous
-// member: any other can be put off to the first operator that needs it; see also Exchange. States with equal D are
-// compared: (spent1, O1, C1) is no worse than (spent2, O2, C2) if
+// member: any other can be put off to the first operator that needs it; see also Exchange. States
+// with equal D are compared: (spent1, O1, C1) is no worse than (spent2, O2, C2) if
 //     spent1 + size(O2 \ O1) + write(C2 \ C1) <= spent2,
 // as it may do what the other has done, drop O2 \ O1 and read O1 \ O2 (which is in spent1).
 //

@@ -18,7 +18,9 @@ Cuts::Cuts(const JointModel& model, const std::vector<std::vector<std::int32_t>>
       weight_(cuts.size(), 0),
       of_storage_(cuts.empty() ? 0 : index(model.storages())),
       slack_(of_storage_.size()) {
-  const auto first_absence = [&](std::int32_t s) { return model.read_cost(s) + model.write_cost(s); };
+  const auto first_absence = [&](std::int32_t s) {
+    return model.read_cost(s) + model.write_cost(s);
+  };
   for (std::size_t c = 0; c < cuts.size(); ++c)
     for (const std::int32_t s : cuts[c])
       of_storage_[index(s)].push_back(static_cast<std::int32_t>(c));
