@@ -30,10 +30,10 @@ namespace planner::joint {
 // as it may do what the other has done, drop O2 \ O1 and read O1 \ O2 (which is in spent1).
 //
 // The level of a state is the largest bound on the completions along its way: spent + due (see
-// Cuts), and at least the level of the start. States come off the queue by level, the most operators
-// done first among equals; the level on top bounds the optimum from below at any time. Children of
-// a higher level than their parent's are made when that level is due: the parent waits in the queue
-// in their place.
+// Cuts), and at least the level of the start. States come off the queue by level, the most
+// operators done first among equals; the level on top bounds the optimum from below at any time.
+// Children of a higher level than their parent's are made when that level is due: the parent waits
+// in the queue in their place.
 class JointSearch {
  public:
   enum class Progress { kSolved, kLimit, kStopped };
