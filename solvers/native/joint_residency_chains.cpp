@@ -11,9 +11,9 @@
 //     not smaller than all of P together, in exact and in rounded bytes.
 // Proof. Take any completion, in which the operators of the chain run at times t1 < ... < tk, and
 // pick one stand-in per moment. Move the chain to the front, where it fits; storages it makes die
-// are gone from then on, and are not read again. Until tk keep P resident exactly while all picked stand-ins that would be
-// live are resident in the old plan; leave everything else as it was, reads for the chain's sake
-// included.
+// are gone from then on, and are not read again. Until tk keep P resident exactly while all picked
+// stand-ins that would be live are resident in the old plan; leave everything else as it was, reads
+// for the chain's sake included.
 //   - Bytes: at every step P takes the place of a resident stand-in or of nothing. As more has run,
 //     later operators bring less to life and gain no less by overwriting. What stays alive of the
 //     chain's operands is resident as before.

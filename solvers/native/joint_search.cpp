@@ -11,23 +11,23 @@ bool JointSearch::Entry::operator<(const Entry& other) const {
          std::tuple(level, other.done, used, id);
 }
 
-JointSearch::JointSearch(const JointModel& model, std::int32_t first, std::int32_t last,
-                         const std::vector<std::vector<std::int32_t>>& cuts, std::int64_t level,
-                         std::int64_t upper, std::int64_t memory_bytes)
+JointSearch::JointSearch(const JointModel& model, Residency& residency, SafeChains& chains,
+                         std::int32_t last, const std::vector<std::vector<std::int32_t>>& cuts,
+                         std::int64_t level, std::int64_t upper, std::int64_t memory_bytes)
     : model_(model),
       last_(last),
       upper_(upper),
       memory_bytes_(memory_bytes),
-      residency_(model),
-      chains_(model, residency_, last),
+      residency_(residency),
+      chains_(chains),
       cuts_(model, cuts),
-      exchange_(model, first, last),
-      target_(residency_.bits()),
-      table_(1024, Slot{0, kNone}),
+      exchange_(model, residency.done(), last),
+      target_(residency.bits()),
+      table_(64, Slot{0, kNone}),
       hits_at_(1, Hits(cuts_.words(), 0)) {
-  for (std::int32_t v = 0; v < first; ++v) residency_.run(v);
+  chains_.end_before(last);
   chains_.close_all();
-  settled_.assign(residency_.trail().begin() + first, residency_.trail().end());
+  settled_ = residency_.trail();
   visit(0, std::max(level, cuts_.total()), hits_at_[0], -1, -1);
 }
 

@@ -24,23 +24,24 @@ namespace planner::joint {
 // more, or kept. So running an operator costs nothing but its evictions.
 //
 // Evictions happen only where the next operator does not fit, and only sets without a superfluous
-// member: any other can be put off to the first operator that needs it; see also Exchange. States with equal D are
-// compared: (spent1, O1, C1) is no worse than (spent2, O2, C2) if
+// member: any other can be put off to the first operator that needs it; see also Exchange. States
+// with equal D are compared: (spent1, O1, C1) is no worse than (spent2, O2, C2) if
 //     spent1 + size(O2 \ O1) + write(C2 \ C1) <= spent2,
 // as it may do what the other has done, drop O2 \ O1 and read O1 \ O2 (which is in spent1).
 //
 // The level of a state is the largest bound on the completions along its way: spent + due (see
-// Cuts), and at least the level of the start. States come off the queue by level, the most operators
-// done first among equals; the level on top bounds the optimum from below at any time. Children of
-// a higher level than their parent's are made when that level is due: the parent waits in the queue
-// in their place.
+// Cuts), and at least the level of the start. States come off the queue by level, the most
+// operators done first among equals; the level on top bounds the optimum from below at any time.
+// Children of a higher level than their parent's are made when that level is due: the parent waits
+// in the queue in their place.
 class JointSearch {
  public:
   enum class Progress { kSolved, kLimit, kStopped };
 
-  // For the operators first, ..., last - 1 after all smaller ones, with everything live resident
-  // and not copied. Looks for traffic below `upper`; values below `level` are not told apart.
-  JointSearch(const JointModel& model, std::int32_t first, std::int32_t last,
+  // For the operators from where `residency` stands, with everything live resident and not copied,
+  // up to last - 1: those before are done. Looks for traffic below `upper`; values below `level`
+  // are not told apart. `chains` are those of `residency`; both are the search's for its life.
+  JointSearch(const JointModel& model, Residency& residency, SafeChains& chains, std::int32_t last,
               const std::vector<std::vector<std::int32_t>>& cuts, std::int64_t level,
               std::int64_t upper, std::int64_t memory_bytes);
 
@@ -100,8 +101,8 @@ class JointSearch {
   const std::int32_t last_;
   std::int64_t upper_;
   const std::int64_t memory_bytes_;
-  Residency residency_;
-  SafeChains chains_;
+  Residency& residency_;
+  SafeChains& chains_;
   Cuts cuts_;
   Exchange exchange_;
   Bits target_;

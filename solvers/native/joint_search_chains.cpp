@@ -4,10 +4,10 @@
 
 namespace planner::joint {
 
-SafeChains::SafeChains(const JointModel& model, Residency& residency, std::int32_t last)
+SafeChains::SafeChains(const JointModel& model, Residency& residency)
     : model_(model),
       residency_(residency),
-      last_(last),
+      last_(model.operators),
       by_storage_(index(model.storages())),
       by_operator_(index(model.operators)),
       is_affected_(index(model.operators), 0) {}

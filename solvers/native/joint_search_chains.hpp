@@ -10,8 +10,10 @@ namespace planner::joint {
 
 class SafeChains {
  public:
-  // Of operators below `last`.
-  SafeChains(const JointModel& model, Residency& residency, std::int32_t last);
+  SafeChains(const JointModel& model, Residency& residency);
+
+  // Chains contain only operators below `last`; any at first.
+  void end_before(std::int32_t last) { last_ = last; }
 
   // Runs safe chains until there is none.
   void close_all();
@@ -30,7 +32,7 @@ class SafeChains {
 
   const JointModel& model_;
   Residency& residency_;
-  const std::int32_t last_;
+  std::int32_t last_;
   std::vector<std::vector<std::int32_t>> by_storage_, by_operator_;  // whose chains looked at it
   std::vector<std::int32_t> storages_, operators_;                   // those with any
   std::vector<std::int32_t> crowded_;                                // chains without room

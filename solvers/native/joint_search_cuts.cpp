@@ -16,9 +16,11 @@ Cuts::Cuts(const JointModel& model, const std::vector<std::vector<std::int32_t>>
     : model_(model),
       members_(cuts),
       weight_(cuts.size(), 0),
-      of_storage_(index(model.storages())),
-      slack_(index(model.storages())) {
-  const auto first_absence = [&](std::int32_t s) { return model.read_cost(s) + model.write_cost(s); };
+      of_storage_(cuts.empty() ? 0 : index(model.storages())),
+      slack_(of_storage_.size()) {
+  const auto first_absence = [&](std::int32_t s) {
+    return model.read_cost(s) + model.write_cost(s);
+  };
   for (std::size_t c = 0; c < cuts.size(); ++c)
     for (const std::int32_t s : cuts[c])
       of_storage_[index(s)].push_back(static_cast<std::int32_t>(c));
@@ -59,6 +61,7 @@ std::int64_t Cuts::due(const Hits& hits) const {
 }
 
 std::int64_t Cuts::hit(std::int32_t s, Hits& hits) const {
+  if (of_storage_.empty()) return 0;
   std::int64_t bytes = 0;
   for (const std::int32_t c : of_storage_[index(s)]) {
     std::uint64_t& word = hits[index(c) >> 6];

@@ -112,15 +112,19 @@ SearchResult search(const JointModel& model, const std::vector<std::vector<std::
   std::int64_t before = 0;  // bound of the parts so far
   bool proven = true;       // `before` is their optimum
   bool found = true;        // an order of each
-  std::int32_t first = 0;
+  Residency residency(model);
+  SafeChains chains(model, residency);
+  Bits done(residency.bits());
   for (std::size_t p = 0; p < ends.size() && !result.finished; ++p) {
+    residency.move_to(done);
     later -= root[p];
     const bool is_last = p + 1 == ends.size();
     // Traffic of this part that would make the whole no better than known.
     const std::int64_t upper =
         options.upper == kInfinite ? kInfinite : options.upper - before - later;
     const std::int64_t level = is_last && proven ? options.lower_bound - before : std::int64_t{0};
-    JointSearch part(model, first, ends[p], part_cuts[p], level, upper, options.memory_bytes);
+    JointSearch part(model, residency, chains, ends[p], part_cuts[p], level, upper,
+                     options.memory_bytes);
     const JointSearch::Progress progress = part.run(control);
     ++result.parts;
     result.states += part.states();
@@ -146,7 +150,8 @@ SearchResult search(const JointModel& model, const std::vector<std::vector<std::
     result.found = is_last && found && result.traffic < options.upper;
     result.finished = is_last && proven;
     if (progress == JointSearch::Progress::kStopped) break;
-    first = ends[p];
+    for (std::int32_t v = p == 0 ? 0 : ends[p - 1]; v < ends[p]; ++v)
+      done[index(v) >> 6] |= std::uint64_t{1} << (v & 63);
   }
   if (!result.found) result.order.clear();
   result.bound = std::min(result.bound, options.upper);
