@@ -28,7 +28,8 @@ class JointProblem:
 
     While an operator runs, the resident storages, those it brings to life included, need at most
     ``capacity`` bytes, sizes rounded up to the alignment, less the largest of its in-place options
-    whose storage was alive before and has no other user left to run.
+    whose storage was alive before and has no other user left to run, but at most what it brings to
+    life: operands are read before anything is overwritten.
 
     Attributes
     ----------
