@@ -26,7 +26,7 @@ DAMAGES: tuple[Damage, ...] = (
     *METRICS_DAMAGES,
 )
 
-CASES = list(legal_cases(600))
+CASES = list(legal_cases(800))
 
 
 def test_naive_plans_on_every_kind_of_target_are_legal():
