@@ -27,7 +27,7 @@ from planner.problem import Objective, OffsetProblem, Status
 from planner.simulator import simulate
 from planner.version import VERSION
 from solvers.contenders.fixed_order import greedy_pack
-from solvers.contenders.stretch import stretch_transfers
+from solvers.contenders.stretch import in_time, stretch_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,7 +99,7 @@ def assemble(
         order=order,
         storages=planned_storages(graph),
         placements=tuple(sorted(placements)),
-        transfers=tuple(sorted(transfers, key=lambda t: (t.start, t.end, t.kind, t.storage))),
+        transfers=in_time(transfers),
         in_place=tuple(sorted(in_place)),
         metrics=Metrics({}, {}, 0, 0),
         provenance=Provenance(
