@@ -85,6 +85,8 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
         uses=_uses(problem, order, lifetimes, whole_writes=True),
         has_copy=np.array(has_copy, dtype=bool),
         merged=tuple((step_of[p.operator], p.output, p.input) for p in pairs),
+        relocation=problem.target.relocates,
+        partial_spills=problem.partial_spills,
     )
     in_parts = bool(np.any(np.diff(graph.storage_writers.offsets) > 1))
     if in_parts and Demand.of(replacement).infeasible() is not None:

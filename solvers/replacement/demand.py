@@ -39,6 +39,8 @@ class Demand:
         Output storage to the input storage that it is written over.
     overwritten_at : dict of int to list of (output, input)
         The same pairs by step.
+    relocation, partial_spills : bool
+        As in `ReplacementProblem`.
     """
 
     steps: int
@@ -54,6 +56,8 @@ class Demand:
     footprint: list[int]
     overwrites: dict[int, int]
     overwritten_at: dict[int, list[tuple[int, int]]]
+    relocation: bool
+    partial_spills: bool
 
     @classmethod
     def of(cls, problem: ReplacementProblem) -> Demand:
@@ -104,6 +108,8 @@ class Demand:
             footprint=[sum(rounded[storage] for storage in row) for row in owners],
             overwrites=overwrites,
             overwritten_at=overwritten_at,
+            relocation=problem.relocation,
+            partial_spills=problem.partial_spills,
         )
 
     def limits(self, fraction: float) -> list[int]:
