@@ -76,7 +76,7 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
     has_copy = [
         not resident and (s.kind is StorageKind.INPUT or s.is_output) for s in graph.storages
     ]
-    capacity = problem.capacity_bytes
+    capacity = problem.target.activation_capacity(graph.constant_bytes)
     replacement = ReplacementProblem(
         steps=len(order),
         capacity=_UNLIMITED if capacity is None else max(capacity, 0),

@@ -21,6 +21,8 @@ class Demand:
     steps : int
     capacity : int
         Bytes, rounded down to the alignment: nothing aligned can use the rest.
+    exact_capacity : int
+        Bytes, not rounded.
     alignment : int
     size, rounded : list of int, per storage
         Exact bytes, which traffic counts, and bytes rounded up, which occupy memory.
@@ -45,6 +47,7 @@ class Demand:
 
     steps: int
     capacity: int
+    exact_capacity: int
     alignment: int
     size: list[int]
     rounded: list[int]
@@ -97,6 +100,7 @@ class Demand:
         return cls(
             steps=problem.steps,
             capacity=problem.capacity // alignment * alignment,
+            exact_capacity=problem.capacity,
             alignment=alignment,
             size=size,
             rounded=rounded,

@@ -76,7 +76,8 @@ def _bound_in_bytes(demand: Demand, gaps: Sequence[Gap], deadline: Deadline) -> 
         live[gap.before + 1] += demand.size[gap.storage]
         live[gap.after] -= demand.size[gap.storage]
     footprint = [sum(demand.size[storage] for storage in row) for row in demand.owners]
-    missing = np.cumsum(live[:-1]) + np.array(footprint, dtype=np.int64) - demand.capacity
+    missing = np.cumsum(live[:-1]) + np.array(footprint, dtype=np.int64)
+    missing -= demand.exact_capacity
     model = _Model(
         demand, gaps, unit=1, size=demand.size, padding=[0] * len(demand.size), missing=missing
     )

@@ -188,7 +188,7 @@ class _Arena:
     def settle(self) -> bool:
         """Let blocks that grew have their bytes."""
         ends = [block.end for block in self.blocks]
-        starts = [block.offset for block in self.blocks[1:]] + [self.capacity]
+        starts = [*(block.offset for block in self.blocks), self.capacity][1:]
         if all(end <= start for end, start in zip(ends, starts, strict=True)):
             return True
         layout = self.layout(0)
