@@ -198,7 +198,8 @@ def _transfers(
         comes_back = index < len(stays) - 1
         leaves = comes_back and not (relocates and stays[index + 1].start == stay.end)
         if not is_current and (is_store or leaves):
-            begin = max((writes[written - 1] if written else 0) + 1, stay.start)
+            # What arrives at a boundary can be copied out from the next one on.
+            begin = max(writes[written - 1] if written else 0, stay.start) + 1
             kind = TransferKind.STORE if is_store else TransferKind.SPILL
             moves.append(Transfer(storage, near, far, begin, stay.end, kind, part))
             copied = written

@@ -1,8 +1,9 @@
 """Gaps in which only a part of a storage leaves: always its end, so that little is written.
 
-What is written of a storage is then what leaves in the gap in which most of it leaves, and what is
-read back the sum over all gaps. Where a part begins is a multiple of the alignment: other bytes
-could not be used by anyone.
+Or always its beginning: which of the two is a matter of addresses, not of bytes. What is written of
+a storage is then what leaves in the gap in which most of it leaves, and what is read back the sum
+over all gaps. What leaves is cut off at a multiple of the alignment: other bytes could not be used
+by anyone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from planner.plans import ByteRange
 from solvers.replacement.episodes import Stay
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from solvers.replacement.demand import Demand
     from solvers.replacement.gaps import Gap
@@ -26,20 +27,34 @@ if TYPE_CHECKING:
     Kept = Mapping[tuple[int, int], int]
 
 
-def stays_of_parts(demand: Demand, kept: Kept) -> list[Stay]:
-    """Cut each storage where a part of it leaves, and its life where that part is away."""
+def stays_of_parts(demand: Demand, kept: Kept, from_the_end: Set[int] = frozenset()) -> list[Stay]:
+    """Cut each storage where a part of it leaves, and its life where that part is away.
+
+    Parameters
+    ----------
+    from_the_end : set of int
+        Storages of which the end is kept and the beginning leaves.
+    """
     stays = []
     for storage, uses in enumerate(demand.uses):
         if not uses:
             continue
-        size = demand.size[storage]
-        cuts = sorted({kept.get((storage, use), size) for use in uses[:-1]} - {0, size})
-        edges = [0, *(cut for cut in cuts if cut < size), size]
-        for begin, end in itertools.pairwise(edges):
-            part = None if len(edges) == 2 else ByteRange(begin, end)
+        size, reverse = demand.size[storage], storage in from_the_end
+        # Where the kept bytes end or, from the end, begin: multiples of the alignment both.
+        edge = {
+            use: demand.rounded[storage] - kept[storage, use] if reverse else kept[storage, use]
+            for use in uses[:-1]
+            if (storage, use) in kept
+        }
+        if reverse:
+            edge = {use: size if at >= size else at for use, at in edge.items()}
+        cuts = sorted(cut for cut in {0, size, *edge.values()} if cut <= size)
+        for begin, end in itertools.pairwise(cuts):
+            part = None if len(cuts) == 2 else ByteRange(begin, end)
             start = uses[0]
             for before, after in itertools.pairwise(uses):
-                if kept.get((storage, before), size) < end:
+                away = before in edge and (begin < edge[before] if reverse else edge[before] < end)
+                if away:
                     stays.append(Stay(storage, start, before + 1, part))
                     start = after
             stays.append(Stay(storage, start, uses[-1] + 1, part))
