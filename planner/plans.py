@@ -183,7 +183,8 @@ class Metrics:
     latency_s, compute_s, stall_s : float or None
         Simulated; None where the target gives no rates.
     peak_lower_bound_bytes, traffic_lower_bound_bytes : int or None
-        No legal plan for this graph and target has less; None where no bound was computed.
+        No legal plan for this graph and target has less; None where no bound was computed. Plans
+        that spill parts may have less traffic, unless ``partial_spills`` is among the settings.
     latency_lower_bound_s : float or None
     cost_source : str
         ``roofline``, ``measured`` or ``none``.

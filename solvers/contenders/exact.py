@@ -128,9 +128,14 @@ class Exact:
 def _is_only_order(problem: PlanningProblem, order: Sequence[int]) -> bool:
     """Whether what is optimal for this order is optimal: each operator depends on the one before.
 
-    Storages written piece by piece are held longer than legal plans have to, so none may exist.
+    Storages written piece by piece are held longer than legal plans have to, so none may exist. And
+    in a capacity that is no multiple of the alignment, the last storage may lie in the rest, which
+    the solver of whole storages leaves out.
     """
     graph = problem.graph
+    exact_capacity = problem.target.activation_capacity(graph.constant_bytes)
+    if problem.capacity_bytes != exact_capacity and not problem.partial_spills:
+        return False
     if any(len(graph.storage_writers.row(s)) > 1 for s in range(len(graph.storages))):
         return False
     return all(before in graph.predecessors.row(after) for before, after in pairwise(order))

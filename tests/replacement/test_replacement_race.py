@@ -156,3 +156,13 @@ def test_moves_save_traffic_and_take_time() -> None:
         saved += traffic[0] < traffic[1]
     assert moved >= 3
     assert saved >= 3
+
+
+def test_no_bound_is_claimed_that_the_rest_of_an_odd_capacity_disproves() -> None:
+    # t1 waits in the thirteenth byte, where nothing that is rounded up to 2 bytes fits.
+    graph = bare_graph("odd", [1, 1, 5, 6, 1], [([0], [1]), ([1], [2]), ([2], [3]), ([1, 3], [4])])
+    for parts in (False, True):
+        target = machine(13, 2, relocates=False)
+        problem = PlanningProblem(graph, target, Objective.TRAFFIC, False, partial_spills=parts)
+        result = race(problem)
+        assert result.plan.metrics.traffic_lower_bound_bytes in (None, 0)
