@@ -8,19 +8,19 @@ A part of `planner.checker`, which vouches for indices, memories and intervals f
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from itertools import chain
+from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.graph import StorageKind
-from planner.plans import boundary_rank, part_of
+from planner.pieces import Pieces
+from planner.plans import boundary_rank
 from planner.violation import Violation, ViolationKind, operator_name, transfer_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from planner.graph import Graph
-    from planner.plans import ByteRange, InPlace, Placement, Transfer
+    from planner.plans import InPlace, Placement, Transfer
     from planner.target import Target
 
 
@@ -146,7 +146,7 @@ class _Replay:
         self.in_flight: dict[int, _Copy] = {}
         self.rows: dict[tuple[int, str], list[int]] = {}
         self.usable = [memory.name for memory in target.memories if memory.writable]
-        self.cuts = _cuts(graph, placements, transfers)
+        self.pieces = Pieces(graph, placements, transfers)
         for index in sorted(range(len(placements)), key=lambda i: placements[i].start):
             placement = placements[index]
             self.rows.setdefault((placement.storage, placement.memory), []).append(index)
@@ -154,7 +154,7 @@ class _Replay:
             if storage.kind is StorageKind.INPUT:
                 self.version[placement.storage] = 1
                 if placement.memory == target.io_memory and placement.start == 0:
-                    self.held.update(((index, piece), 1) for piece in self.pieces(placement))
+                    self.held.update(((index, piece), 1) for piece in self.pieces.of(placement))
 
     def report(self, kind: ViolationKind, message: str, step: int, *storages: int) -> None:
         self.violations.append(Violation(kind, message, step, storages))
@@ -164,23 +164,6 @@ class _Replay:
 
     def step_name(self, step: int) -> str:
         return f"step {step} ({operator_name(self.graph, self.order[step])})"
-
-    def pieces(self, held: Placement | Transfer) -> range:
-        """Pieces of its storage that a placement or transfer is about."""
-        cuts = self.cuts.get(held.storage)
-        if cuts is None:
-            return range(1)
-        part = part_of(held, self.graph.storages[held.storage].size_bytes)
-        return range(bisect_left(cuts, part.begin), bisect_left(cuts, part.end))
-
-    def all_pieces(self, storage: int) -> range:
-        return range(len(self.cuts[storage]) - 1) if storage in self.cuts else range(1)
-
-    def piece_name(self, storage: int, piece: int) -> str:
-        cuts = self.cuts.get(storage)
-        if cuts is None:
-            return self.name(storage)
-        return f"bytes [{cuts[piece]:,}, {cuts[piece + 1]:,}) of {self.name(storage)}"
 
     def is_current(self, placement: int | None, piece: int) -> bool:
         if placement is None:
@@ -196,7 +179,7 @@ class _Replay:
             piece: placement
             for placement in before
             if step < self.placements[placement].end
-            for piece in self.pieces(self.placements[placement])
+            for piece in self.pieces.of(self.placements[placement])
         }
 
     def spanning(
@@ -212,7 +195,7 @@ class _Replay:
         return [
             i
             for i in rows[:at]
-            if self.placements[i].end >= last and piece in self.pieces(self.placements[i])
+            if self.placements[i].end >= last and piece in self.pieces.of(self.placements[i])
         ]
 
     def begin(self, index: int, transfer: Transfer) -> None:
@@ -220,7 +203,7 @@ class _Replay:
         what = transfer_name(self.graph, transfer)
         faults: dict[ViolationKind, str] = {}
         ends = []
-        for piece in self.pieces(transfer):
+        for piece in self.pieces.of(transfer):
             sources, filled = self.ends_of(transfer, piece)
             origin = next((i for i in sources if self.is_current(i, piece)), None)
             if origin is None:
@@ -251,7 +234,7 @@ class _Replay:
     ) -> tuple[ViolationKind, str]:
         storage, source, destination, start, end, _, _ = transfer
         interval = f"boundary {start}" if start == end else f"boundaries {start} to {end}"
-        name = self.piece_name(storage, piece)
+        name = self.pieces.name(storage, piece)
         if sources:
             why = self.why_not_current(sources[0], piece)
             return ViolationKind.NOT_LOADED, f"{interval} reads {source}, where {name} {why}"
@@ -268,7 +251,7 @@ class _Replay:
     def missing_destination(self, transfer: Transfer, piece: int) -> str:
         storage, source, destination, start, end, _, _ = transfer
         interval = f"boundary {start}" if start == end else f"boundaries {start} to {end}"
-        name = self.piece_name(storage, piece)
+        name = self.pieces.name(storage, piece)
         if source == destination:
             return f"{interval}: no placement of {name} in {destination} begins there"
         return (
@@ -323,7 +306,7 @@ class _Replay:
 
     def whole(self, step: int, storage: int) -> list[dict[int, int]]:
         """Return, for each memory in which all of a storage is placed, the placements by piece."""
-        pieces = len(self.all_pieces(storage))
+        pieces = len(self.pieces.all_of(storage))
         found = (self.covering(storage, memory, step) for memory in self.memories())
         return [held for held in found if len(held) == pieces]
 
@@ -338,7 +321,7 @@ class _Replay:
         memory, why = self.placements[placement].memory, self.why_not_current(placement, piece)
         self.report(
             ViolationKind.NOT_LOADED,
-            f"{self.step_name(step)} reads {self.piece_name(storage, piece)} in {memory}, where "
+            f"{self.step_name(step)} reads {self.pieces.name(storage, piece)} in {memory}, where "
             f"it {why}",
             step,
             storage,
@@ -380,9 +363,9 @@ class _Replay:
         size = self.graph.storages[storage].size_bytes
         text = f"operand {self.name(storage)} ({size:,} bytes) is not placed in {where}"
         for memory in self.memories():
-            missing = set(self.all_pieces(storage)) - set(self.covering(storage, memory, step))
-            if len(missing) < len(self.all_pieces(storage)):
-                away = self.piece_name(storage, min(missing))
+            missing = set(self.pieces.all_of(storage)) - set(self.covering(storage, memory, step))
+            if len(missing) < len(self.pieces.all_of(storage)):
+                away = self.pieces.name(storage, min(missing))
                 text = f"operand {away} ({size:,} bytes in all) is not placed in {memory}"
                 break
         self.report(ViolationKind.NOT_PLACED, f"{self.step_name(step)}: {text}", step, storage)
@@ -396,13 +379,13 @@ class _Replay:
             if not content.size_bytes or not len(self.graph.storage_users.row(storage)):
                 continue
             held = self.covering(storage, memory, steps - 1)
-            for piece in self.all_pieces(storage):
+            for piece in self.pieces.all_of(storage):
                 why = self.why_not_delivered(held.get(piece), piece)
                 if why:
                     self.report(
                         ViolationKind.OUTPUT,
-                        f"graph output {self.piece_name(storage, piece)} is not in {memory} at the "
-                        f"end: it {why}",
+                        f"graph output {self.pieces.name(storage, piece)} is not in {memory} at "
+                        f"the end: it {why}",
                         steps,
                         storage,
                     )
@@ -415,17 +398,3 @@ class _Replay:
         if end < len(self.order):
             return f"is placed there until boundary {end} only"
         return "" if self.is_current(placement, piece) else self.why_not_current(placement, piece)
-
-
-def _cuts(
-    graph: Graph, placements: Sequence[Placement], transfers: Sequence[Transfer]
-) -> dict[int, list[int]]:
-    """Bytes at which each storage with parts is cut into pieces, its ends included."""
-    parts: dict[int, set[ByteRange]] = {}
-    for held in (*placements, *transfers):
-        if held.part is not None:
-            parts.setdefault(held.storage, set()).add(held.part)
-    return {
-        storage: sorted({0, graph.storages[storage].size_bytes, *chain.from_iterable(own)})
-        for storage, own in parts.items()
-    }

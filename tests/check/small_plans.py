@@ -78,8 +78,8 @@ def make_plan(
     return replace(plan, metrics=measure_bytes(graph, target, plan))
 
 
-def _part(part: tuple[int, int]) -> ByteRange:
-    return ByteRange(*part)
+def _part(part: tuple[int, int] | None) -> ByteRange | None:
+    return None if part is None else ByteRange(*part)
 
 
 def offences(graph: Graph, target: Target, plan: Plan) -> list[tuple[ViolationKind, str]]:

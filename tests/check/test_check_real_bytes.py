@@ -160,7 +160,8 @@ def shaken(graph: Graph, target: Target, plan: Plan, rng: random.Random) -> Plan
         index = rng.randrange(len(rows))
         fields: list[str] = ["start", "end", *(["offset"] if rows is placements else [])]
         part = rows[index].part
-        field, by = rng.choice([*fields, *(["begin"] * 2 if part else [])]), rng.choice((-1, 1))
+        field: str = rng.choice([*fields, *(["begin"] * 2 if part else [])])
+        by = rng.choice((-1, 1))
         if field == "begin":
             # A byte more or less, or the whole storage.
             parts = (ByteRange(part.begin + by, part.end), ByteRange(part.begin, part.end + by))
