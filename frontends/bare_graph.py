@@ -81,8 +81,7 @@ def bare_graph(
         for tensor, size in enumerate(sizes)
     )
     tensors = tuple(
-        Tensor(f"t{tensor}", (size,), "uint8", tensor, 0, size)
-        for tensor, size in enumerate(sizes)
+        Tensor(f"t{tensor}", (size,), "uint8", tensor, 0, size) for tensor, size in enumerate(sizes)
     )
     operators = tuple(
         Operator(

@@ -1,8 +1,9 @@
 """Is a plan legal? Written the plain way, and without any code of a solver.
 
 The rules are those of `planner.plans`. Model, order and claimed numbers are judged here, bytes in
-`planner.placement_rules`, copies in `planner.transfer_rules`; `planner.dataflow` replays the plan
-and judges whether the data is where it is used.
+`planner.placement_rules`, copies in `planner.transfer_rules`, moves inside the nearest memory in
+`planner.move_rules`; `planner.dataflow` replays the plan and judges whether the data is where it is
+used.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from planner.dataflow import data_violations
 from planner.errors import UsageError
 from planner.metrics import measure_bytes
+from planner.move_rules import move_violations
 from planner.placement_rules import (
     constant_violations,
     duplicate_violations,
@@ -63,6 +65,7 @@ def check(graph: Graph, target: Target, plan: Plan) -> list[Violation]:
     violations += constant_violations(graph, target)
     violations += duplicate_violations(graph, placements)
     violations += overlap_violations(graph, plan, placements, exempt)
+    violations += move_violations(graph, placements, transfers)
     violations += data_violations(graph, target, plan.order, placements, transfers, pairs)
     complete = (len(placements), len(transfers), len(pairs))
     if complete == (len(plan.placements), len(plan.transfers), len(plan.in_place)):
@@ -173,7 +176,7 @@ def _byte_metrics(graph: Graph, target: Target, plan: Plan) -> list[Violation]:
                     f"{real.get(memory, 0):,}"
                 )
                 violations.append(Violation(ViolationKind.METRICS, text))
-    for field in ("traffic_bytes", "compulsory_bytes"):
+    for field in ("traffic_bytes", "compulsory_bytes", "relocated_bytes"):
         said, real = getattr(claimed, field), getattr(true, field)
         if said != real:
             text = f"{field}: the plan claims {said:,}, it is {real:,}"

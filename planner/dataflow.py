@@ -1,5 +1,8 @@
 """Replays a plan and follows the data: which placement holds the current content of what.
 
+A storage whose placements or transfers are about parts of it is cut into **pieces** wherever one of
+them begins or ends; every other one is a single piece. Data is followed piece by piece.
+
 A part of `planner.checker`, which vouches for indices, memories and intervals first.
 """
 
@@ -9,7 +12,9 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.graph import StorageKind
-from planner.violation import Violation, ViolationKind, operator_name
+from planner.pieces import Pieces
+from planner.plans import boundary_rank
+from planner.violation import Violation, ViolationKind, operator_name, transfer_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,7 +82,7 @@ def data_violations(
     placements, transfers, in_place
         Those whose indices, memories and intervals are in order.
     """
-    replay = _Replay(graph, target, order, placements, in_place)
+    replay = _Replay(graph, target, order, placements, transfers, in_place)
     steps = len(order)
     begins: dict[int, list[int]] = {}
     finishes: dict[int, list[int]] = {}
@@ -93,13 +98,13 @@ def data_violations(
             early = [i for i in finished if transfers[i].start < boundary]
             late = [i for i in finished if transfers[i].start == boundary]
             for index in early:
-                if _phase(transfers[index], near) == phase:
+                if boundary_rank(transfers[index], near) == phase:
                     replay.finish(index, transfers[index])
             for index in begun:
-                if _phase(transfers[index], near) == phase:
+                if boundary_rank(transfers[index], near) == phase:
                     replay.begin(index, transfers[index])
             for index in late:
-                if _phase(transfers[index], near) == phase:
+                if boundary_rank(transfers[index], near) == phase:
                     replay.finish(index, transfers[index])
         if boundary < steps:
             replay.run(boundary)
@@ -107,15 +112,18 @@ def data_violations(
     return replay.violations
 
 
-def _phase(transfer: Transfer, near: str) -> int:
-    """Rank of a copy among those of one boundary: out of the nearest memory first, into it last."""
-    return 0 if transfer.source == near else 2 if transfer.destination == near else 1
+class _Copy(NamedTuple):
+    """A transfer under way: where each of its pieces comes from and goes to, and its version."""
+
+    ends: list[tuple[int, int | None, int | None]]
+    version: int
 
 
 class _Replay:
     """The state of all memories while the steps run.
 
-    Every write gives a storage a new version; a placement is current while it holds the newest.
+    Every write gives a storage a new version; a piece of a placement is current while it holds the
+    newest.
     """
 
     def __init__(
@@ -124,6 +132,7 @@ class _Replay:
         target: Target,
         order: Sequence[int],
         placements: Sequence[Placement],
+        transfers: Sequence[Transfer],
         in_place: Iterable[InPlace],
     ) -> None:
         self.graph = graph
@@ -133,10 +142,11 @@ class _Replay:
         self.overwritten = {pair.operator: pair for pair in in_place}
         self.violations: list[Violation] = []
         self.version = [0] * len(graph.storages)
-        self.held: dict[int, int] = {}
-        self.in_flight: dict[int, tuple[int | None, int | None, int]] = {}
+        self.held: dict[tuple[int, int], int] = {}
+        self.in_flight: dict[int, _Copy] = {}
         self.rows: dict[tuple[int, str], list[int]] = {}
         self.usable = [memory.name for memory in target.memories if memory.writable]
+        self.pieces = Pieces(graph, placements, transfers)
         for index in sorted(range(len(placements)), key=lambda i: placements[i].start):
             placement = placements[index]
             self.rows.setdefault((placement.storage, placement.memory), []).append(index)
@@ -144,7 +154,7 @@ class _Replay:
             if storage.kind is StorageKind.INPUT:
                 self.version[placement.storage] = 1
                 if placement.memory == target.io_memory and placement.start == 0:
-                    self.held[index] = 1
+                    self.held.update(((index, piece), 1) for piece in self.pieces.of(placement))
 
     def report(self, kind: ViolationKind, message: str, step: int, *storages: int) -> None:
         self.violations.append(Violation(kind, message, step, storages))
@@ -155,94 +165,130 @@ class _Replay:
     def step_name(self, step: int) -> str:
         return f"step {step} ({operator_name(self.graph, self.order[step])})"
 
-    def is_current(self, placement: int | None) -> bool:
+    def is_current(self, placement: int | None, piece: int) -> bool:
         if placement is None:
             return False
         version = self.version[self.placements[placement].storage]
-        return version > 0 and self.held.get(placement) == version
+        return version > 0 and self.held.get((placement, piece)) == version
 
-    def covering(self, storage: int, memory: str, step: int) -> int | None:
-        """Return the placement of the storage in that memory during the step, if any."""
+    def covering(self, storage: int, memory: str, step: int) -> dict[int, int]:
+        """Return the placement of each piece that is placed in that memory during the step."""
         rows = self.rows.get((storage, memory), [])
-        at = bisect_right(rows, step, key=lambda i: self.placements[i].start) - 1
-        return rows[at] if at >= 0 and step < self.placements[rows[at]].end else None
+        before = rows[: bisect_right(rows, step, key=lambda i: self.placements[i].start)]
+        return {
+            piece: placement
+            for placement in before
+            if step < self.placements[placement].end
+            for piece in self.pieces.of(self.placements[placement])
+        }
 
-    def spanning(self, storage: int, memory: str, start: int, end: int, *, held: bool) -> list[int]:
-        """Return the placements that hold from boundary ``start`` to ``end``.
+    def spanning(
+        self, storage: int, piece: int, memory: str, start: int, end: int, *, held: bool
+    ) -> list[int]:
+        """Return the placements of a piece that hold from boundary ``start`` to ``end``.
 
         With ``held`` for step ``end`` as well, or to the last boundary.
         """
         rows = self.rows.get((storage, memory), [])
         at = bisect_right(rows, start, key=lambda i: self.placements[i].start)
         last = min(end + 1, len(self.order)) if held else end
-        return [i for i in rows[max(0, at - 2) : at] if self.placements[i].end >= last]
+        return [
+            i
+            for i in rows[:at]
+            if self.placements[i].end >= last and piece in self.pieces.of(self.placements[i])
+        ]
 
     def begin(self, index: int, transfer: Transfer) -> None:
-        storage, source, destination, start, end, _ = transfer
-        what = f"{transfer.kind} of {self.name(storage)} from {source} to {destination}"
-        interval = f"boundary {start}" if start == end else f"boundaries {start} to {end}"
+        storage = transfer.storage
+        what = transfer_name(self.graph, transfer)
+        faults: dict[ViolationKind, str] = {}
+        ends = []
+        for piece in self.pieces.of(transfer):
+            sources, filled = self.ends_of(transfer, piece)
+            origin = next((i for i in sources if self.is_current(i, piece)), None)
+            if origin is None:
+                kind, text = self.missing_source(transfer, piece, sources)
+                faults.setdefault(kind, text)
+            if filled is None:
+                text = self.missing_destination(transfer, piece)
+                faults.setdefault(ViolationKind.TRANSFER_DESTINATION, text)
+            ends.append((piece, origin, filled))
+        for kind, text in faults.items():
+            self.report(kind, f"{what} at {text}", transfer.start, storage)
+        self.in_flight[index] = _Copy(ends, self.version[storage])
+
+    def ends_of(self, transfer: Transfer, piece: int) -> tuple[list[int], int | None]:
+        """Return the placements that a copy of a piece can read, and the one that it fills."""
+        storage, source, destination, start, end, _, _ = transfer
         # Bytes of a farther memory could otherwise be handed to a copy at the same boundary.
         beyond = source != self.target.nearest.name
-        candidates = self.spanning(storage, source, start, end, held=beyond)
-        origin = next((i for i in candidates if self.is_current(i)), None)
-        if origin is None and candidates:
-            why = self.why_not_current(candidates[0])
-            self.report(
-                ViolationKind.NOT_LOADED,
-                f"{what} at {interval} reads {source}, where {self.name(storage)} {why}",
-                start,
-                storage,
-            )
-        elif origin is None:
-            self.report(
-                ViolationKind.TRANSFER_SOURCE,
-                f"{what} at {interval}: {self.name(storage)} is not placed in {source} for that "
-                f"long{' and during the step after it' if beyond else ''}",
-                start,
-                storage,
-            )
-        filled = next(iter(self.spanning(storage, destination, start, end, held=True)[::-1]), None)
-        if filled is None:
-            self.report(
-                ViolationKind.TRANSFER_DESTINATION,
-                f"{what} at {interval}: no bytes of {destination} are reserved for "
-                f"{self.name(storage)} from boundary {start} until after boundary {end}",
-                start,
-                storage,
-            )
-        self.in_flight[index] = (origin, filled, self.version[storage])
+        sources = self.spanning(storage, piece, source, start, end, held=beyond)
+        targets = self.spanning(storage, piece, destination, start, end, held=True)
+        if source == destination:
+            sources = [i for i in sources if self.placements[i].end == start]
+            targets = [i for i in targets if self.placements[i].start == start]
+        return sources, targets[-1] if targets else None
+
+    def missing_source(
+        self, transfer: Transfer, piece: int, sources: Sequence[int]
+    ) -> tuple[ViolationKind, str]:
+        storage, source, destination, start, end, _, _ = transfer
+        interval = f"boundary {start}" if start == end else f"boundaries {start} to {end}"
+        name = self.pieces.name(storage, piece)
+        if sources:
+            why = self.why_not_current(sources[0], piece)
+            return ViolationKind.NOT_LOADED, f"{interval} reads {source}, where {name} {why}"
+        if source == destination:
+            text = f"{interval}: no placement of {name} in {source} ends there"
+            return ViolationKind.TRANSFER_SOURCE, text
+        beyond = source != self.target.nearest.name
+        text = (
+            f"{interval}: {name} is not placed in {source} for that "
+            f"long{' and during the step after it' if beyond else ''}"
+        )
+        return ViolationKind.TRANSFER_SOURCE, text
+
+    def missing_destination(self, transfer: Transfer, piece: int) -> str:
+        storage, source, destination, start, end, _, _ = transfer
+        interval = f"boundary {start}" if start == end else f"boundaries {start} to {end}"
+        name = self.pieces.name(storage, piece)
+        if source == destination:
+            return f"{interval}: no placement of {name} in {destination} begins there"
+        return (
+            f"{interval}: no bytes of {destination} are reserved for "
+            f"{name} from boundary {start} until after boundary {end}"
+        )
 
     def finish(self, index: int, transfer: Transfer) -> None:
-        origin, filled, version = self.in_flight.pop(index)
+        ends, version = self.in_flight.pop(index)
         storage = transfer.storage
-        intact = origin is None or self.held[origin] == version
+        when = f"at boundaries {transfer.start} to {transfer.end}"
+        what = f"{transfer_name(self.graph, transfer)} {when}"
+        intact = all(
+            origin is None or self.held[origin, piece] == version for piece, origin, _ in ends
+        )
         if self.version[storage] != version or not intact:
             self.report(
                 ViolationKind.TRANSFER_SOURCE,
-                f"{transfer.kind} of {self.name(storage)} from {transfer.source} to "
-                f"{transfer.destination} at boundaries {transfer.start} to {transfer.end}: "
-                f"{self.name(storage)} is overwritten while it is copied",
+                f"{what}: {self.name(storage)} is overwritten while it is copied",
                 transfer.end,
                 storage,
             )
-        if filled is None:
-            return
-        if self.held.get(filled) == _OVERWRITTEN:
+        filled = [(placement, piece) for piece, _, placement in ends if placement is not None]
+        lost = [place for place in filled if self.held.get(place) == _OVERWRITTEN]
+        if lost:
             self.report(
                 ViolationKind.TRANSFER_DESTINATION,
-                f"{transfer.kind} of {self.name(storage)} from {transfer.source} to "
-                f"{transfer.destination} at boundaries {transfer.start} to {transfer.end} lands on "
-                "bytes that were overwritten in place meanwhile",
+                f"{what} lands on bytes that were overwritten in place meanwhile",
                 transfer.end,
                 storage,
             )
-        else:
-            self.held[filled] = self.version[storage]
+        self.held.update((place, self.version[storage]) for place in filled if place not in lost)
 
-    def why_not_current(self, placement: int) -> str:
-        if placement in self.held and self.held[placement] > 0:
+    def why_not_current(self, placement: int, piece: int) -> str:
+        if self.held.get((placement, piece), 0) > 0:
             return "is out of date: it was written elsewhere since"
-        if placement in self.held:
+        if (placement, piece) in self.held:
             return "was overwritten in place"
         return "was never loaded"
 
@@ -258,53 +304,71 @@ class _Replay:
         """Names of the memories in which operators find operands, nearest first."""
         return self.usable[:1] if self.target.operands_resident else self.usable
 
+    def whole(self, step: int, storage: int) -> list[dict[int, int]]:
+        """Return, for each memory in which all of a storage is placed, the placements by piece."""
+        pieces = len(self.pieces.all_of(storage))
+        found = (self.covering(storage, memory, step) for memory in self.memories())
+        return [held for held in found if len(held) == pieces]
+
     def read(self, step: int, storage: int) -> None:
-        found = [self.covering(storage, memory, step) for memory in self.memories()]
-        placed = [placement for placement in found if placement is not None]
-        if not placed:
+        found = self.whole(step, storage)
+        if not found:
             self.report_not_placed(step, storage)
-        elif not any(map(self.is_current, placed)):
-            memory, why = self.placements[placed[0]].memory, self.why_not_current(placed[0])
-            self.report(
-                ViolationKind.NOT_LOADED,
-                f"{self.step_name(step)} reads {self.name(storage)} in {memory}, where it {why}",
-                step,
-                storage,
-            )
+            return
+        if any(all(self.is_current(p, piece) for piece, p in held.items()) for held in found):
+            return
+        piece, placement = self.first_stale(found[0])
+        memory, why = self.placements[placement].memory, self.why_not_current(placement, piece)
+        self.report(
+            ViolationKind.NOT_LOADED,
+            f"{self.step_name(step)} reads {self.pieces.name(storage, piece)} in {memory}, where "
+            f"it {why}",
+            step,
+            storage,
+        )
+
+    def first_stale(self, held: dict[int, int]) -> tuple[int, int]:
+        """Return the first piece that is not current, and its placement."""
+        return next(item for item in sorted(held.items()) if not self.is_current(item[1], item[0]))
 
     def write(self, step: int, storage: int) -> None:
-        found = [self.covering(storage, memory, step) for memory in self.memories()]
-        placement = next((p for p in found if p is not None), None)
-        if placement is None:
+        found = self.whole(step, storage)
+        if not found:
             self.report_not_placed(step, storage)
             self.version[storage] += 1
             return
-        memory = self.placements[placement].memory
-        if self.version[storage] > 0 and not self.is_current(placement):
+        held = found[0]
+        memory = self.placements[held[0]].memory
+        if self.version[storage] > 0 and not all(
+            self.is_current(placement, piece) for piece, placement in held.items()
+        ):
+            piece, placement = self.first_stale(held)
             self.report(
                 ViolationKind.NOT_LOADED,
                 f"{self.step_name(step)} writes a part of {self.name(storage)} in {memory}, where "
-                f"its other parts are missing: it {self.why_not_current(placement)}",
+                f"its other parts are missing: it {self.why_not_current(placement, piece)}",
                 step,
                 storage,
             )
         self.version[storage] += 1
-        self.held[placement] = self.version[storage]
+        version = self.version[storage]
+        self.held.update(((placement, piece), version) for piece, placement in held.items())
         pair = self.overwritten.get(self.order[step])
         if pair is not None and pair.output == storage:
-            under = self.covering(pair.input, memory, step)
-            if under is not None:
-                self.held[under] = _OVERWRITTEN
+            for piece, under in self.covering(pair.input, memory, step).items():
+                self.held[under, piece] = _OVERWRITTEN
 
     def report_not_placed(self, step: int, storage: int) -> None:
         where = " or ".join(self.memories())
-        self.report(
-            ViolationKind.NOT_PLACED,
-            f"{self.step_name(step)}: operand {self.name(storage)} "
-            f"({self.graph.storages[storage].size_bytes:,} bytes) is not placed in {where}",
-            step,
-            storage,
-        )
+        size = self.graph.storages[storage].size_bytes
+        text = f"operand {self.name(storage)} ({size:,} bytes) is not placed in {where}"
+        for memory in self.memories():
+            missing = set(self.pieces.all_of(storage)) - set(self.covering(storage, memory, step))
+            if len(missing) < len(self.pieces.all_of(storage)):
+                away = self.pieces.name(storage, min(missing))
+                text = f"operand {away} ({size:,} bytes in all) is not placed in {memory}"
+                break
+        self.report(ViolationKind.NOT_PLACED, f"{self.step_name(step)}: {text}", step, storage)
 
     def deliver(self) -> None:
         """Require the graph outputs in the caller's memory after the last step."""
@@ -314,20 +378,23 @@ class _Replay:
                 continue
             if not content.size_bytes or not len(self.graph.storage_users.row(storage)):
                 continue
-            placement = self.covering(storage, memory, steps - 1)
-            placed = placement is not None and self.placements[placement].end == steps
-            if not placed or not self.is_current(placement):
-                why = "is not placed there" if placement is None else ""
-                if placement is not None:
-                    end = self.placements[placement].end
-                    why = (
-                        self.why_not_current(placement)
-                        if placed
-                        else f"is placed there until boundary {end} only"
+            held = self.covering(storage, memory, steps - 1)
+            for piece in self.pieces.all_of(storage):
+                why = self.why_not_delivered(held.get(piece), piece)
+                if why:
+                    self.report(
+                        ViolationKind.OUTPUT,
+                        f"graph output {self.pieces.name(storage, piece)} is not in {memory} at "
+                        f"the end: it {why}",
+                        steps,
+                        storage,
                     )
-                self.report(
-                    ViolationKind.OUTPUT,
-                    f"graph output {content.name} is not in {memory} at the end: it {why}",
-                    steps,
-                    storage,
-                )
+                    break
+
+    def why_not_delivered(self, placement: int | None, piece: int) -> str:
+        if placement is None:
+            return "is not placed there"
+        end = self.placements[placement].end
+        if end < len(self.order):
+            return f"is placed there until boundary {end} only"
+        return "" if self.is_current(placement, piece) else self.why_not_current(placement, piece)

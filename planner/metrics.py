@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from planner.cost import operand_tensors
 from planner.graph import StorageKind
-from planner.plans import Metrics, TransferKind
+from planner.plans import ByteRange, Metrics, TransferKind, addresses_of, covers, part_of
 
 if TYPE_CHECKING:
     from planner.graph import Graph
@@ -28,11 +27,13 @@ def measure_bytes(graph: Graph, target: Target, plan: Plan) -> Metrics:
         ``peak_bytes`` and ``arena_bytes`` have one entry per writable memory.
     """
     peak, arena = _occupancy(graph, target, plan)
-    compulsory = traffic = 0
+    compulsory = traffic = relocated = 0
     for transfer in plan.transfers:
-        size = graph.storages[transfer.storage].size_bytes
+        size = part_of(transfer, graph.storages[transfer.storage].size_bytes).size_bytes
         if transfer.kind in _COMPULSORY:
             compulsory += size
+        elif transfer.kind is TransferKind.MOVE:
+            relocated += size
         else:
             traffic += size
     for step, far in enumerate(far_operands(graph, target, plan)):
@@ -43,7 +44,11 @@ def measure_bytes(graph: Graph, target: Target, plan: Plan) -> Metrics:
                 if tensor.storage in far
             )
     return Metrics(
-        peak_bytes=peak, arena_bytes=arena, traffic_bytes=traffic, compulsory_bytes=compulsory
+        peak_bytes=peak,
+        arena_bytes=arena,
+        traffic_bytes=traffic,
+        compulsory_bytes=compulsory,
+        relocated_bytes=relocated,
     )
 
 
@@ -53,24 +58,27 @@ def _occupancy(graph: Graph, target: Target, plan: Plan) -> tuple[dict[str, int]
     writable = [memory.name for memory in target.memories if memory.writable]
     arena = dict.fromkeys(writable, 0)
     change = {name: [0] * (steps + 1) for name in writable}
-    ending: dict[tuple[int, str, int], Placement] = {}
+    ending: dict[tuple[int, str, int], list[Placement]] = {}
     starting: dict[tuple[int, int], list[Placement]] = {}
     for placement in plan.placements:
-        size = graph.storages[placement.storage].size_bytes
-        arena[placement.memory] = max(arena[placement.memory], placement.offset + size)
-        change[placement.memory][placement.start] += size
-        change[placement.memory][placement.end] -= size
-        ending[placement.storage, placement.memory, placement.end] = placement
-        starting.setdefault((placement.storage, placement.start), []).append(placement)
+        storage, memory, _, start, end, _ = placement
+        held = addresses_of(placement, graph.storages[storage].size_bytes)
+        arena[memory] = max(arena[memory], held.end)
+        change[memory][start] += held.size_bytes
+        change[memory][end] -= held.size_bytes
+        ending.setdefault((storage, memory, end), []).append(placement)
+        starting.setdefault((storage, start), []).append(placement)
     step_of = {operator: step for step, operator in enumerate(plan.order)}
     for pair in plan.in_place:
         step = step_of[pair.operator]
         for placement in starting.get((pair.output, step), ()):
-            under = ending.get((pair.input, placement.memory, step + 1))
-            if under is not None and under.offset == placement.offset:
-                size = graph.storages[pair.output].size_bytes
-                change[placement.memory][step] -= size
-                change[placement.memory][step + 1] += size
+            written = part_of(placement, graph.storages[pair.output].size_bytes)
+            for under in ending.get((pair.input, placement.memory, step + 1), ()):
+                dying = part_of(under, graph.storages[pair.input].size_bytes)
+                if under.offset == placement.offset and written.intersects(dying):
+                    shared = min(written.end, dying.end) - max(written.begin, dying.begin)
+                    change[placement.memory][step] -= shared
+                    change[placement.memory][step + 1] += shared
     peak = {}
     for name, deltas in change.items():
         live = most = 0
@@ -85,7 +93,8 @@ def far_operands(graph: Graph, target: Target, plan: Plan) -> list[dict[int, str
     """Per step, the storages that the operator uses in a farther memory, and which memory.
 
     An operand is used in the nearest memory that holds its data at that step: a placement counts
-    from the first write into it, or from the end of the first copy into it. All empty where the
+    from the first write into it, or from the end of the first copy into it. Of a storage in parts
+    all have to be there. All empty where the
     target requires operands in the nearest memory.
     """
     far: list[dict[int, str]] = [{} for _ in plan.order]
@@ -93,36 +102,47 @@ def far_operands(graph: Graph, target: Target, plan: Plan) -> list[dict[int, str
         return far
     near = target.nearest.name
     placed: dict[tuple[int, str], list[Placement]] = {}
-    for placement in sorted(plan.placements, key=lambda p: p.start):
+    for placement in plan.placements:
         placed.setdefault((placement.storage, placement.memory), []).append(placement)
-    arrivals: dict[tuple[int, str], list[int]] = {}
-    for transfer in sorted(plan.transfers, key=lambda t: t.end):
-        arrivals.setdefault((transfer.storage, transfer.destination), []).append(transfer.end)
-    written: set[tuple[int, str, int]] = set()
+    arrivals: dict[tuple[int, str], list[tuple[int, ByteRange]]] = {}
+    for transfer in plan.transfers:
+        part = part_of(transfer, graph.storages[transfer.storage].size_bytes)
+        key = (transfer.storage, transfer.destination)
+        arrivals.setdefault(key, []).append((transfer.end, part))
+    written: set[Placement] = set()
 
-    def covering(storage: int, memory: str, step: int) -> Placement | None:
-        rows = placed.get((storage, memory), [])
-        at = bisect_right(rows, step, key=lambda p: p.start) - 1
-        return rows[at] if at >= 0 and step < rows[at].end else None
-
-    def holds_data(placement: Placement, step: int) -> bool:
-        storage, memory, _, start, _ = placement
-        if (storage, memory, start) in written:
-            return True
+    def filled(placement: Placement, step: int) -> list[ByteRange]:
+        """Bytes of the storage that a placement holds by that step."""
+        storage, memory, _, start, _, _ = placement
+        own = part_of(placement, graph.storages[storage].size_bytes)
         is_input = graph.storages[storage].kind is StorageKind.INPUT
-        if is_input and start == 0 and memory == target.io_memory:
-            return True
-        ends = arrivals.get((storage, memory), [])
-        return bisect_right(ends, step) > bisect_right(ends, start - 1)
+        given = is_input and start == 0 and memory == target.io_memory
+        if given or placement in written:
+            return [own]
+        return [
+            ByteRange(max(part.begin, own.begin), min(part.end, own.end))
+            for end, part in arrivals.get((storage, memory), ())
+            if start <= end <= step and part.intersects(own)
+        ]
 
     for step, operator in enumerate(plan.order):
         for tensor, writes in operand_tensors(graph, operator):
+            size = graph.storages[tensor.storage].size_bytes
             for memory in target.memories:
-                placement = covering(tensor.storage, memory.name, step)
-                if placement is None or not (writes or holds_data(placement, step)):
+                held = [
+                    placement
+                    for placement in placed.get((tensor.storage, memory.name), ())
+                    if placement.start <= step < placement.end
+                ]
+                parts = [
+                    part
+                    for placement in held
+                    for part in ([part_of(placement, size)] if writes else filled(placement, step))
+                ]
+                if not held or not covers(parts, size):
                     continue
                 if writes:
-                    written.add((tensor.storage, memory.name, placement.start))
+                    written.update(held)
                 if memory.name != near:
                     far[step][tensor.storage] = memory.name
                 break

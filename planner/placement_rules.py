@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.graph import StorageKind
-from planner.violation import Violation, ViolationKind, operator_name
+from planner.plans import addresses_of, part_of
+from planner.violation import Violation, ViolationKind, operator_name, part_fault, part_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from planner.graph import Graph
-    from planner.plans import InPlace, Placement, Plan
+    from planner.plans import ByteRange, InPlace, Placement, Plan
     from planner.target import Target
 
 _MOST_OVERLAPS = 1_000
@@ -41,7 +43,7 @@ def placement_violations(
     good: list[Placement] = []
     violations: list[Violation] = []
     for placement in plan.placements:
-        index, where, offset, start, end = placement
+        index, where, offset, start, end, part = placement
         if not 0 <= index < len(graph.storages):
             text = f"a placement names storage {index:,}; there are {len(graph.storages):,}"
             violations.append(Violation(ViolationKind.UNKNOWN, text, start))
@@ -61,11 +63,13 @@ def placement_violations(
                     f"is placed in steps [{start:,}, {end:,}); the plan has steps [0, {steps:,})",
                 )
             )
+        fault = part_fault(part, storage.size_bytes)
+        if fault:
+            found.append((ViolationKind.PART, f"is placed in {where} in part: {fault}"))
         usable = not found and 0 <= offset <= _LARGEST
-        if where in memories:
-            found += _byte_range(
-                offset, storage.size_bytes, memories[where].alignment_bytes, where, room[where]
-            )
+        if where in memories and not fault:
+            held = addresses_of(placement, storage.size_bytes)
+            found += _byte_range(offset, held, memories[where].alignment_bytes, where, room[where])
         violations += [
             Violation(kind, f"{storage.name} {text}", start, (index,)) for kind, text in found
         ]
@@ -75,15 +79,15 @@ def placement_violations(
 
 
 def _byte_range(
-    offset: int, size: int, alignment: int, where: str, room: int | None
+    offset: int, held: ByteRange, alignment: int, where: str, room: int | None
 ) -> list[tuple[ViolationKind, str]]:
     found = []
     if offset % alignment:
         text = f"lies at byte {offset:,} of {where}, not a multiple of {alignment:,}"
         found.append((ViolationKind.ALIGNMENT, text))
     limit = _LARGEST if room is None else room
-    if offset < 0 or offset + size > limit:
-        text = f"lies at bytes [{offset:,}, {offset + size:,}) of {where}, which has {limit:,}"
+    if offset < 0 or held.end > limit:
+        text = f"lies at bytes [{held.begin:,}, {held.end:,}) of {where}, which has {limit:,}"
         found.append((ViolationKind.CAPACITY, text))
     return found
 
@@ -98,25 +102,49 @@ def _room(graph: Graph, target: Target) -> dict[str, int | None]:
 
 
 def duplicate_violations(graph: Graph, placements: Sequence[Placement]) -> list[Violation]:
-    """Allow one placement of a storage per memory and step."""
+    """Allow each byte of a storage once per memory and step, and all at one offset.
+
+    Placements enter in the order of their starts. Those still held are disjoint parts, sorted, so
+    a new one can touch only its neighbours.
+    """
     violations = []
-    latest: dict[tuple[int, str], Placement] = {}
+    held: dict[tuple[int, str], list[tuple[ByteRange, Placement]]] = {}
     for placement in sorted(placements, key=lambda p: (p.start, p.end)):
-        key = (placement.storage, placement.memory)
-        before = latest.get(key)
-        if before is not None and placement.start < before.end:
+        storage = graph.storages[placement.storage]
+        part = part_of(placement, storage.size_bytes)
+        others = held.setdefault((placement.storage, placement.memory), [])
+        others[:] = [other for other in others if other[1].end > placement.start]
+        at = bisect_left(others, part, key=lambda other: other[0])
+        near = [i for i in (at - 1, at) if 0 <= i < len(others)]
+        # An empty storage has no bytes, but no second placement either.
+        twice = [i for i in near if others[i][0].intersects(part) or others[i][0] == part]
+        if twice:
+            before = others[twice[0]][1]
             violations.append(
                 Violation(
                     ViolationKind.DUPLICATE,
-                    f"{graph.storages[placement.storage].name} is placed twice in "
+                    f"{part_name(graph, placement)} is placed twice in "
                     f"{placement.memory}: in steps [{before.start}, {before.end}) and "
                     f"[{placement.start}, {placement.end})",
                     placement.start,
                     (placement.storage,),
                 )
             )
-        if before is None or placement.end > before.end:
-            latest[key] = placement
+            if placement.end > before.end:
+                others[twice[0]] = (others[twice[0]][0], placement)
+            continue
+        if others and others[0][1].offset != placement.offset:
+            violations.append(
+                Violation(
+                    ViolationKind.PART,
+                    f"step {placement.start}: parts of {storage.name} in {placement.memory} are "
+                    f"placed for a storage at byte {others[0][1].offset:,} and at byte "
+                    f"{placement.offset:,}",
+                    placement.start,
+                    (placement.storage,),
+                )
+            )
+        others.insert(at, (part, placement))
     return violations
 
 
@@ -141,8 +169,8 @@ def overlap_violations(
             continue
         step = max(a.start, b.start)
         ranges = " and ".join(
-            f"{graph.storages[p.storage].name} [{p.offset:,}, {p.offset + sizes[p.storage]:,})"
-            for p in (a, b)
+            f"{graph.storages[p.storage].name} [{held.begin:,}, {held.end:,})"
+            for p, held in ((p, addresses_of(p, sizes[p.storage])) for p in (a, b))
         )
         where = f"step {step} ({operator_name(graph, plan.order[step])})"
         text = f"{where}: {ranges} overlap in {a.memory}"
@@ -180,8 +208,9 @@ def overlapping_pairs(
         group.sort(key=lambda i: placements[i].start)
         start = np.array([placements[i].start for i in group], dtype=np.int64)
         end = np.array([placements[i].end for i in group], dtype=np.int64)
-        lower = np.array([placements[i].offset for i in group], dtype=np.int64)
-        upper = lower + np.array([sizes[placements[i].storage] for i in group], dtype=np.int64)
+        held = [addresses_of(placements[i], sizes[placements[i].storage]) for i in group]
+        lower = np.array([addresses.begin for addresses in held], dtype=np.int64)
+        upper = np.array([addresses.end for addresses in held], dtype=np.int64)
         run_end = np.searchsorted(start, end)
         for at, last in enumerate(run_end.tolist()):
             run = slice(at + 1, last)
@@ -204,10 +233,12 @@ def in_place_violations(
     """
     step_of = {operator: step for step, operator in enumerate(plan.order)}
     starting: dict[tuple[int, int], list[Placement]] = {}
-    ending: dict[tuple[int, str, int], Placement] = {}
+    ending: dict[tuple[int, str, int], list[Placement]] = {}
     for placement in placements:
         starting.setdefault((placement.storage, placement.start), []).append(placement)
-        ending[placement.storage, placement.memory, placement.end] = placement
+        ending.setdefault((placement.storage, placement.memory, placement.end), []).append(
+            placement
+        )
     legal: list[InPlace] = []
     exempt: set[tuple[Placement, Placement]] = set()
     violations: list[Violation] = []
@@ -218,17 +249,17 @@ def in_place_violations(
             violations.append(Violation(ViolationKind.UNKNOWN, text))
             continue
         step = step_of[pair.operator]
-        over, under = graph.storages[pair.output], graph.storages[pair.input]
+        written, dying = graph.storages[pair.output], graph.storages[pair.input]
         shared = [
-            (placement, ending[pair.input, placement.memory, step + 1])
+            (placement, under)
             for placement in starting.get((pair.output, step), ())
-            if (pair.input, placement.memory, step + 1) in ending
+            for under in ending.get((pair.input, placement.memory, step + 1), ())
         ]
         aligned = [(a, b) for a, b in shared if a.offset == b.offset]
         reason = _in_place_fault(graph, pair, step_of)
         if pair.operator in used:
             reason = "the operator has another in-place pair already"
-        elif not reason and over.size_bytes and not aligned:
+        elif not reason and written.size_bytes and not aligned:
             reason = (
                 f"they are at different offsets of {shared[0][0].memory}"
                 if shared
@@ -237,8 +268,8 @@ def in_place_violations(
         used.add(pair.operator)
         if reason:
             text = (
-                f"step {step} ({operator_name(graph, pair.operator)}): {over.name} cannot be "
-                f"written over {under.name}: {reason}"
+                f"step {step} ({operator_name(graph, pair.operator)}): {written.name} cannot be "
+                f"written over {dying.name}: {reason}"
             )
             storages = (pair.output, pair.input)
             violations.append(Violation(ViolationKind.IN_PLACE, text, step, storages))

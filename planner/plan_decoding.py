@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from planner.graph import ModelReference, StorageKind
-from planner.plan_encoding import FORMAT, VERSION
+from planner.plan_encoding import FORMAT, VERSIONS
 from planner.plan_fields import LARGEST_INTEGER, Fields, excerpt, require_format
 from planner.plans import (
+    ByteRange,
     InPlace,
     Metrics,
     Placement,
@@ -30,7 +31,7 @@ _DEEPEST_SETTING = 16
 
 def decode_plan(root: Fields) -> Plan:
     """Read a plan from the fields of its JSON object, see `planner.plan_file.read_plan`."""
-    require_format(root, FORMAT, VERSION)
+    require_format(root, FORMAT, *VERSIONS)
     root.only(
         *("format", "version", "model", "target", "order", "storages", "placements", "transfers"),
         *("in_place", "metrics", "provenance"),
@@ -124,18 +125,19 @@ def _tensor(fields: Fields) -> PlannedTensor:
 
 
 def _placement(fields: Fields, storages: int) -> Placement:
-    fields.only("storage", "memory", "offset", "start", "end")
+    fields.only("storage", "memory", "offset", "start", "end", optional=("bytes",))
     return Placement(
         storage=fields.integer("storage", most=storages - 1),
         memory=fields.text("memory"),
         offset=fields.integer("offset", least=-LARGEST_INTEGER),
         start=fields.integer("start", least=-LARGEST_INTEGER),
         end=fields.integer("end", least=-LARGEST_INTEGER),
+        part=_part(fields),
     )
 
 
 def _transfer(fields: Fields, storages: int) -> Transfer:
-    fields.only("storage", "from", "to", "start", "end", "kind")
+    fields.only("storage", "from", "to", "start", "end", "kind", optional=("bytes",))
     return Transfer(
         storage=fields.integer("storage", most=storages - 1),
         source=fields.text("from"),
@@ -143,7 +145,19 @@ def _transfer(fields: Fields, storages: int) -> Transfer:
         start=fields.integer("start", least=-LARGEST_INTEGER),
         end=fields.integer("end", least=-LARGEST_INTEGER),
         kind=fields.choice("kind", TransferKind),
+        part=_part(fields),
     )
+
+
+def _part(fields: Fields) -> ByteRange | None:
+    if "bytes" not in fields.values:
+        return None
+    limits = fields._typed("bytes", list, "a list")
+    if len(limits) != 2 or not all(
+        type(limit) is int and 0 <= limit <= LARGEST_INTEGER for limit in limits
+    ):
+        raise fields.error("bytes", f"{excerpt(limits)} is not two counts of bytes.")
+    return ByteRange(*limits)
 
 
 def _in_place(fields: Fields, last_operator: int, storages: int) -> InPlace:
@@ -159,6 +173,7 @@ def _metrics(fields: Fields) -> Metrics:
     fields.only(
         *("peak", "arena", "traffic", "compulsory", "latency_s", "compute_s", "stall_s"),
         *("lower_bound", "cost_source"),
+        optional=("relocated",),
     )
     bounds = fields.object("lower_bound")
     bounds.only("peak", "traffic", "latency_s")
@@ -174,6 +189,7 @@ def _metrics(fields: Fields) -> Metrics:
         traffic_lower_bound_bytes=bounds.integer_or_null("traffic"),
         latency_lower_bound_s=bounds.seconds_or_null("latency_s"),
         cost_source=fields.text("cost_source"),
+        relocated_bytes=fields.integer("relocated") if "relocated" in fields.values else 0,
     )
 
 

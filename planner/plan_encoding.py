@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from planner.plans import TransferKind
+
 if TYPE_CHECKING:
-    from planner.plans import Plan
+    from planner.plans import Placement, Plan, Transfer
     from planner.target import Target
 
 FORMAT = "planner.plan"
-VERSION = 1
+# Parts, moves and links of a memory to itself came with version 2. A plan without any of them is
+# written as version 1, which older readers know.
+VERSIONS = (1, 2)
 
 
 def plan_object(plan: Plan) -> dict[str, Any]:
@@ -18,7 +22,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
     metrics, provenance = plan.metrics, plan.provenance
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": _version(plan),
         "model": {
             "name": plan.model.name,
             "sha256": plan.model.sha256,
@@ -44,7 +48,17 @@ def plan_object(plan: Plan) -> dict[str, Any]:
             }
             for index, storage in enumerate(plan.storages)
         ],
-        "placements": [placement._asdict() for placement in plan.placements],
+        "placements": [
+            {
+                "storage": p.storage,
+                "memory": p.memory,
+                "offset": p.offset,
+                "start": p.start,
+                "end": p.end,
+                **_part(p),
+            }
+            for p in plan.placements
+        ],
         "transfers": [
             {
                 "storage": t.storage,
@@ -53,6 +67,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
                 "start": t.start,
                 "end": t.end,
                 "kind": t.kind.value,
+                **_part(t),
             }
             for t in plan.transfers
         ],
@@ -73,6 +88,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
                 "latency_s": _float(metrics.latency_lower_bound_s),
             },
             "cost_source": metrics.cost_source,
+            **({"relocated": metrics.relocated_bytes} if metrics.relocated_bytes else {}),
         },
         "provenance": {
             "planner": provenance.planner_version,
@@ -84,6 +100,18 @@ def plan_object(plan: Plan) -> dict[str, Any]:
             "settings": dict(provenance.settings),
         },
     }
+
+
+def _version(plan: Plan) -> int:
+    """Return the lowest version that has what the plan uses."""
+    in_parts = any(held.part is not None for held in (*plan.placements, *plan.transfers))
+    moves = any(t.kind is TransferKind.MOVE for t in plan.transfers)
+    relocates = any(link.source == link.destination for link in plan.target.links)
+    return 2 if in_parts or moves or relocates or plan.metrics.relocated_bytes else 1
+
+
+def _part(held: Placement | Transfer) -> dict[str, list[int]]:
+    return {} if held.part is None else {"bytes": list(held.part)}
 
 
 def _target_object(target: Target) -> dict[str, Any]:

@@ -110,15 +110,16 @@ class Fields:
         return {name: read(fields, name) for name in fields.values}
 
 
-def require_format(root: Fields, name: str, version: int) -> None:
+def require_format(root: Fields, name: str, *versions: int) -> None:
     """Refuse documents of another format or version."""
     if root.values.get("format") != name:
         raise root.error("format", f'{excerpt(root.values.get("format"))} is not "{name}".')
     if "version" not in root.values:
         raise root.error("version", "missing.")
-    if root.integer("version") != version:
+    if root.integer("version") not in versions:
+        read = " and ".join(map(str, versions))
         raise root.error(
-            "version", f"{root.integer('version')}. This planner reads version {version}."
+            "version", f"{root.integer('version')}. This planner reads version {read}."
         )
 
 

@@ -8,13 +8,25 @@ one storage during those steps. Placements of one memory that share a step share
 exception: an in-place pair, whose two placements have the same offset and share exactly the step
 of its operator.
 
-A **transfer** copies a whole storage between two memories. It begins no earlier than boundary
+A placement or transfer may be about a **part** of the storage: its bytes ``[begin, end)``. The
+offset is that of the storage's first byte all the same, so the part lies at
+``[offset + begin, offset + end)``. Placements of one storage in one memory that share a step have
+the same offset and disjoint parts; while an operator uses the storage they cover all of it. So a
+part of a storage can be away, and others use its bytes, while the rest stays.
+
+A **transfer** copies a storage between two memories. It begins no earlier than boundary
 ``start`` and is finished before step ``end`` begins; ``start == end`` is a copy in the gap between
 two steps, for which the compute engine waits. It reads a placement that is valid at boundary
 ``start`` and holds until boundary ``end``, and fills a placement that is reserved from boundary
 ``start`` on. At one boundary, copies out of the nearest memory come before copies into it, so
 bytes freed by a spill can be filled by a reload at the same boundary; the farther copy that a
 copy into the nearest memory reads is held for step ``end`` as well.
+
+A **move** is a transfer from the nearest memory to itself, where the target has such a link. It
+takes place in the gap between two steps, ``0 < start == end < n``: it reads a placement that ends
+there and fills one of the same storage that begins there. At one boundary, moves come after copies
+out of the nearest memory and before copies into it, and run one after another in the order of the
+plan; a move may overlap its own source, but not the source of a later one.
 """
 
 from __future__ import annotations
@@ -24,33 +36,61 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from planner.graph import Graph, ModelReference, StorageKind
     from planner.target import Target
 
 
 class TransferKind(StrEnum):
-    """Why bytes move. ``fetch`` and ``store`` are compulsory, the others are traffic."""
+    """Why bytes move.
+
+    ``fetch`` and ``store`` are compulsory, ``spill`` and ``reload`` are traffic, a ``move`` stays
+    inside the nearest memory.
+    """
 
     FETCH = "fetch"
     STORE = "store"
     SPILL = "spill"
     RELOAD = "reload"
+    MOVE = "move"
+
+
+class ByteRange(NamedTuple):
+    """Bytes ``[begin, end)``."""
+
+    begin: int
+    end: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Number of bytes."""
+        return self.end - self.begin
+
+    def intersects(self, other: ByteRange) -> bool:
+        """Whether the two share a byte."""
+        return self.begin < other.end and other.begin < self.end
 
 
 class Placement(NamedTuple):
-    """Bytes ``[offset, offset + size)`` of ``memory`` hold ``storage`` in steps [start, end)."""
+    """Bytes ``[offset, offset + size)`` of ``memory`` hold ``storage`` in steps [start, end).
+
+    With a ``part`` only those bytes of the storage: ``[offset + begin, offset + end)``.
+    """
 
     storage: int
     memory: str
     offset: int
     start: int
     end: int
+    part: ByteRange | None = None
 
 
 class Transfer(NamedTuple):
-    """A copy of ``storage`` from ``source`` to ``destination`` within boundaries [start, end]."""
+    """A copy of ``storage`` from ``source`` to ``destination`` within boundaries [start, end].
+
+    With a ``part`` only of those bytes of the storage.
+    """
 
     storage: int
     source: str
@@ -58,6 +98,18 @@ class Transfer(NamedTuple):
     start: int
     end: int
     kind: TransferKind
+    part: ByteRange | None = None
+
+
+def part_of(held: Placement | Transfer, storage_bytes: int) -> ByteRange:
+    """Bytes of a storage of that size which a placement or transfer is about."""
+    return ByteRange(0, storage_bytes) if held.part is None else held.part
+
+
+def addresses_of(placement: Placement, storage_bytes: int) -> ByteRange:
+    """Bytes of its memory that a placement of a storage of that size reserves."""
+    part = part_of(placement, storage_bytes)
+    return ByteRange(placement.offset + part.begin, placement.offset + part.end)
 
 
 class InPlace(NamedTuple):
@@ -66,6 +118,25 @@ class InPlace(NamedTuple):
     operator: int
     output: int
     input: int
+
+
+def boundary_rank(transfer: Transfer, near: str) -> int:
+    """Rank of a transfer among those of one boundary; ``near`` names the nearest memory.
+
+    Out of it first, into it last; moves inside it and copies between farther memories in between.
+    """
+    outwards, inwards = transfer.source == near, transfer.destination == near
+    return 1 if outwards == inwards else 0 if outwards else 2
+
+
+def covers(parts: Iterable[ByteRange], storage_bytes: int) -> bool:
+    """Whether the parts are all of a storage of that size together."""
+    reached = 0
+    for part in sorted(parts):
+        if part.begin > reached:
+            return False
+        reached = max(reached, part.end)
+    return reached >= storage_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +178,13 @@ class Metrics:
         Non-compulsory transfers: spills, reloads and operands used in a farther memory.
     compulsory_bytes : int
         Fetches of graph inputs and stores of graph outputs.
+    relocated_bytes : int
+        Moved inside the nearest memory; no traffic.
     latency_s, compute_s, stall_s : float or None
         Simulated; None where the target gives no rates.
     peak_lower_bound_bytes, traffic_lower_bound_bytes : int or None
-        No legal plan for this graph and target has less; None where no bound was computed.
+        No legal plan for this graph and target has less; None where no bound was computed. Plans
+        that spill parts may have less traffic, unless ``partial_spills`` is among the settings.
     latency_lower_bound_s : float or None
     cost_source : str
         ``roofline``, ``measured`` or ``none``.
@@ -127,6 +201,7 @@ class Metrics:
     traffic_lower_bound_bytes: int | None = None
     latency_lower_bound_s: float | None = None
     cost_source: str = "none"
+    relocated_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from planner.graph import Graph
+    from planner.plans import ByteRange
     from planner.target import Target
 
 Solution = TypeVar("Solution")
@@ -70,12 +71,15 @@ class PlanningProblem:
     objective : Objective
     in_place : bool
         Whether operators may overwrite dying operands.
+    partial_spills : bool
+        Whether a part of a storage may leave the nearest memory while the rest stays.
     """
 
     graph: Graph
     target: Target
     objective: Objective
     in_place: bool = True
+    partial_spills: bool = False
 
     @property
     def inputs_resident(self) -> bool:
@@ -324,7 +328,11 @@ class ReplacementProblem:
     Storage ``s`` must be resident at each of its use steps, at one address from the first step to
     the last of each **episode** of residency. Between two episodes it is not resident: it has been
     written out once (unless it had a farther copy from the start) and is read back. An episode
-    that starts where the previous one ended is a move: written out, read back elsewhere.
+    that starts where the previous one ended is a move: with ``relocation`` inside the nearest
+    memory, which is no traffic, otherwise written out and read back elsewhere.
+
+    With ``partial_spills`` a storage may have several episodes at once, each of a part of it, with
+    one address; then the bytes of each part count for themselves, and at each use all are there.
 
     Attributes
     ----------
@@ -342,6 +350,10 @@ class ReplacementProblem:
     merged : tuple of (step, output storage, input storage)
         In-place pairs chosen for this order: ``input`` has its last use at ``step``, ``output`` its
         first, and both lie at the same address. They do not count twice at that step.
+    relocation : bool
+        Storages can be moved inside the nearest memory, at one boundary all those that need it, as
+        long as they keep their order of addresses.
+    partial_spills : bool
     """
 
     steps: int
@@ -351,15 +363,21 @@ class ReplacementProblem:
     uses: RaggedArray
     has_copy: NDArray[np.bool_]
     merged: tuple[tuple[int, int, int], ...] = ()
+    relocation: bool = False
+    partial_spills: bool = False
 
 
 class Episode(NamedTuple):
-    """``storage`` is resident at ``offset`` during steps [start, end)."""
+    """``storage`` is resident at ``offset`` during steps [start, end).
+
+    With a ``part`` only those bytes of it, at ``[offset + begin, offset + end)``.
+    """
 
     storage: int
     start: int
     end: int
     offset: int
+    part: ByteRange | None = None
 
 
 class ReplacementSolution(NamedTuple):

@@ -120,6 +120,7 @@ class PlanResult:
             "peak_bytes": metrics.peak_bytes.get(near, 0),
             "peak_lower_bound_bytes": metrics.peak_lower_bound_bytes,
             "traffic_bytes": metrics.traffic_bytes,
+            "relocated_bytes": metrics.relocated_bytes,
             "traffic_lower_bound_bytes": metrics.traffic_lower_bound_bytes,
             "latency_s": metrics.latency_s,
             "latency_lower_bound_s": metrics.latency_lower_bound_s,

@@ -1,10 +1,13 @@
 """Replays a plan with events: one compute engine, one copy engine per link.
 
+Moves inside the nearest memory have an engine of their own, the link from that memory to itself:
+it does one at a time, in the order of the plan, whatever its channels.
+
 Step ``t`` begins when step ``t - 1`` is over and every copy that ends at a boundary up to ``t`` is
-finished. A copy is handed to its link at boundary ``start``; copies between farther memories, and
-then copies into the nearest, are handed over only when the copies of the earlier kinds that end at
-that boundary are finished. A link serves its copies first in, first out; up to ``channels`` of
-them are in flight at once and share its bandwidth equally.
+finished. A copy is handed to its link at boundary ``start``; moves and copies between farther
+memories, and then copies into the nearest, are handed over only when the copies of the earlier
+kinds that end at that boundary are finished. A link serves its copies first in, first out; up to
+``channels`` of them are in flight at once and share its bandwidth equally.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from planner.cost import operator_cost
 from planner.errors import InvalidPlanError
 from planner.metrics import far_operands, measure_bytes
+from planner.plans import boundary_rank, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from planner.graph import Graph
-    from planner.plans import Metrics, Plan, Transfer
+    from planner.plans import Metrics, Plan
     from planner.target import Link, Target
 
 
@@ -46,7 +50,7 @@ class Timeline:
     compute_s, stall_s, latency_s : float
         Operators at work; the compute engine waiting for copies; their sum, the whole run.
     link_bytes : mapping of (source, destination) to int
-        Bytes over each link of the target.
+        Bytes over each link of the target, moves inside the nearest memory included.
     peak_bytes : mapping of memory name to int
     cost_source : str
         ``roofline``: times are computed from the target's rates, not measured.
@@ -99,7 +103,10 @@ def simulate(graph: Graph, target: Target, plan: Plan) -> Timeline:
                 f"{target.name} has no link from {transfer.source} to {transfer.destination}, "
                 f"which the plan uses at boundary {transfer.start}."
             )
-    sizes = [graph.storages[transfer.storage].size_bytes for transfer in plan.transfers]
+    sizes = [
+        part_of(transfer, graph.storages[transfer.storage].size_bytes).size_bytes
+        for transfer in plan.transfers
+    ]
     steps, copies = _Run(plan, target.nearest.name, engines, sizes, durations).play()
     compute_s = math.fsum(durations)
     waits = [step.start_s - before for step, before in zip(steps, _ends(steps), strict=False)]
@@ -176,11 +183,12 @@ class _Engine:
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self.channels = 1 if link.source == link.destination else link.channels
         self.waiting: deque[tuple[int, int]] = deque()
         self.active: list[_Copy] = []
 
     def admit(self, now_s: float) -> None:
-        while self.waiting and len(self.active) < self.link.channels:
+        while self.waiting and len(self.active) < self.channels:
             index, size = self.waiting.popleft()
             self.active.append(_Copy(index, size, self.link.setup_s, now_s))
 
@@ -236,13 +244,10 @@ class _Run:
         self.pending: dict[int, tuple[list[int], list[int], list[int]]] = {}
         self.unfinished = [[0, 0, 0] for _ in range(self.count + 1)]
         for index, transfer in enumerate(plan.transfers):
-            rank = self.rank(transfer)
+            rank = boundary_rank(transfer, self.near)
             self.pending.setdefault(transfer.start, ([], [], []))[rank].append(index)
             self.unfinished[transfer.end][rank] += 1
         self.copied: dict[int, Interval] = {}
-
-    def rank(self, transfer: Transfer) -> int:
-        return 0 if transfer.source == self.near else 2 if transfer.destination == self.near else 1
 
     def play(self) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
         now_s, boundary = 0.0, 0
@@ -266,7 +271,7 @@ class _Run:
                 for copy in engine.advance(elapsed_s):
                     transfer = self.transfers[copy.index]
                     self.copied[copy.index] = Interval(copy.start_s, now_s + elapsed_s)
-                    self.unfinished[transfer.end][self.rank(transfer)] -= 1
+                    self.unfinished[transfer.end][boundary_rank(transfer, self.near)] -= 1
                 engine.admit(now_s + elapsed_s)
             if running is not None and step_ends:
                 steps.append(running)

@@ -46,7 +46,7 @@ class Link:
     Attributes
     ----------
     source, destination : str
-        Names of memories.
+        Names of memories. Both are the nearest one where its content can be moved within it.
     bandwidth : float
         Bytes per second.
     setup_s : float
@@ -133,6 +133,11 @@ class Target:
             if memory.writable and {(near, memory.name), (memory.name, near)} <= pairs:
                 return memory
         return None
+
+    @property
+    def relocates(self) -> bool:
+        """Whether storages can be moved inside the nearest memory."""
+        return self.link(self.nearest.name, self.nearest.name) is not None
 
     def memory(self, name: str) -> Memory:
         """Look a memory up.

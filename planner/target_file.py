@@ -307,8 +307,12 @@ def _link(table: _Table, names: Sequence[str]) -> Link:
     table.allow(_LINK_KEYS)
     source = _memory_name(table, "from", names)
     destination = _memory_name(table, "to", names)
-    if source == destination:
-        raise table.error("to", f'"{destination}" is also where the link comes from.')
+    if source == destination != names[0]:
+        raise table.error(
+            "to",
+            f'"{destination}" is also where the link comes from. Only the nearest memory, '
+            f'"{names[0]}", can have a link to itself.',
+        )
     return Link(
         source=source,
         destination=destination,

@@ -17,6 +17,7 @@ from planner.errors import BadFileError
 from planner.graph import ModelReference, StorageKind
 from planner.plan_file import plan_digest, plan_from_json, plan_to_json, read_plan, write_plan
 from planner.plans import (
+    ByteRange,
     InPlace,
     Metrics,
     Placement,
@@ -66,6 +67,7 @@ anywhere = st.integers(-((1 << 53) - 1), (1 << 53) - 1)
 rates = st.floats(1e-3, 1e18)
 times = st.floats(0, 1e9)
 maybe = st.none()
+parts = st.none() | st.builds(ByteRange, counts, counts)
 memory_names = st.lists(
     st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=6),
     min_size=1,
@@ -97,7 +99,8 @@ def targets(draw) -> Target:
         Link(a, b, draw(rates), draw(times), draw(st.integers(1, 9)))
         for a in listed
         for b in listed
-        if a != b and draw(st.booleans())
+        if a != b or a == listed[0]
+        if draw(st.booleans())
     )
     compute = Compute(
         draw(st.dictionaries(st.sampled_from(["int8", "default", "bfloat16"]), rates)),
@@ -150,7 +153,9 @@ def plans(draw) -> Plan:
         order=tuple(draw(st.lists(operator, max_size=5))),
         storages=tuple(storages),
         placements=tuple(
-            draw(st.lists(st.builds(Placement, storage, names, anywhere, anywhere, anywhere)))
+            draw(
+                st.lists(st.builds(Placement, storage, names, anywhere, anywhere, anywhere, parts))
+            )
         ),
         transfers=tuple(
             draw(
@@ -163,6 +168,7 @@ def plans(draw) -> Plan:
                         anywhere,
                         anywhere,
                         st.sampled_from(TransferKind),
+                        parts,
                     )
                 )
             )
@@ -182,6 +188,7 @@ def plans(draw) -> Plan:
                 maybe | counts,
                 maybe | times,
                 names,
+                counts,
             )
         ),
         provenance=draw(
@@ -208,6 +215,30 @@ def test_any_well_formed_plan_survives_the_round_trip(plan):
     again = plan_from_json(text)
     assert again == plan
     assert plan_to_json(again) == text
+
+
+def test_plan_without_parts_and_moves_is_a_file_that_older_readers_know():
+    document = json.loads(plan_to_json(example()))
+    assert document["version"] == 1
+    assert "relocated" not in document["metrics"]
+    assert not any("bytes" in entry for entry in document["placements"] + document["transfers"])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_plans_with_parts_and_moves_come_back_equal_and_as_version_2(seed):
+    target = read_target("npu-1m")
+    near = target.nearest.name
+    target = replace(target, links=(*target.links, Link(near, near, 1e9)))
+    plan = naive_plan(random_graph(seed), target, seed, split=0.8)
+    text = plan_to_json(plan)
+    require_schema(text)
+    assert plan_from_json(text) == plan
+    document = json.loads(text)
+    assert document["version"] == 2
+    parts = [entry["bytes"] for entry in document["placements"] if "bytes" in entry]
+    assert parts == [list(p.part) for p in plan.placements if p.part is not None]
+    assert parts
+    assert document["metrics"].get("relocated", 0) == plan.metrics.relocated_bytes
 
 
 def test_text_has_sorted_keys_two_space_indent_and_a_final_newline():
@@ -301,7 +332,7 @@ def test_extension_keys_are_ignored(path):
     ("path", "value", "message"),
     [
         ("format", "planner.result", r"plan: format: 'planner.result' is not \"planner.plan\""),
-        ("version", 2, r"version: 2. This planner reads version 1"),
+        ("version", 3, r"version: 3. This planner reads version 1 and 2"),
         ("version", "1", r"version: '1' is not an integer"),
         ("surprise", 1, r"plan: surprise: unknown field"),
         ("model/surprise", 1, r"model.surprise: unknown field"),
@@ -324,7 +355,14 @@ def test_extension_keys_are_ignored(path):
         ("placements/0/storage", -1, r"placements\[0\].storage: -1 is outside 0 to"),
         ("placements/0/memory", 3, r"placements\[0\].memory: 3 is not text"),
         ("placements/0", 3, r"placements\[0\] is not an object"),
-        ("transfers/0/kind", "copy", r"'copy' is none of fetch, store, spill, reload"),
+        ("transfers/0/kind", "copy", r"'copy' is none of fetch, store, spill, reload, move"),
+        ("placements/0/bytes", [0], r"placements\[0\].bytes: \[0\] is not two counts of bytes"),
+        ("placements/0/bytes", [0, -1], r"placements\[0\].bytes: \[0, -1\] is not two counts"),
+        ("placements/0/bytes", [0, True], r"bytes: \[0, True\] is not two counts of bytes"),
+        ("placements/0/bytes", [0, 1 << 53], r"bytes: \[0, 9007199254740992\] is not two counts"),
+        ("transfers/0/bytes", None, r"transfers\[0\].bytes: None is not a list"),
+        ("transfers/0/bytes", ["0", "1"], r"transfers\[0\].bytes: .* is not two counts of bytes"),
+        ("metrics/relocated", -1, r"metrics.relocated: -1 is outside 0 to"),
         ("in_place", [{"operator": 99, "output": 0, "input": 0}], r"in_place\[0\].operator: 99"),
         ("recompute", [{"operator": 1, "step": 2}], r"recomputation is not supported"),
         ("pipeline", {}, r"pipelines are not supported"),

@@ -17,6 +17,7 @@ from planner.plans import (
     Provenance,
     Transfer,
     TransferKind,
+    part_of,
     planned_storages,
 )
 from planner.simulator import latency_lower_bound, measure, simulate
@@ -206,7 +207,7 @@ def test_timeline_respects_boundaries_engines_bytes_and_the_bound(seed):
             assert copy.end_s <= timeline.steps[transfer.end].start_s + tiny
         link = target.link(transfer.source, transfer.destination)
         assert link is not None
-        size = graph.storages[transfer.storage].size_bytes
+        size = part_of(transfer, graph.storages[transfer.storage].size_bytes).size_bytes
         assert copy.end_s - copy.start_s == pytest.approx(link.setup_s + size / link.bandwidth)
     for before, after in itertools.pairwise(timeline.steps):
         assert after.start_s >= before.end_s
@@ -217,11 +218,12 @@ def test_timeline_respects_boundaries_engines_bytes_and_the_bound(seed):
             if (transfer.source, transfer.destination) == ends_of_link
         )
         assert all(b.start_s >= a.end_s - tiny for a, b in itertools.pairwise(busy))
-    moved = sum(graph.storages[t.storage].size_bytes for t in plan.transfers)
+    moved = sum(part_of(t, graph.storages[t.storage].size_bytes).size_bytes for t in plan.transfers)
     assert sum(timeline.link_bytes.values()) == moved
     if target.operands_resident:
         metrics = plan.metrics
-        assert moved == metrics.traffic_bytes + metrics.compulsory_bytes
+        beyond = metrics.traffic_bytes + metrics.relocated_bytes
+        assert moved == beyond + metrics.compulsory_bytes
     finish = max([ends[-1], *(copy.end_s for copy in timeline.transfers)])
     assert timeline.latency_s == pytest.approx(finish)
     assert timeline.latency_s == timeline.compute_s + timeline.stall_s

@@ -143,6 +143,17 @@ def test_file_with_few_fields_gets_the_documented_defaults(tmp_path):
     )
 
 
+def test_nearest_memory_may_have_a_link_to_itself(tmp_path):
+    text = MINIMAL + '[[link]]\nfrom = "sram"\nto = "sram"\nbandwidth = 1'
+    assert read_target(write(tmp_path, text)).relocates
+    assert not read_target(write(tmp_path, MINIMAL)).relocates
+    for name, rate in (("gpu-80g", 2.039e12), ("gpu-141g", 4.8e12)):
+        gpu = read_target(name)
+        link = gpu.link("hbm", "hbm")
+        assert link is not None
+        assert link.bandwidth == rate / 2
+
+
 def test_path_may_be_text_ending_in_toml(tmp_path):
     path = write(tmp_path, MINIMAL)
     assert read_target(str(path)) == read_target(path)
@@ -196,7 +207,10 @@ COMPUTE = "[compute]\nvector_rate = 1\n[compute.mac_rate]\ndefault = 1\n"
             r'memory "a" is declared twice \(entries 1 and 3\)',
         ),
         (MINIMAL + '[[link]]\nfrom = "sram"\nto = "hbm"', r'link 2.to: no memory "hbm"'),
-        (MINIMAL + '[[link]]\nfrom = "sram"\nto = "sram"\nbandwidth = 1', r"link 2.to"),
+        (
+            MINIMAL + '[[link]]\nfrom = "dram"\nto = "dram"\nbandwidth = 1',
+            r'link 2.to: "dram" is also where the link comes from. Only the nearest memory, "sram"',
+        ),
         (MINIMAL + '[[link]]\nfrom = "dram"\nto = "sram"', r"link 2.bandwidth: missing"),
         (
             MINIMAL + '[[link]]\nfrom = "dram"\nto = "sram"\nbandwidth = 1\nchannels = 0',

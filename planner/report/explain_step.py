@@ -8,7 +8,7 @@ from planner.errors import UsageError
 from planner.graph import StorageKind
 from planner.report.listing import heading, live_table, shown, storage_name, transfer_lines
 from planner.report.names import operator_label, printable
-from planner.report.occupancy import occupancies
+from planner.report.occupancy import held_addresses, occupancies, part_name
 from planner.report.quantities import format_bytes
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def _where(plan: Plan, storage: int, step: int) -> str:
     places = []
     for p in plan.placements:
         if p.storage == storage and p.start <= step < p.end:
-            size = plan.storages[storage].size_bytes
+            held = held_addresses(plan, p)
+            part = f" {part_name(p)}" if p.part is not None else ""
             last = ", last step" if p.end == step + 1 else ""
-            places.append(f"{printable(p.memory)} [{p.offset:,}, {p.offset + size:,}){last}")
+            places.append(f"{printable(p.memory)} [{held.begin:,}, {held.end:,}){part}{last}")
     return " and ".join(places) or "not placed"

@@ -16,7 +16,7 @@ from planner.report.listing import (
     transfer_lines,
 )
 from planner.report.names import printable
-from planner.report.occupancy import in_place_inputs
+from planner.report.occupancy import held_addresses, in_place_inputs, part_name
 from planner.report.quantities import format_both, format_bytes
 
 if TYPE_CHECKING:
@@ -46,15 +46,16 @@ def explain_tensor(plan: Plan, graph: Graph | None, name: str) -> list[str]:
             f"place     {printable(plan.target.constant_memory)}, a constant: no part of the arena"
         )
     own = [i for i, p in enumerate(plan.placements) if p.storage == index]
-    own.sort(key=lambda i: plan.placements[i].start)
+    own.sort(key=lambda i: (plan.placements[i].start, plan.placements[i].part or ()))
     pairs = in_place_inputs(plan)
     for number, i in enumerate(own):
         p = plan.placements[i]
-        steps = p.end - p.start
+        steps, held = p.end - p.start, held_addresses(plan, p)
+        part = f", only its {part_name(p)}" if p.part is not None else ""
         lines.append(
             f"{'place' if number == 0 else '':<10}{printable(p.memory)} "
-            f"[{p.offset:,}, {p.offset + storage.size_bytes:,})  steps [{p.start:,}, {p.end:,}), "
-            f"{steps:,} step{'s' if steps != 1 else ''}"
+            f"[{held.begin:,}, {held.end:,})  steps [{p.start:,}, {p.end:,}), "
+            f"{steps:,} step{'s' if steps != 1 else ''}{part}"
         )
         if i in pairs:
             over = plan.placements[pairs[i]].storage
@@ -106,22 +107,22 @@ def _users(plan: Plan, graph: Graph | None, storage: int) -> list[str]:
 def _neighbours(plan: Plan, index: int) -> list[str]:
     """The nearest placements below and above that share a step with this one."""
     own = plan.placements[index]
-    top = own.offset + plan.storages[own.storage].size_bytes
+    low, top = held_addresses(plan, own)
     beside = [
-        (p.offset, p.offset + plan.storages[p.storage].size_bytes, p.storage)
+        (*held_addresses(plan, p), p.storage)
         for i, p in enumerate(plan.placements)
         if i != index and p.memory == own.memory and p.start < own.end and own.start < p.end
     ]
     lines = []
     above = min((entry for entry in beside if entry[0] >= top), default=None)
     below = max(
-        (entry for entry in beside if entry[1] <= own.offset),
+        (entry for entry in beside if entry[1] <= low),
         key=lambda entry: entry[1],
         default=None,
     )
     for side, entry, gap in (
         ("above", above, above[0] - top if above else 0),
-        ("below", below, own.offset - below[1] if below else 0),
+        ("below", below, low - below[1] if below else 0),
     ):
         if entry is not None:
             distance = f", {format_bytes(gap)} away" if gap else ""

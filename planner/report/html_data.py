@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from planner.graph import StorageKind
 from planner.report.names import operator_label, operator_type, printable
-from planner.report.occupancy import constant_bytes, in_place_inputs, occupancies
+from planner.report.occupancy import (
+    constant_bytes,
+    held_addresses,
+    in_place_inputs,
+    occupancies,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +63,8 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
         "placements": {
             "storage": [column_of[p.storage] for p in plan.placements],
             "memory": [memory_of[p.memory] for p in plan.placements],
-            "offset": [p.offset for p in plan.placements],
+            "offset": [held_addresses(plan, p).begin for p in plan.placements],
+            "part": {i: list(p.part) for i, p in enumerate(plan.placements) if p.part is not None},
             "start": [p.start for p in plan.placements],
             "end": [p.end for p in plan.placements],
             "over": [over.get(i, -1) for i in range(len(plan.placements))],
@@ -70,6 +76,7 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
             "start": [t.start for t in transfers],
             "end": [t.end for t in transfers],
             "kind": [t.kind.value for t in transfers],
+            "part": {i: list(t.part) for i, t in enumerate(transfers) if t.part is not None},
         },
         "time": None
         if timeline is None

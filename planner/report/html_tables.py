@@ -16,7 +16,13 @@ from planner.report.html_table import (
     table,
 )
 from planner.report.names import markup, operator_label
-from planner.report.occupancy import live_at, longest_held, occupancies
+from planner.report.occupancy import (
+    copied_bytes,
+    held_addresses,
+    live_at,
+    longest_held,
+    occupancies,
+)
 from planner.report.quantities import format_bytes, format_seconds, format_share, format_size
 
 if TYPE_CHECKING:
@@ -42,14 +48,13 @@ def peak_section(plan: Plan, graph: Graph | None) -> str:
     for entry in live[:_LIVE_ROWS]:
         placement = plan.placements[entry.placement]
         storage = plan.storages[placement.storage]
-        shared = entry.counted_bytes < storage.size_bytes
+        size_bytes = held_addresses(plan, placement).size_bytes
+        shared = entry.counted_bytes < size_bytes
         rows.append(
             (
                 placement_cell(entry.placement, storage.name),
-                number_cell(f"{storage.size_bytes:,}"),
-                number_cell(
-                    "in place" if shared else format_share(storage.size_bytes, near.peak_bytes)
-                ),
+                number_cell(f"{size_bytes:,}"),
+                number_cell("in place" if shared else format_share(size_bytes, near.peak_bytes)),
                 interval_cell(placement.start, placement.end),
                 number_cell(f"{placement.end - placement.start:,}"),
                 Cell(_kind(storage), "plain"),
@@ -86,15 +91,16 @@ def longest_table(plan: Plan, graph: Graph | None) -> str:
     for index in longest_held(plan, near, _LONGEST_ROWS):
         placement = plan.placements[index]
         storage = plan.storages[placement.storage]
+        size_bytes = held_addresses(plan, placement).size_bytes
         steps = placement.end - placement.start
         creator = min(placement.start, len(plan.order) - 1)
         rows.append(
             (
                 placement_cell(index, storage.name),
-                number_cell(f"{storage.size_bytes:,}"),
+                number_cell(f"{size_bytes:,}"),
                 interval_cell(placement.start, placement.end),
                 number_cell(f"{steps:,}"),
-                number_cell(format_share(storage.size_bytes * steps, total)),
+                number_cell(format_share(size_bytes * steps, total)),
                 Cell(markup(operator_label(plan, plan.order[creator], graph), 40)),
             )
         )
@@ -143,7 +149,7 @@ def transfer_table(plan: Plan) -> str:
     moved: Counter[str] = Counter()
     for transfer in plan.transfers:
         number[transfer.kind.value] += 1
-        moved[transfer.kind.value] += plan.storages[transfer.storage].size_bytes
+        moved[transfer.kind.value] += copied_bytes(plan, transfer)
     totals = ", ".join(
         f"{number[kind]:,} {kind} of {format_size(moved[kind])}" for kind in sorted(number)
     )
@@ -158,7 +164,7 @@ def transfer_table(plan: Plan) -> str:
                 else interval_cell(transfer.start, transfer.end),
                 Cell(transfer.kind.value, f"plain {transfer.kind.value}"),
                 Cell(markup(storage.name, NAME_WIDTH), "name"),
-                number_cell(f"{storage.size_bytes:,}"),
+                number_cell(f"{copied_bytes(plan, transfer):,}"),
                 Cell(f"{markup(transfer.source)} to {markup(transfer.destination)}", "plain"),
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.report.names import operator_label, printable
-from planner.report.occupancy import live_at
+from planner.report.occupancy import copied_bytes, held_addresses, live_at, part_name
 from planner.report.quantities import format_both, format_bytes, format_share
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def _live_row(
 ) -> tuple[str, ...]:
     placement = plan.placements[entry.placement]
     storage = plan.storages[placement.storage]
-    size = storage.size_bytes
+    held = held_addresses(plan, placement)
+    size = held.size_bytes
     overwritten = entry.counted_bytes == 0 and size > 0
     roles = [
         role
@@ -89,12 +90,14 @@ def _live_row(
     ]
     if overwritten:
         roles.append("overwritten in place")
+    if placement.part is not None:
+        roles.append(f"{part_name(placement)} of it")
     return (
         storage_name(plan, placement.storage),
         f"{size:,}",
         "in place" if overwritten else format_share(size, total),
         f"[{placement.start:,}, {placement.end:,})",
-        f"[{placement.offset:,}, {placement.offset + size:,})",
+        f"[{held.begin:,}, {held.end:,})",
         _kind(storage),
         ", ".join(roles) or idle,
     )
@@ -105,12 +108,26 @@ def transfer_lines(plan: Plan, transfers: Iterable[Transfer]) -> list[str]:
     lines = []
     for t in sorted(transfers, key=lambda t: (t.start, t.end)):
         when = f"before step {t.start:,}" if t.start == t.end else f"steps [{t.start:,}, {t.end:,})"
+        part = f"{part_name(t)} of " if t.part is not None else ""
+        where = f"{printable(t.source)} to {printable(t.destination)}"
+        if t.source == t.destination:
+            where = f"within {printable(t.source)}{_moved(plan, t)}"
         lines.append(
-            f"{'moves' if not lines else '':<10}{t.kind.value} {storage_name(plan, t.storage)}  "
-            f"{format_bytes(plan.storages[t.storage].size_bytes)}  "
-            f"{printable(t.source)} to {printable(t.destination)}, {when}"
+            f"{'moves' if not lines else '':<10}{t.kind.value} {part}"
+            f"{storage_name(plan, t.storage)}  {format_bytes(copied_bytes(plan, t))}  "
+            f"{where}, {when}"
         )
     return lines
+
+
+def _moved(plan: Plan, transfer: Transfer) -> str:
+    """From which offset to which one."""
+    own = [p for p in plan.placements if p[:2] == (transfer.storage, transfer.source)]
+    old = next((p.offset for p in own if p.end == transfer.start), None)
+    new = next((p.offset for p in own if p.start == transfer.end), None)
+    if old is None or new is None:
+        return ""
+    return f" from offset {old:,} to {new:,}"
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:

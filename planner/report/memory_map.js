@@ -335,7 +335,7 @@ function drawLegend() {
       `${move} (${plan.transfers.kind.filter((kind) => kind === move).length.toLocaleString("en-US")})`,
       (ctx) => {
         ctx.fillStyle = colours[move];
-        drawArrow(ctx, { x: 8, w: 0, y: 6, inwards: MOVES.indexOf(move) < 2 });
+        drawArrow(ctx, { x: 8, w: 0, y: 6, move });
       },
     ]);
   }

@@ -4,11 +4,16 @@
 const plan = (() => {
   const raw = JSON.parse(document.getElementById("data").textContent);
   const { placements, storages } = raw;
+  // Where only a part of a storage is meant, its bytes [begin, end) are given.
+  const partSize = (column, i) => {
+    const part = column.part?.[i];
+    return part ? part[1] - part[0] : storages.size[column.storage[i]];
+  };
   const count = placements.storage.length;
   const size = new Float64Array(count);
   const kind = new Uint8Array(count);
   for (let i = 0; i < count; i++) {
-    size[i] = storages.size[placements.storage[i]];
+    size[i] = partSize(placements, i);
     kind[i] = storages.kind[placements.storage[i]];
   }
   const overwrittenBy = new Int32Array(count).fill(-1);
@@ -17,9 +22,15 @@ const plan = (() => {
   });
   return {
     ...raw,
+    transfers: {
+      ...raw.transfers,
+      part: raw.transfers.part ?? {},
+      size: raw.transfers.storage.map((_, i) => partSize(raw.transfers, i)),
+    },
     placements: {
       count,
       size,
+      part: placements.part ?? {},
       kind,
       overwrittenBy,
       over: Int32Array.from(placements.over),
@@ -34,7 +45,7 @@ const plan = (() => {
 })();
 
 const KINDS = plan.kinds;
-const MOVES = ["fetch", "reload", "store", "spill"];
+const MOVES = ["fetch", "reload", "store", "spill", "move"];
 
 function exactBytes(bytes) {
   return `${bytes.toLocaleString("en-US")} B`;

@@ -284,7 +284,7 @@ function moveBox(panel, index) {
   const row = moveRows.indexOf(kind[index]);
   const from = xOf(start[index]);
   const w = Math.max(xOf(end[index]) - from, 0);
-  return { x: from, w, y: panel.y + row * ROW + ROW / 2, inwards: MOVES.indexOf(kind[index]) < 2 };
+  return { x: from, w, y: panel.y + row * ROW + ROW / 2, move: kind[index] };
 }
 
 function drawMoves(ctx, panel) {
@@ -308,11 +308,16 @@ function drawMoves(ctx, panel) {
 }
 
 // Towards the nearest memory, which is drawn above, or away from it. The bar is the time that the
-// copy has, the arrow where it has to be done.
-function drawArrow(ctx, { x, w, y, inwards }) {
-  const tip = inwards ? -5 : 5;
+// copy has, the arrow where it has to be done. A move within that memory is a diamond.
+function drawArrow(ctx, { x, w, y, move }) {
+  const tip = MOVES.indexOf(move) < 2 ? -5 : 5;
   ctx.fillRect(x, y - 1, w, 2);
   ctx.beginPath();
+  if (move === "move") {
+    for (const [dx, dy] of [[0, -5], [5, 0], [0, 5], [-5, 0]]) ctx.lineTo(x + dx, y + dy);
+    ctx.fill();
+    return;
+  }
   ctx.moveTo(x + w, y + tip);
   ctx.lineTo(x + w - 4, y - tip * 0.7);
   ctx.lineTo(x + w + 4, y - tip * 0.7);

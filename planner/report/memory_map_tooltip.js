@@ -35,7 +35,13 @@ function describeMove(index) {
     start[index] === end[index]
       ? `before step ${start[index].toLocaleString("en-US")}`
       : `during steps ${interval(start[index], end[index])}`;
-  return `${plan.memories[from[index]].name} to ${plan.memories[to[index]].name}, ${when}`;
+  const [source, destination] = [from, to].map((end) => plan.memories[end[index]].name);
+  const where = from[index] === to[index] ? `within ${source}` : `${source} to ${destination}`;
+  return `${partName(plan.transfers.part[index], " of it, ")}${where}, ${when}`;
+}
+
+function partName(part, after) {
+  return part ? `bytes ${interval(...part)}${after}` : "";
 }
 
 function describeTransfer(index) {
@@ -44,7 +50,7 @@ function describeTransfer(index) {
     plan.storages.name[storage],
     [
       [plan.transfers.kind[index], describeMove(index)],
-      ["bytes", bothBytes(plan.storages.size[storage])],
+      ["bytes", bothBytes(plan.transfers.size[index])],
     ],
   ];
 }

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from planner.graph import StorageKind
+from planner.plans import addresses_of, part_of
 from planner.report.quantities import format_gap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from planner.plans import Plan
+    from planner.plans import ByteRange, Placement, Plan, Transfer
     from planner.target import Memory
 
 
@@ -51,34 +52,75 @@ class Occupancy:
 class LivePlacement(NamedTuple):
     """A placement that is live at a step.
 
-    ``counted_bytes`` is 0 for the dying input of an in-place pair, whose bytes are its output's.
+    ``counted_bytes`` leaves out what the output of an in-place pair takes over from a dying input.
     """
 
     placement: int
     counted_bytes: int
 
 
-def in_place_inputs(plan: Plan) -> dict[int, int]:
-    """Map the placement of each output written in place to the placement it overwrites."""
+def held_addresses(plan: Plan, placement: Placement) -> ByteRange:
+    """Bytes of its memory that a placement reserves."""
+    return addresses_of(placement, plan.storages[placement.storage].size_bytes)
+
+
+def copied_bytes(plan: Plan, transfer: Transfer) -> int:
+    """Bytes that a transfer copies."""
+    return part_of(transfer, plan.storages[transfer.storage].size_bytes).size_bytes
+
+
+def part_name(held: Placement | Transfer) -> str:
+    """Which bytes of its storage are meant; nothing where all are."""
+    return "" if held.part is None else f"bytes [{held.part.begin:,}, {held.part.end:,})"
+
+
+class SharedBytes(NamedTuple):
+    """The placements of an in-place pair, and the bytes that they share at ``step``."""
+
+    output: int
+    overwritten: int
+    step: int
+    size_bytes: int
+
+
+def shared_bytes(plan: Plan) -> list[SharedBytes]:
+    """Bytes that outputs take over from their inputs; in parts, each pair that has some."""
     step_of = {operator: step for step, operator in enumerate(plan.order)}
-    starting = {(p.storage, p.memory, p.start): i for i, p in enumerate(plan.placements)}
-    ending = {(p.storage, p.memory, p.end): i for i, p in enumerate(plan.placements)}
-    pairs: dict[int, int] = {}
+    starting: dict[tuple[int, str, int], list[int]] = {}
+    ending: dict[tuple[int, str, int], list[int]] = {}
+    for i, p in enumerate(plan.placements):
+        starting.setdefault((p.storage, p.memory, p.start), []).append(i)
+        ending.setdefault((p.storage, p.memory, p.end), []).append(i)
+    shared: list[SharedBytes] = []
     for pair in plan.in_place:
         step = step_of.get(pair.operator)
         if step is None:  # an illegal plan may still be looked at
             continue
         for memory in plan.target.memories:
-            output = starting.get((pair.output, memory.name, step))
-            overwritten = ending.get((pair.input, memory.name, step + 1))
-            if output is not None and overwritten is not None:
-                pairs[output] = overwritten
-    return pairs
+            for output in starting.get((pair.output, memory.name, step), ()):
+                for under in ending.get((pair.input, memory.name, step + 1), ()):
+                    above, below = (plan.placements[i] for i in (output, under))
+                    size_bytes = held_addresses(plan, below).size_bytes
+                    if above.part is not None or below.part is not None:
+                        written, dying = held_addresses(plan, above), held_addresses(plan, below)
+                        size_bytes = min(written.end, dying.end) - max(written.begin, dying.begin)
+                    if size_bytes > 0:
+                        shared.append(SharedBytes(output, under, step, size_bytes))
+    return shared
+
+
+def in_place_inputs(plan: Plan) -> dict[int, int]:
+    """Map the placement of each output written in place to the placement it overwrites.
+
+    In parts, to the one with which it shares most bytes.
+    """
+    by_size = sorted(shared_bytes(plan), key=lambda shared: shared.size_bytes)
+    return {shared.output: shared.overwritten for shared in by_size}
 
 
 def occupancies(plan: Plan) -> tuple[Occupancy, ...]:
     """Return the memories that hold placements, nearest first; the nearest always."""
-    overwritten = {source: output for output, source in in_place_inputs(plan).items()}
+    shared = shared_bytes(plan)
     result = []
     for memory in plan.target.memories:
         held = tuple(i for i, p in enumerate(plan.placements) if p.memory == memory.name)
@@ -89,26 +131,35 @@ def occupancies(plan: Plan) -> tuple[Occupancy, ...]:
         arena_bytes = 0
         for index in held:
             placement = plan.placements[index]
-            size_bytes = plan.storages[placement.storage].size_bytes
-            arena_bytes = max(arena_bytes, placement.offset + size_bytes)
+            addresses = held_addresses(plan, placement)
+            arena_bytes = max(arena_bytes, addresses.end)
             # An illegal plan, which may still be looked at, holds bytes past its last step.
-            delta[min(placement.start, steps)] += size_bytes
+            delta[min(placement.start, steps)] += addresses.size_bytes
+            delta[min(placement.end, steps)] -= addresses.size_bytes
+        for _, under, step, size_bytes in shared:
             # The output takes the bytes over one step before their first owner ends.
-            delta[min(placement.end - (index in overwritten), steps)] -= size_bytes
+            if plan.placements[under].memory == memory.name:
+                delta[step] -= size_bytes
+                delta[step + 1] += size_bytes
         result.append(Occupancy(memory, held, np.cumsum(delta[:-1]), arena_bytes))
     return tuple(result)
 
 
 def live_at(plan: Plan, occupancy: Occupancy, step: int) -> list[LivePlacement]:
     """Return the placements live at a step, largest first."""
-    overwritten = set(in_place_inputs(plan).values())
+    taken_over: dict[int, int] = {}
+    for shared in shared_bytes(plan):
+        if shared.step == step:
+            taken_over[shared.overwritten] = (
+                taken_over.get(shared.overwritten, 0) + shared.size_bytes
+            )
     live = []
     for index in occupancy.placements:
         placement = plan.placements[index]
         if placement.start <= step < placement.end:
-            shared = index in overwritten and placement.end == step + 1
-            size_bytes = plan.storages[placement.storage].size_bytes
-            live.append(LivePlacement(index, 0 if shared else size_bytes))
+            size_bytes = held_addresses(plan, placement).size_bytes
+            counted_bytes = max(0, size_bytes - taken_over.get(index, 0))
+            live.append(LivePlacement(index, counted_bytes))
     live.sort(key=lambda entry: _by_size(plan, entry.placement))
     return live
 
@@ -118,7 +169,7 @@ def longest_held(plan: Plan, occupancy: Occupancy, limit: int) -> list[int]:
 
     def byte_steps(index: int) -> int:
         placement = plan.placements[index]
-        size_bytes = plan.storages[placement.storage].size_bytes
+        size_bytes = held_addresses(plan, placement).size_bytes
         return size_bytes * (placement.end - placement.start)
 
     return sorted(occupancy.placements, key=lambda index: (-byte_steps(index), index))[:limit]
@@ -152,4 +203,4 @@ def no_reuse_bytes(plan: Plan) -> int:
 
 
 def _by_size(plan: Plan, index: int) -> tuple[int, int]:
-    return (-plan.storages[plan.placements[index].storage].size_bytes, index)
+    return (-held_addresses(plan, plan.placements[index]).size_bytes, index)

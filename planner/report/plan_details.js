@@ -16,6 +16,7 @@ function describePlacement(index) {
     ["steps", `${interval(p.start[index], p.end[index])}, ${count(p.end[index] - p.start[index], "step")}`],
     ["kind", KINDS[p.kind[index]]],
   ];
+  if (p.part[index]) rows.splice(1, 0, ["part", partName(p.part[index], " of it")]);
   const made = madeAt[storage];
   if (made >= 0) rows.push(["made by", stepLabel(made)]);
   if (made !== p.start[index]) rows.push(["begins", stepLabel(p.start[index])]);

@@ -99,6 +99,9 @@ def _traffic_and_latency(plan: Plan) -> Iterator[tuple[str, str]]:
         text += " (optimal)"
     elif bound is not None:
         text += f" (lower bound {bound:,})"
+    if plan.metrics.relocated_bytes:
+        text += f", moved inside {printable(plan.target.nearest.name)} "
+        text += format_bytes(plan.metrics.relocated_bytes)
     if latency and len(text) + len(latency) + 5 > TEXT_WIDTH:
         yield "traffic", text
         yield "latency", latency.removeprefix("latency ")

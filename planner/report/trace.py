@@ -10,14 +10,21 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from planner.plans import part_of
 from planner.report.names import operator_label, printable
-from planner.report.occupancy import in_place_inputs, occupancies
+from planner.report.occupancy import (
+    copied_bytes,
+    held_addresses,
+    in_place_inputs,
+    occupancies,
+    part_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from planner.graph import Graph
-    from planner.plans import Plan
+    from planner.plans import Placement, Plan, Transfer
     from planner.simulator import Timeline
 
 _COMPUTE_THREAD = 1
@@ -175,13 +182,13 @@ def _copy_events(plan: Plan, clock: _Clock, lanes: Sequence[_Lane]) -> Iterator[
         storage = plan.storages[transfer.storage]
         yield {
             "ph": "X",
-            "name": f"{transfer.kind.value} {printable(storage.name)}",
+            "name": f"{transfer.kind.value} {printable(storage.name)}{_part(transfer)}",
             "pid": 1,
             "tid": threads[lanes[i]],
             "ts": clock.transfer_start[i],
             "dur": _between(clock.transfer_start[i], clock.transfer_end[i]),
             "args": {
-                "bytes": storage.size_bytes,
+                "bytes": copied_bytes(plan, transfer),
                 "from": printable(transfer.source),
                 "to": printable(transfer.destination),
                 "boundaries": [transfer.start, transfer.end],
@@ -204,24 +211,24 @@ def _buffer_events(
     open_bytes = dict.fromkeys(processes, 0)
     for at, (ts, phase, i) in enumerate(edges):
         placement = plan.placements[i]
-        storage = plan.storages[placement.storage]
+        storage, held = plan.storages[placement.storage], held_addresses(plan, placement)
         pid = processes[placement.memory]
         event: _Event = {
             "ph": "b" if phase == 1 else "e",
             "cat": "buffer",
             "id": f"p{i}",
-            "name": printable(storage.name),
+            "name": printable(storage.name) + _part(placement),
             "pid": pid,
             "tid": thread,
             "ts": ts,
         }
         if phase == 1:
             event["args"] = {
-                "offset": placement.offset,
-                "size": storage.size_bytes,
+                "offset": held.begin,
+                "size": held.size_bytes,
                 "steps": [placement.start, placement.end],
             }
-        open_bytes[placement.memory] += storage.size_bytes if phase == 1 else -storage.size_bytes
+        open_bytes[placement.memory] += held.size_bytes if phase == 1 else -held.size_bytes
         yield event
         if at + 1 == len(edges) or edges[at + 1][0] > ts:
             for memory in _touched(plan, edges, at):
@@ -232,6 +239,10 @@ def _buffer_events(
                     "ts": ts,
                     "args": {"bytes": open_bytes[memory]},
                 }
+
+
+def _part(held: Placement | Transfer) -> str:
+    return "" if held.part is None else f" {part_name(held)}"
 
 
 def _touched(plan: Plan, edges: Sequence[tuple[float, int, int]], last: int) -> list[str]:
@@ -260,16 +271,24 @@ def _buffer_times(plan: Plan, clock: _Clock) -> tuple[list[float], list[float]]:
         by_place[p.storage, p.memory].append(i)
     for k, transfer in enumerate(plan.transfers):
         for i in by_place[transfer.storage, transfer.destination]:
-            if plan.placements[i].start == transfer.start:
+            if plan.placements[i].start == transfer.start and _share(plan, i, transfer):
                 opened[i] = min(opened[i], clock.transfer_start[k])
         for memory in (transfer.source, transfer.destination):
             for i in by_place[transfer.storage, memory]:
                 place = plan.placements[i]
-                if place.start <= transfer.start and place.end == transfer.end:
+                ends = place.start <= transfer.start and place.end == transfer.end
+                if ends and _share(plan, i, transfer):
                     closed[i] = max(closed[i], clock.transfer_end[k])
     for output, source in in_place_inputs(plan).items():
         closed[source] = opened[output]
     return opened, closed
+
+
+def _share(plan: Plan, placement: int, transfer: Transfer) -> bool:
+    """Whether a transfer is about bytes of its storage that the placement holds."""
+    size = plan.storages[transfer.storage].size_bytes
+    held, copied = part_of(plan.placements[placement], size), part_of(transfer, size)
+    return size == 0 or held.intersects(copied)
 
 
 def _between(start: float, end: float) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.graph import StorageKind
 from planner.plans import (
+    ByteRange,
     InPlace,
     Metrics,
     Placement,
@@ -16,6 +17,7 @@ from planner.plans import (
     Provenance,
     Transfer,
     TransferKind,
+    addresses_of,
     planned_storages,
 )
 from planner.simulator import measure
@@ -34,24 +36,31 @@ class _Stay(NamedTuple):
     memory: str
     start: int
     end: int
+    part: ByteRange | None = None
 
 
-def naive_plan(graph: Graph, target: Target, seed: int, *, drop: float = 0.5) -> Plan:
+def naive_plan(
+    graph: Graph, target: Target, seed: int, *, drop: float = 0.5, split: float = 0.0
+) -> Plan:
     """Make a legal plan by chance and without any cleverness.
 
     The order is a random topological one. Between two uses a storage leaves the nearest memory
     with probability ``drop``, where the target has a memory to spill to, and comes back by a copy
-    in the gap before its use or some steps ahead. Dying operands are overwritten where allowed,
-    mostly. Offsets are first fit. No placement is longer than needed and no copy superfluous, so
-    that any damage to the plan shows.
+    in the gap before its use or some steps ahead. With probability ``split`` a storage is cut into
+    two parts that do so separately. Where the target can move storages inside the nearest memory,
+    one moves between two steps now and then. Dying operands are overwritten where allowed, mostly.
+    Offsets are first fit. No placement is longer than needed and no copy superfluous, so that any
+    damage to the plan shows.
 
     Capacities are not looked at: give the target enough.
     """
-    return _PlanBuilder(graph, target, random.Random(seed), drop).build()
+    return _PlanBuilder(graph, target, random.Random(seed), drop, split).build()
 
 
 class _PlanBuilder:
-    def __init__(self, graph: Graph, target: Target, rng: random.Random, drop: float) -> None:
+    def __init__(
+        self, graph: Graph, target: Target, rng: random.Random, drop: float, split: float
+    ) -> None:
         self.graph = graph
         self.target = target
         self.rng = rng
@@ -59,6 +68,8 @@ class _PlanBuilder:
         spill = target.spill_memory
         self.far = spill.name if spill is not None else ""
         self.drop = drop if self.far else 0.0
+        self.split = split if self.far else 0.0
+        self.moved_at: set[int] = set()
         self.order = self.random_order()
         self.steps = len(self.order)
         self.stays: list[_Stay] = []
@@ -88,6 +99,10 @@ class _PlanBuilder:
                 start = 0 if content.kind is StorageKind.INPUT else uses[0]
                 end = self.steps if content.is_output else uses[-1] + 1
                 self.stays.append(_Stay(storage, self.far, start, end))
+            elif content.size_bytes > 1 and self.rng.random() < self.split:
+                cut = self.rng.randrange(1, content.size_bytes)
+                self.place_near(storage, uses, ByteRange(0, cut))
+                self.place_near(storage, uses, ByteRange(cut, content.size_bytes))
             else:
                 self.place_near(storage, uses)
         pairs = self.in_place_pairs()
@@ -113,7 +128,7 @@ class _PlanBuilder:
             return False
         return any(self.graph.tensors[t].storage == storage for t in node.outputs)
 
-    def place_near(self, storage: int, uses: list[int]) -> None:
+    def place_near(self, storage: int, uses: list[int], part: ByteRange | None = None) -> None:
         """Cut the uses into episodes of residency and join them by copies."""
         content = self.graph.storages[storage]
         outside = self.far if self.target.io_memory == self.far else ""
@@ -144,7 +159,9 @@ class _PlanBuilder:
                     start = self.rng.randint(max(free_from, arrival - 2), arrival)
                 start = min(start, self.steps - 1)
                 self.copies.append(
-                    Transfer(storage, self.far, self.near, start, arrival, TransferKind.RELOAD)
+                    Transfer(
+                        storage, self.far, self.near, start, arrival, TransferKind.RELOAD, part
+                    )
                 )
                 far_end = max(far_end, min(arrival + 1, self.steps))
             if any(self.writes(storage, step) for step in episode if step < self.steps):
@@ -159,39 +176,63 @@ class _PlanBuilder:
                 if far_start is None:
                     far_start = min(begin, self.steps - 1)
                 self.copies.append(
-                    Transfer(storage, self.near, self.far, begin, finish, TransferKind.SPILL)
+                    Transfer(storage, self.near, self.far, begin, finish, TransferKind.SPILL, part)
                 )
                 far_current = True
                 end = finish
                 far_end = max(far_end, min(finish + 1, self.steps))
             free_from = end
-            self.stays.append(_Stay(storage, self.near, start, end))
+            if self.target.relocates and part is None:
+                start = self.move_within(storage, max(start, episode[0]), end, start)
+            self.stays.append(_Stay(storage, self.near, start, end, part))
         if far_start is not None:
             until = self.steps if content.is_output and outside else far_end
-            self.stays.append(_Stay(storage, self.far, far_start, until))
+            self.stays.append(_Stay(storage, self.far, far_start, until, part))
+
+    def move_within(self, storage: int, settled: int, end: int, start: int) -> int:
+        """Perhaps end the stay between two steps and go on elsewhere; the start of what is left.
+
+        One move a boundary is always in order; a copy out needs one placement from its beginning.
+        """
+        copied_from = min(
+            (t.start for t in self.copies if t.storage == storage and t.source == self.near),
+            default=end,
+        )
+        last = min(end, self.steps, copied_from if copied_from > settled else end)
+        free = [step for step in range(settled + 1, last) if step not in self.moved_at]
+        if not free or self.rng.random() < 0.5:
+            return start
+        step = self.rng.choice(free)
+        self.moved_at.add(step)
+        self.stays.append(_Stay(storage, self.near, start, step))
+        self.copies.append(Transfer(storage, self.near, self.near, step, step, TransferKind.MOVE))
+        return step
 
     def labelled(self) -> list[Transfer]:
         copies = sorted(self.copies, key=lambda t: (t.end, t.start))
         if self.target.io_memory == self.near:
             return copies
-        fetched: set[int] = set()
+        fetched: set[tuple[int, ByteRange | None]] = set()
         for index, copy in enumerate(copies):
             is_input = self.graph.storages[copy.storage].kind is StorageKind.INPUT
-            if is_input and copy.source == self.far and copy.storage not in fetched:
-                fetched.add(copy.storage)
+            bytes_ = (copy.storage, copy.part)
+            if is_input and copy.source == self.far and bytes_ not in fetched:
+                fetched.add(bytes_)
                 copies[index] = copy._replace(kind=TransferKind.FETCH)
-        stored: set[int] = set()
+        stored: set[tuple[int, ByteRange | None]] = set()
         for index in reversed(range(len(copies))):
             copy = copies[index]
             is_output = self.graph.storages[copy.storage].is_output
-            if is_output and copy.destination == self.far and copy.storage not in stored:
-                stored.add(copy.storage)
+            bytes_ = (copy.storage, copy.part)
+            if is_output and copy.destination == self.far and bytes_ not in stored:
+                stored.add(bytes_)
                 copies[index] = copy._replace(kind=TransferKind.STORE)
         return copies
 
     def in_place_pairs(self) -> list[InPlace]:
-        born = {(s.storage, s.start): s for s in self.stays if s.memory == self.near}
-        dying = {(s.storage, s.end): s for s in self.stays if s.memory == self.near}
+        own = [s for s in self.stays if s.memory == self.near and s.part is None]
+        born = {(s.storage, s.start): s for s in own}
+        dying = {(s.storage, s.end): s for s in own}
         step_of = {operator: step for step, operator in enumerate(self.order)}
         pairs: list[InPlace] = []
         for step, operator in enumerate(self.order):
@@ -207,41 +248,51 @@ class _PlanBuilder:
         return pairs
 
     def offsets(self, pairs: Sequence[InPlace]) -> list[Placement]:
-        """First fit, chains of overwrites as one."""
+        """First fit; chains of overwrites as one, and so are all parts of a storage."""
         step_of = {operator: step for step, operator in enumerate(self.order)}
         over = {(p.output, step_of[p.operator]): (p.input, step_of[p.operator] + 1) for p in pairs}
         chains: dict[tuple[int, int], list[_Stay]] = {}
+        in_parts: dict[tuple[int, str], list[_Stay]] = {}
         lists: list[list[_Stay]] = []
         for stay in sorted(self.stays, key=lambda s: (s.start, s.storage, s.memory)):
             under = over.get((stay.storage, stay.start)) if stay.memory == self.near else None
-            if under is None:
-                lists.append([])
-                chain = lists[-1]
-            else:
+            if under is not None and stay.part is None:
                 chain = chains[under]
+            elif stay.part is not None and (stay.storage, stay.memory) in in_parts:
+                chain = in_parts[stay.storage, stay.memory]
+            else:
+                chain = []
+                lists.append(chain)
             chain.append(stay)
-            if stay.memory == self.near:
+            if stay.part is not None:
+                in_parts[stay.storage, stay.memory] = chain
+            elif stay.memory == self.near:
                 chains[stay.storage, stay.end] = chain
         placed: list[Placement] = []
         for chain in lists:
             offset = self.first_fit(chain, placed)
-            placed += [Placement(s.storage, s.memory, offset, s.start, s.end) for s in chain]
+            placed += [
+                Placement(s.storage, s.memory, offset, s.start, s.end, s.part) for s in chain
+            ]
         return placed
 
     def first_fit(self, chain: Sequence[_Stay], placed: Sequence[Placement]) -> int:
-        sizes = self.graph.storages
-        memory = self.target.memory(chain[0].memory)
-        size = sizes[chain[0].storage].size_bytes
-        start, end = min(s.start for s in chain), max(s.end for s in chain)
-        taken = sorted(
-            (p.offset, p.offset + sizes[p.storage].size_bytes)
+        alignment = self.target.memory(chain[0].memory).alignment_bytes
+        own = [Placement(s.storage, s.memory, 0, s.start, s.end, s.part) for s in chain]
+        taken = [
+            (self.addresses(p), self.addresses(q))
             for p in placed
-            if p.memory == memory.name and p.start < end and start < p.end
-        )
-        offset = 0
-        for lower, upper in taken:
-            if offset + size <= lower:
-                break
-            if upper > offset:
-                offset = -(-upper // memory.alignment_bytes) * memory.alignment_bytes
-        return offset
+            for q in own
+            if p.memory == q.memory and p.start < q.end and q.start < p.end
+        ]
+        ends = {-(-(other.end - part.begin) // alignment) * alignment for other, part in taken}
+        for offset in sorted({0} | {end for end in ends if end > 0}):
+            if not any(
+                other.intersects(ByteRange(offset + part.begin, offset + part.end))
+                for other, part in taken
+            ):
+                return offset
+        raise AssertionError("above everything else there is room")
+
+    def addresses(self, placement: Placement) -> ByteRange:
+        return addresses_of(placement, self.graph.storages[placement.storage].size_bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,18 +23,28 @@ from planner.plans import (
     TransferKind,
     planned_storages,
 )
-from planner.problem import Objective, OffsetProblem, Status
+from planner.problem import Objective, OffsetProblem, Status, Uses
 from planner.simulator import simulate
 from planner.version import VERSION
 from solvers.contenders.fixed_order import greedy_pack
-from solvers.contenders.stretch import stretch_transfers
+from solvers.contenders.stretch import in_time, stretch_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from planner.plans import ByteRange
     from planner.problem import Episode, PlanningProblem
     from solvers.protocol import Deadline
+
+
+class _FarStay(NamedTuple):
+    """A storage, or a part of it, held in the farther memory during steps [start, end)."""
+
+    storage: int
+    start: int
+    end: int
+    part: ByteRange | None = None
 
 
 def assemble(
@@ -54,8 +64,10 @@ def assemble(
     there are stored as soon as they are complete, and a storage that leaves between two episodes
     is spilled unless a farther copy is current: once if it is complete by then, after each episode
     that wrote a part of it otherwise. Copies out may run from the moment the storage is
-    complete until it has to leave. Unless only bytes count, copies are then stretched over
-    neighbouring steps where that saves time.
+    complete until it has to leave. Each part of a storage in parts is treated like a storage of its
+    own. An episode that begins where the one before it ends is a move, inside the nearest memory if
+    the target can do that. Unless only bytes count, copies are then stretched over neighbouring
+    steps where that saves time.
 
     Parameters
     ----------
@@ -74,21 +86,22 @@ def assemble(
     graph, target = problem.graph, problem.target
     near = target.nearest.name
     order = tuple(int(operator) for operator in order)
-    by_storage: dict[int, list[Episode]] = {}
-    for episode in sorted(episodes):
-        by_storage.setdefault(episode.storage, []).append(episode)
+    by_part: dict[tuple[int, ByteRange | None], list[Episode]] = {}
+    for episode in sorted(episodes, key=lambda e: (e.storage, e.start)):
+        by_part.setdefault((episode.storage, episode.part), []).append(episode)
     writes = _write_steps(problem, order)
 
     transfers: list[Transfer] = []
-    copies: list[tuple[int, int, int]] = []
-    for storage, stays in by_storage.items():
+    copies: list[_FarStay] = []
+    for (storage, part), stays in by_part.items():
         moved, copy = _transfers(problem, storage, stays, writes[storage], len(order))
         transfers += moved
         if copy is not None:
-            copies.append((storage, *copy))
+            copies.append(_FarStay(storage, *copy, part))
+    transfers = _moves_in_order(transfers, by_part, near)
     placements = [
-        Placement(e.storage, near, e.offset, e.start, e.end)
-        for stays in by_storage.values()
+        Placement(e.storage, near, e.offset, e.start, e.end, e.part)
+        for stays in by_part.values()
         for e in stays
     ]
     copies += _far_lives(problem, order)
@@ -99,7 +112,7 @@ def assemble(
         order=order,
         storages=planned_storages(graph),
         placements=tuple(sorted(placements)),
-        transfers=tuple(sorted(transfers, key=lambda t: (t.start, t.end, t.kind, t.storage))),
+        transfers=in_time(transfers),
         in_place=tuple(sorted(in_place)),
         metrics=Metrics({}, {}, 0, 0),
         provenance=Provenance(
@@ -108,7 +121,11 @@ def assemble(
             objective=problem.objective.value,
             seed=seed,
             planner_version=VERSION,
-            settings={"in_place": problem.in_place, **(settings or {})},
+            settings={
+                "in_place": problem.in_place,
+                **({"partial_spills": True} if problem.partial_spills else {}),
+                **(settings or {}),
+            },
         ),
         operators=tuple(PlannedOperator(o.name, o.type) for o in graph.operators),
     )
@@ -158,26 +175,33 @@ def _transfers(
     writes: Sequence[int],
     steps: int,
 ) -> tuple[list[Transfer], tuple[int, int] | None]:
-    """Transfers of one storage, and the steps in which its farther copy is held."""
-    described = problem.graph.storages[storage]
+    """Transfers of one storage or part, and the steps in which its farther copy is held."""
+    described, part = problem.graph.storages[storage], stays[0].part
+    relocates = problem.target.relocates
     near, io, far = problem.target.nearest.name, problem.target.io_memory, problem.far_memory
     moves: list[Transfer] = []
     copy_start: int | None = None
     copy_end = copied = 0
     for index, stay in enumerate(stays):
-        if index > 0:
-            moves.append(Transfer(storage, far, near, stay.start, stay.start, TransferKind.RELOAD))
-            copy_end = max(copy_end, stay.start + 1)
+        at = stay.start
+        if index > 0 and relocates and stays[index - 1].end == at:
+            moves.append(Transfer(storage, near, near, at, at, TransferKind.MOVE, part))
+        elif index > 0:
+            moves.append(Transfer(storage, far, near, at, at, TransferKind.RELOAD, part))
+            copy_end = max(copy_end, at + 1)
         elif described.kind is StorageKind.INPUT and io != near:
-            moves.append(Transfer(storage, io, near, stay.start, stay.start, TransferKind.FETCH))
-            copy_start, copy_end = 0, stay.start + 1
+            moves.append(Transfer(storage, io, near, at, at, TransferKind.FETCH, part))
+            copy_start, copy_end = 0, at + 1
         written = bisect_left(writes, stay.end)
         is_store = described.is_output and io != near and written == len(writes)
         is_current = copy_start is not None and copied == written
-        if not is_current and (is_store or index < len(stays) - 1):
-            begin = (writes[written - 1] if written else 0) + 1
+        comes_back = index < len(stays) - 1
+        leaves = comes_back and not (relocates and stays[index + 1].start == stay.end)
+        if not is_current and (is_store or leaves):
+            # What arrives at a boundary can be copied out from the next one on.
+            begin = max(writes[written - 1] if written else 0, stay.start) + 1
             kind = TransferKind.STORE if is_store else TransferKind.SPILL
-            moves.append(Transfer(storage, near, far, begin, stay.end, kind))
+            moves.append(Transfer(storage, near, far, begin, stay.end, kind, part))
             copied = written
             if copy_start is None:
                 copy_start = min(begin, steps - 1)
@@ -186,33 +210,76 @@ def _transfers(
     return moves, None if copy_start is None else (copy_start, copy_end)
 
 
-def _far_lives(problem: PlanningProblem, order: Sequence[int]) -> list[tuple[int, int, int]]:
+def _moves_in_order(
+    transfers: Sequence[Transfer],
+    by_part: Mapping[tuple[int, ByteRange | None], Sequence[Episode]],
+    near: str,
+) -> list[Transfer]:
+    """Put moves last: those down from the lowest address on, then those up from the highest on.
+
+    That is in order wherever storages keep their order of addresses, see `planner.plans`.
+    """
+    moves: list[tuple[bool, int, Transfer]] = []
+    for transfer in transfers:
+        if transfer.kind is TransferKind.MOVE:
+            stays = by_part[transfer.storage, transfer.part]
+            old = next(stay.offset for stay in stays if stay.end == transfer.start)
+            new = next(stay.offset for stay in stays if stay.start == transfer.start)
+            begin = new + (transfer.part.begin if transfer.part else 0)
+            moves.append((new > old, -begin if new > old else begin, transfer))
+    moves.sort(key=lambda move: move[:2])
+    others = [transfer for transfer in transfers if transfer.kind is not TransferKind.MOVE]
+    return [*others, *(transfer for _, _, transfer in moves)]
+
+
+def _far_lives(problem: PlanningProblem, order: Sequence[int]) -> list[_FarStay]:
     """Storages used in place in the farther memory, and the steps in which they are held."""
     if not problem.far_storages:
         return []
     lifetimes = storage_lifetimes(problem.graph, order)
     return [
-        (storage, int(lifetimes.start[storage]), int(lifetimes.end[storage]))
+        _FarStay(storage, int(lifetimes.start[storage]), int(lifetimes.end[storage]))
         for storage in sorted(problem.far_storages)
     ]
 
 
 def _place_copies(
-    problem: PlanningProblem, copies: Sequence[tuple[int, int, int]], deadline: Deadline
+    problem: PlanningProblem, copies: Sequence[_FarStay], deadline: Deadline
 ) -> list[Placement]:
-    """Offsets of the farther copies, greedily: that memory is large."""
+    """Offsets of the farther copies, greedily: that memory is large.
+
+    All parts of a storage get one offset, and use only their own bytes.
+    """
     graph, target = problem.graph, problem.target
-    copies = [copy for copy in copies if graph.storages[copy[0]].size_bytes > 0]
+    copies = [copy for copy in copies if graph.storages[copy.storage].size_bytes > 0]
     if not copies:
         return []
     name = problem.far_memory
     memory = target.memory(name)
+    buffer_of: dict[int, int] = {}
+    lower: list[int] = []
+    upper: list[int] = []
+    rows: list[tuple[int, ...]] = []
+    for storage, start, end, part in copies:
+        if part is None or storage not in buffer_of:
+            buffer_of[storage] = len(lower)
+            lower.append(start)
+            upper.append(end)
+        buffer = buffer_of[storage]
+        lower[buffer], upper[buffer] = min(lower[buffer], start), max(upper[buffer], end)
+        rows.append((buffer, start, end, *(part or (0, graph.storages[storage].size_bytes))))
+    of_copy = [row[0] for row in rows]
+    columns = np.array(sorted(rows), dtype=np.int64).T
+    storages = dict(zip(of_copy, (copy.storage for copy in copies), strict=True))
+    size = [graph.storages[storages[buffer]].size_bytes for buffer in range(len(lower))]
+    in_parts = any(copy.part is not None for copy in copies)
     outcome = greedy_pack(
         OffsetProblem(
-            lower=np.array([copy[1] for copy in copies], dtype=np.int64),
-            upper=np.array([copy[2] for copy in copies], dtype=np.int64),
-            size=np.array([graph.storages[copy[0]].size_bytes for copy in copies], dtype=np.int64),
-            alignment=np.full(len(copies), memory.alignment_bytes, dtype=np.int64),
+            lower=np.array(lower, dtype=np.int64),
+            upper=np.array(upper, dtype=np.int64),
+            size=np.array(size, dtype=np.int64),
+            alignment=np.full(len(lower), memory.alignment_bytes, dtype=np.int64),
+            uses=Uses(columns[0].astype(np.int32), *columns[1:]) if in_parts else None,
         ),
         deadline,
     )
@@ -228,6 +295,6 @@ def _place_copies(
             proven=False,
         )
     return [
-        Placement(storage, name, int(offset), start, end)
-        for (storage, start, end), offset in zip(copies, solution.offsets, strict=True)
+        Placement(storage, name, int(solution.offsets[buffer]), start, end, part)
+        for (storage, start, end, part), buffer in zip(copies, of_copy, strict=True)
     ]

@@ -66,7 +66,7 @@ class Exact:
                 )
                 if board.settled():
                     return note
-                if problem.objective is not Objective.LATENCY:
+                if problem.objective is not Objective.LATENCY and not problem.partial_spills:
                     self._offer_spills(problem, board, ordering, None, deadline, seed)
                     return note
             elif spills.outcome.solution is not None:
@@ -152,11 +152,13 @@ class Exact:
 def _is_only_order(problem: PlanningProblem, order: Sequence[int]) -> bool:
     """Whether what is optimal for this order is optimal: each operator depends on the one before.
 
-    Storages written piece by piece are held longer than legal plans have to, so none may exist.
+    Storages written piece by piece are held longer than legal plans have to, so none may exist. And
+    in a capacity that is no multiple of the alignment, the last storage may lie in the rest, which
+    the solver of whole storages leaves out.
     """
     graph = problem.graph
-    capacity = problem.target.activation_capacity(graph.constant_bytes)
-    if capacity != problem.capacity_bytes:  # plans may use what is left beyond the alignment
+    exact_capacity = problem.target.activation_capacity(graph.constant_bytes)
+    if problem.capacity_bytes != exact_capacity and not problem.partial_spills:
         return False
     if any(len(graph.storage_writers.row(s)) > 1 for s in range(len(graph.storages))):
         return False

@@ -76,7 +76,7 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
     has_copy = [
         not resident and (s.kind is StorageKind.INPUT or s.is_output) for s in graph.storages
     ]
-    capacity = problem.capacity_bytes
+    capacity = problem.target.activation_capacity(graph.constant_bytes)
     replacement = ReplacementProblem(
         steps=len(order),
         capacity=_UNLIMITED if capacity is None else max(capacity, 0),
@@ -85,6 +85,8 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
         uses=_uses(problem, order, lifetimes, whole_writes=True),
         has_copy=np.array(has_copy, dtype=bool),
         merged=tuple((step_of[p.operator], p.output, p.input) for p in pairs),
+        relocation=problem.target.relocates,
+        partial_spills=problem.partial_spills,
     )
     in_parts = bool(np.any(np.diff(graph.storage_writers.offsets) > 1))
     if in_parts and Demand.of(replacement).infeasible() is not None:

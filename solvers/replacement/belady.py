@@ -12,7 +12,10 @@ from solvers.replacement.capacity import evictions_by_capacity
 from solvers.replacement.demand import Demand
 from solvers.replacement.episodes import stays_between
 from solvers.replacement.eviction import Policy
+from solvers.replacement.gaps import find_gaps
 from solvers.replacement.packing import SLACK_FRACTIONS, default_packer, place_stays
+from solvers.replacement.partial import trim_evictions
+from solvers.replacement.relocation import keep_nothing, place_with_moves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +48,12 @@ def plan_by_eviction(
     Lifetimes are known in advance, so the policy first decides by capacity alone, and all
     addresses are assigned afterwards (method ``planned``). If those do not fit, it decides again
     for a smaller capacity (``planned with slack``), and the arena repairs the first plan
-    (``repaired``). A simulation of the arena alone competes (``online``).
+    (``repaired``). A simulation of the arena alone competes (``online``). Where parts can leave,
+    no more does than has to (``trimmed``). Where storages can be moved, the first plan can always
+    be placed.
     """
+    if demand.relocation:
+        return _plan_with_moves(demand, policy, deadline, pack)
     found: list[Evicted] = []
     evictions = evictions_by_capacity(demand, policy, deadline)
     if evictions is not None:
@@ -63,8 +70,32 @@ def plan_by_eviction(
                 found.append(Evicted(solution, "planned with slack"))
             repaired = simulate_arena(demand, policy, deadline, evictions)
             found.append(Evicted(repaired, "repaired"))
+        found += _trimmed(demand, evictions, pack, limit.within(scale * PLAN_LIMIT_S))
     found.append(Evicted(simulate_arena(demand, policy, deadline), "online"))
     return min(found, key=lambda evicted: evicted.solution.traffic_bytes)
+
+
+def _plan_with_moves(demand: Demand, policy: Policy, deadline: Deadline, pack: Packer) -> Evicted:
+    evictions = evictions_by_capacity(demand, policy, deadline)
+    if evictions is None:
+        return Evicted(keep_nothing(demand, deadline), "nothing kept")
+    limit = deadline.within(PACKING_SHARE * deadline.remaining_s()).within(PLAN_LIMIT_S)
+    solution = _placed(demand, evictions, pack, limit)
+    if solution is None:
+        solution = place_with_moves(demand, stays_between(demand, evictions), deadline)
+    if solution is None:
+        raise ValueError("what a policy keeps by capacity exceeds the capacity")
+    found = [Evicted(solution, "planned"), *_trimmed(demand, evictions, pack, limit)]
+    return min(found, key=lambda evicted: evicted.solution.traffic_bytes)
+
+
+def _trimmed(
+    demand: Demand, evictions: set[tuple[int, int]], pack: Packer, deadline: Deadline
+) -> list[Evicted]:
+    if not demand.partial_spills or not evictions:
+        return []
+    solution = trim_evictions(demand, find_gaps(demand), evictions, pack, deadline)
+    return [] if solution is None else [Evicted(solution, "trimmed")]
 
 
 def _placed(

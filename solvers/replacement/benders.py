@@ -8,6 +8,10 @@ Benders decomposition" (2003).
 A cut holds for every legal plan: if all those gaps are kept and none of those storages moves,
 the plan's own addresses would place the conflict. So each optimum of the MIP is a lower bound
 for all plans, moves included, and a placed selection that attains it is optimal.
+
+Where storages can be moved inside the memory, no cut is needed: every selection can be placed
+(`relocation.py`). Where parts of storages can leave, the bound is that of `partial_model.py`, and
+whole storages are only another way to a plan.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ from solvers.replacement.episodes import Stay, episodes_to_buffers, stays_betwee
 from solvers.replacement.eviction import Policy
 from solvers.replacement.gaps import Cut, GapModel, find_gaps
 from solvers.replacement.packing import SLACK_FRACTIONS, default_packer, place_stays
+from solvers.replacement.partial import plan_in_parts
+from solvers.replacement.relocation import place_with_moves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,7 +55,10 @@ SLACK_SHARE = 0.1
 
 
 class GapSelection:
-    """Optimal replacement for a fixed order, addresses and moves included."""
+    """Optimal replacement for a fixed order, addresses and moves included.
+
+    With partial spills optimal only where the choice by capacity can be placed.
+    """
 
     name = "gap-selection"
 
@@ -89,6 +98,8 @@ class GapSelection:
         if incumbent is None or evicted.traffic_bytes < incumbent.traffic_bytes:
             incumbent = evicted
         search = _Search(demand, pack, deadline, on_progress, incumbent)
+        if demand.partial_spills:
+            search.run_in_parts()
         search.run()
         return Outcome(
             Status.OPTIMAL if search.is_optimal() else Status.FEASIBLE,
@@ -127,6 +138,22 @@ class _Search:
             if self._on_progress is not None:
                 self._on_progress(f"gap-selection: {solution.traffic_bytes:,} bytes of traffic")
 
+    def run_in_parts(self) -> None:
+        """Look for a plan in which parts of storages leave, and bound all plans."""
+        try:
+            solution, self.bound = plan_in_parts(
+                self._demand,
+                find_gaps(self._demand),
+                self._pack,
+                self._deadline,
+                self.best.traffic_bytes,
+            )
+        except ImportError as error:
+            self.statistics["stopped"] = f"ortools cannot be loaded: {error}"
+            return
+        if solution is not None:
+            self._offer(solution)
+
     def run(self) -> None:
         """Improve the plan and the bound until they meet or time is out."""
         demand = self._demand
@@ -143,7 +170,7 @@ class _Search:
         while not self._deadline.expired() and unproven < UNPROVEN_SELECTIONS:
             answer = model.solve(self._deadline)
             self.statistics["iterations"] = int(self.statistics["iterations"]) + 1
-            if not unproven:
+            if not unproven and not self._demand.partial_spills:
                 self.bound = max(self.bound, answer.bound)
             selection = answer.selection
             if selection is None or self.is_optimal():
@@ -177,6 +204,11 @@ class _Search:
                 self._offer(solution)
                 return [], True
             exact = exact and status is Status.INFEASIBLE
+        if demand.relocation:
+            moving = place_with_moves(demand, stays, self._deadline)
+            if moving is not None:
+                self._offer(moving)
+                return [], True
         self._offer(simulate_arena(demand, Policy.FURTHEST_NEXT_USE, self._deadline, dropped))
         limit = self._deadline.within(CONFLICT_SHARE * self._deadline.remaining_s())
         conflicts = find_conflicts(demand, fixed, self._pack, limit)

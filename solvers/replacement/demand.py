@@ -21,6 +21,8 @@ class Demand:
     steps : int
     capacity : int
         Bytes, rounded down to the alignment: nothing aligned can use the rest.
+    exact_capacity : int
+        Bytes, not rounded.
     alignment : int
     size, rounded : list of int, per storage
         Exact bytes, which traffic counts, and bytes rounded up, which occupy memory.
@@ -39,10 +41,13 @@ class Demand:
         Output storage to the input storage that it is written over.
     overwritten_at : dict of int to list of (output, input)
         The same pairs by step.
+    relocation, partial_spills : bool
+        As in `ReplacementProblem`.
     """
 
     steps: int
     capacity: int
+    exact_capacity: int
     alignment: int
     size: list[int]
     rounded: list[int]
@@ -54,6 +59,8 @@ class Demand:
     footprint: list[int]
     overwrites: dict[int, int]
     overwritten_at: dict[int, list[tuple[int, int]]]
+    relocation: bool
+    partial_spills: bool
 
     @classmethod
     def of(cls, problem: ReplacementProblem) -> Demand:
@@ -93,6 +100,7 @@ class Demand:
         return cls(
             steps=problem.steps,
             capacity=problem.capacity // alignment * alignment,
+            exact_capacity=problem.capacity,
             alignment=alignment,
             size=size,
             rounded=rounded,
@@ -104,6 +112,8 @@ class Demand:
             footprint=[sum(rounded[storage] for storage in row) for row in owners],
             overwrites=overwrites,
             overwritten_at=overwritten_at,
+            relocation=problem.relocation,
+            partial_spills=problem.partial_spills,
         )
 
     def limits(self, fraction: float) -> list[int]:

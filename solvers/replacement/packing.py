@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Fractions of the capacity for which to plan when addresses for all of it cannot be found.
 SLACK_FRACTIONS = (0.98, 0.95, 0.92, 0.88, 0.84, 0.8, 0.7)
 
+# With moves everything that fits by capacity can be placed, so no long search is made without.
+PACKING_BEFORE_MOVES_S = 1.0
+
 Packer: TypeAlias = Callable[[OffsetProblem, Deadline], Outcome[OffsetSolution]]
 
 
@@ -33,6 +36,8 @@ def place_stays(
     demand: Demand, stays: Sequence[Stay], pack: Packer, deadline: Deadline
 ) -> tuple[Status, ReplacementSolution | None]:
     """Pack stays into the capacity: the packer's status, and the solution if it found one."""
+    if demand.relocation:
+        deadline = deadline.within(PACKING_BEFORE_MOVES_S)
     buffers = episodes_to_buffers(demand, stays)
     if not stays:
         return Status.OPTIMAL, placed(demand, (), (), ())

@@ -25,6 +25,7 @@ _SRAM = Memory("sram", 1 << 16, 16, 16e9, 16e9)
 _DRAM = Memory("dram", 1 << 20, 16, 4e9, 4e9)
 _FLASH = Memory("flash", 1 << 20, 16, 1e9, writable=False)
 _LINKS = (Link("sram", "dram", 4e9, 1e-7), Link("dram", "sram", 4e9, 1e-7))
+_WITHIN = Link("sram", "sram", 8e9, 1e-8)
 _COMPUTE = Compute({"default": 1e9}, 1e9, 1e-7)
 
 TARGETS = (
@@ -32,7 +33,10 @@ TARGETS = (
     Target("io-near", (_SRAM, _DRAM, _FLASH), _LINKS, _COMPUTE, io_memory="sram"),
     Target("either", (_SRAM, _DRAM), _LINKS, _COMPUTE, operands_resident=False, io_memory="dram"),
     Target("microcontroller", (_SRAM, _FLASH), (), None, io_memory="sram"),
+    Target("relocating", (_SRAM, _DRAM), (*_LINKS, _WITHIN), _COMPUTE, io_memory="dram"),
 )
+# Of the last targets' plans, storages are cut in two with this probability.
+_SPLIT = (0.0, 0.0, 0.0, 0.0, 0.0, 0.6, 0.6, 0.6)
 
 
 class Case(NamedTuple):
@@ -47,8 +51,9 @@ Damage = Callable[[Case, random.Random], tuple[Case, set[ViolationKind]] | None]
 def legal_cases(count: int) -> Iterator[Case]:
     for seed in range(count):
         graph = random_graph(seed, operators=3 + seed % 10)
-        target = TARGETS[seed % len(TARGETS)]
-        yield Case(graph, target, naive_plan(graph, target, seed))
+        target = TARGETS[(0, 1, 2, 3, 4, 0, 2, 4)[seed % len(_SPLIT)]]
+        split = _SPLIT[seed % len(_SPLIT)]
+        yield Case(graph, target, naive_plan(graph, target, seed, split=split))
 
 
 def replaced(items: tuple, index: int, item: object) -> tuple:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.graph import StorageKind
-from planner.plans import Placement
+from planner.plans import ByteRange, Placement, addresses_of
 
 from .damage import Case, Damage, K, has_substitute, with_placement
 
@@ -25,8 +25,8 @@ def _needed_placement(case: Case, rng: random.Random) -> int | None:
     return rng.choice(found) if found else None
 
 
-def _size(case: Case, placement: Placement) -> int:
-    return case.graph.storages[placement.storage].size_bytes
+def _held(case: Case, placement: Placement) -> ByteRange:
+    return addresses_of(placement, case.graph.storages[placement.storage].size_bytes)
 
 
 def _paired(case: Case, a: Placement, b: Placement) -> bool:
@@ -35,7 +35,7 @@ def _paired(case: Case, a: Placement, b: Placement) -> bool:
 
 
 def _share_bytes(case: Case, a: Placement, b: Placement) -> bool:
-    return a.offset < b.offset + _size(case, b) and b.offset < a.offset + _size(case, a)
+    return _held(case, a).intersects(_held(case, b))
 
 
 def shift_into_a_neighbour(case: Case, rng: random.Random):
@@ -49,7 +49,10 @@ def shift_into_a_neighbour(case: Case, rng: random.Random):
     if not pairs:
         return None
     index, neighbour = rng.choice(pairs)
-    return with_placement(case, index, offset=neighbour.offset), {K.OVERLAP}
+    before = case.plan.placements[index]
+    offset = before.offset + _held(case, neighbour).begin - _held(case, before).begin
+    kinds = {K.OVERLAP} if offset >= 0 else {K.CAPACITY}
+    return with_placement(case, index, offset=offset), kinds
 
 
 def shift_by_one_alignment_unit(case: Case, rng: random.Random):
@@ -80,7 +83,7 @@ def place_outside_the_capacity(case: Case, rng: random.Random):
     assert capacity is not None
     if placement.memory == case.target.constant_memory:
         capacity -= case.graph.constant_bytes
-    offset = (capacity - _size(case, placement)) // 16 * 16 + 16
+    offset = (capacity - _held(case, placement).end + placement.offset) // 16 * 16 + 16
     return with_placement(case, index, offset=offset), {K.CAPACITY}
 
 

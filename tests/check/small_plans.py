@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from planner.checker import ViolationKind, check
 from planner.graph import Graph, ModelReference, Operator, Storage, StorageKind, Tensor
 from planner.metrics import measure_bytes
 from planner.plans import (
+    ByteRange,
     InPlace,
     Metrics,
     Placement,
@@ -19,16 +21,22 @@ from planner.plans import (
 )
 from planner.target import Link, Memory, Target
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 K = ViolationKind
 NEAR = Memory("sram", 1000)
 FAR = Memory("dram", 10_000)
 LINKS = (Link("sram", "dram", 1e9), Link("dram", "sram", 1e9))
 SCRATCHPAD = Target("scratchpad", (NEAR, FAR), LINKS, io_memory="dram")
 NEAR_IO = Target("near-io", (NEAR, FAR), LINKS, io_memory="sram")
+RELOCATING = Target(
+    "relocating", (NEAR, FAR), (*LINKS, Link("sram", "sram", 2e9)), io_memory="dram"
+)
 EITHER = Target("either", (NEAR, FAR), LINKS, operands_resident=False, io_memory="dram")
 
 FETCH, STORE = TransferKind.FETCH, TransferKind.STORE
-SPILL, RELOAD = TransferKind.SPILL, TransferKind.RELOAD
+SPILL, RELOAD, MOVE = TransferKind.SPILL, TransferKind.RELOAD, TransferKind.MOVE
 
 
 def chain(*sizes: int, uses: dict[int, list[int]] | None = None) -> Graph:
@@ -51,8 +59,8 @@ def chain(*sizes: int, uses: dict[int, list[int]] | None = None) -> Graph:
 def make_plan(
     graph: Graph,
     target: Target,
-    placements: list[tuple[int, str, int, int, int]],
-    transfers: list[tuple[int, str, str, int, int, TransferKind]] = [],  # noqa: B006
+    placements: Sequence[tuple],
+    transfers: Sequence[tuple] = (),
     in_place: list[tuple[int, int, int]] = [],  # noqa: B006
     order: list[int] | None = None,
 ) -> Plan:
@@ -61,13 +69,17 @@ def make_plan(
         target=target,
         order=tuple(range(len(graph.operators)) if order is None else order),
         storages=planned_storages(graph),
-        placements=tuple(Placement(*p) for p in placements),
-        transfers=tuple(Transfer(*t) for t in transfers),
+        placements=tuple(Placement(*p[:5], *map(_part, p[5:])) for p in placements),
+        transfers=tuple(Transfer(*t[:6], *map(_part, t[6:])) for t in transfers),
         in_place=tuple(InPlace(*p) for p in in_place),
         metrics=Metrics({}, {}, 0, 0),
         provenance=Provenance("hand", "feasible", "traffic"),
     )
     return replace(plan, metrics=measure_bytes(graph, target, plan))
+
+
+def _part(part: tuple[int, int] | None) -> ByteRange | None:
+    return None if part is None else ByteRange(*part)
 
 
 def offences(graph: Graph, target: Target, plan: Plan) -> list[tuple[ViolationKind, str]]:

@@ -15,6 +15,8 @@ from .damage import Damage, legal_cases
 from .in_place_damage import IN_PLACE_DAMAGES
 from .metrics_damage import METRICS_DAMAGES
 from .model_damage import MODEL_DAMAGES
+from .move_damage import MOVE_DAMAGES
+from .part_damage import PART_DAMAGES
 from .placement_damage import PLACEMENT_DAMAGES
 from .transfer_damage import TRANSFER_DAMAGES
 
@@ -24,9 +26,11 @@ DAMAGES: tuple[Damage, ...] = (
     *IN_PLACE_DAMAGES,
     *MODEL_DAMAGES,
     *METRICS_DAMAGES,
+    *PART_DAMAGES,
+    *MOVE_DAMAGES,
 )
 
-CASES = list(legal_cases(600))
+CASES = list(legal_cases(800))
 
 
 def test_naive_plans_on_every_kind_of_target_are_legal():
@@ -34,10 +38,11 @@ def test_naive_plans_on_every_kind_of_target_are_legal():
         assert_legal(*case)
 
 
-def test_naive_plans_exercise_spills_fetches_stores_and_overwrites():
+def test_naive_plans_exercise_every_kind_of_copy_parts_and_overwrites():
     kinds = Counter(t.kind for case in CASES for t in case.plan.transfers)
     assert all(kinds[kind] >= 200 for kind in TransferKind)
     assert sum(len(case.plan.in_place) for case in CASES) >= 100
+    assert sum(p.part is not None for case in CASES for p in case.plan.placements) >= 1000
     assert sum(t.start < t.end for case in CASES for t in case.plan.transfers) >= 200
 
 

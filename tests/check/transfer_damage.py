@@ -57,7 +57,15 @@ def begin_a_copy_one_step_early(case: Case, rng: random.Random):
     if index is None or case.plan.transfers[index].start == len(case.plan.order):
         return None
     kinds = {K.TRANSFER_SOURCE, K.TRANSFER_DESTINATION, K.NOT_LOADED, K.TRANSFER}
-    return _with_transfer(case, index, start=case.plan.transfers[index].start - 1), kinds
+    transfer = case.plan.transfers[index]
+    # Written again over an earlier copy, it may find its bytes reserved and complete before.
+    if any(
+        p.storage == transfer.storage and p.memory == transfer.destination
+        and p.start < transfer.start < p.end and transfer.source == case.target.nearest.name
+        for p in case.plan.placements
+    ):  # fmt: skip
+        return None
+    return _with_transfer(case, index, start=transfer.start - 1), kinds
 
 
 def reverse_the_interval_of_a_copy(case: Case, rng: random.Random):
@@ -72,7 +80,10 @@ def copy_without_a_link(case: Case, rng: random.Random):
     index = _any_transfer(case, rng)
     if index is None:
         return None
-    return _with_transfer(case, index, destination=case.plan.transfers[index].source), {K.TRANSFER}
+    source = case.plan.transfers[index].source
+    if case.target.link(source, source) is not None:
+        return None
+    return _with_transfer(case, index, destination=source), {K.TRANSFER}
 
 
 def copy_into_an_unknown_memory(case: Case, rng: random.Random):
@@ -92,6 +103,8 @@ def copy_the_wrong_way(case: Case, rng: random.Random):
     if index is None:
         return None
     transfer = case.plan.transfers[index]
+    if transfer.kind is TransferKind.MOVE or not case.target.operands_resident:
+        return None
     changed = _with_transfer(case, index, source=transfer.destination, destination=transfer.source)
     return changed, {K.NOT_LOADED, K.TRANSFER_SOURCE, K.TRANSFER_DESTINATION}
 
@@ -105,7 +118,7 @@ def copy_another_storage(case: Case, rng: random.Random):
         return None
     return _with_transfer(case, index, storage=storage), {
         *(K.CONSTANT, K.TRANSFER_SOURCE, K.NOT_LOADED, K.TRANSFER_DESTINATION),
-        *(K.OUTPUT, K.TRANSFER_KIND),
+        *(K.OUTPUT, K.TRANSFER_KIND, K.PART),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from planner.problem import Status
 from solvers.protocol import Deadline
-from solvers.replacement import gaps
+from solvers.replacement import capacity_rows
 from solvers.replacement.conflicts import find_conflicts
 from solvers.replacement.demand import Demand
 from solvers.replacement.episodes import Stay, episodes_to_buffers, stays_between
@@ -55,7 +55,7 @@ def test_both_forms_of_capacity_rows_give_the_same_value(monkeypatch) -> None:
         model = GapModel(demand, find_gaps(demand))
         dense = model.solve(Deadline(60))
         with monkeypatch.context() as patch:
-            patch.setattr(gaps, "MOST_DENSE_TERMS", 0)
+            patch.setattr(capacity_rows, "MOST_DENSE_TERMS", 0)
             sparse = GapModel(demand, find_gaps(demand)).solve(Deadline(60))
         assert dense.selection is not None and sparse.selection is not None
         assert dense.selection.traffic_bytes == sparse.selection.traffic_bytes == dense.bound
