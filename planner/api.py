@@ -92,6 +92,7 @@ def plan(
     in_place: bool = True,
     zero_copy: bool = False,
     parameters: bool = False,
+    partial_spills: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> PlanResult:
     """Plan a model: order, placements and transfers, checked and compared with proven bounds.
@@ -115,6 +116,8 @@ def plan(
         As for `load`. Parameters need a target whose ``io_memory`` is not the nearest memory.
     in_place : bool
         Whether outputs may overwrite dying operands.
+    partial_spills : bool
+        Whether a part of a storage may leave the nearest memory while the rest stays.
     on_progress : callable
         Receives one line per improvement.
 
@@ -158,7 +161,9 @@ def plan(
         parameters=parameters,
     )
     load_s = time.monotonic() - started
-    problem = PlanningProblem(graph, machine, chosen_objective(objective, machine), in_place)
+    problem = PlanningProblem(
+        graph, machine, chosen_objective(objective, machine), in_place, partial_spills
+    )
     outcome = race(
         problem,
         contenders=solvers,

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from planner.cli.arguments import (
     assignment,
@@ -19,9 +19,12 @@ from planner.errors import BadFileError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from planner.result import PlanResult
+    from planner.sweeps.result import SweepResult
+
+Result = TypeVar("Result", "PlanResult", "SweepResult")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="constants move as well: fetched where they are used, part of the arena",
     )
     parser.add_argument(
+        "--partial-spills",
+        action="store_true",
+        help="a part of a tensor may leave the nearest memory while the rest stays",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         metavar="DIR",
@@ -106,63 +114,100 @@ def run(options: argparse.Namespace) -> int:
 
         return run_sweep(options)
     import planner
-    from planner.cli.main import EXIT_INTERRUPTED
     from planner.cli.progress import ProgressLine
     from planner.cli.reserved_stdout import reserved_stdout
-    from planner.report.names import printable
+    from planner.report.text import render_text
 
     with ProgressLine(options) as progress, reserved_stdout():
         result = planner.plan(
             options.model,
             target=options.target,
-            objective=options.objective,
             memory=distinct("--memory", options.memory),
-            solvers=options.solver,
-            time_limit=options.time_limit,
-            seed=options.seed,
-            dims=distinct("--dim", options.dim),
-            shapes=distinct("--shape", options.shape),
-            in_place=not options.no_inplace,
-            zero_copy=options.zero_copy,
-            parameters=options.parameters,
             on_progress=progress.update,
+            **race_options(options),
         )
-    try:
-        written = _write_outputs(result, Path(options.output)) if options.output else []
-    except KeyboardInterrupt:  # the plan is there, so it is not thrown away
-        result = replace(result, interrupted=True)
-        written = _write_outputs(result, Path(options.output))
+    return conclude(result, options, _outputs, render_text, "this is the best plan until then")
+
+
+def race_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what `planner.plan` and `planner.sweep` are asked alike."""
+    return {
+        "objective": options.objective,
+        "solvers": options.solver,
+        "time_limit": options.time_limit,
+        "seed": options.seed,
+        "dims": distinct("--dim", options.dim),
+        "shapes": distinct("--shape", options.shape),
+        "in_place": not options.no_inplace,
+        "zero_copy": options.zero_copy,
+        "parameters": options.parameters,
+        "partial_spills": options.partial_spills,
+    }
+
+
+def conclude(
+    result: Result,
+    options: argparse.Namespace,
+    outputs: Callable[[Result], Mapping[str, str]],
+    render: Callable[[Result], str],
+    until_then: str,
+) -> int:
+    """Write the files that were asked for, report, and return the exit code.
+
+    Parameters
+    ----------
+    outputs : callable
+        Makes the contents of the files, by name.
+    render : callable
+        Makes the report.
+    until_then : str
+        What an interrupted run has to show.
+
+    Raises
+    ------
+    BadFileError
+        If a file cannot be written: after the report, which may have taken long to get.
+    """
+    from planner.cli.main import EXIT_INTERRUPTED
+    from planner.report.names import printable
+
+    written: list[Path] = []
+    unwritten: BadFileError | None = None
+    if options.output:
+        directory = Path(options.output)
+        try:
+            try:
+                written = _write_into(directory, outputs(result))
+            except KeyboardInterrupt:  # the result is there, so it is not thrown away
+                result = replace(result, interrupted=True)
+                written = _write_into(directory, outputs(result))
+        except BadFileError as error:
+            unwritten = error
     if not options.quiet:
         for note in result.notes:
             print(f"note: {printable(note)}", file=sys.stderr)
     if options.json:
         print(json.dumps(result.to_json(), indent=2, sort_keys=True))
     else:
-        from planner.report.text import render_text
-
-        print(render_text(result))
+        print(render(result))
         if written:
             print(f"wrote     {'  '.join(str(path) for path in written)}")
+    if unwritten is not None:
+        raise unwritten
     if result.interrupted:
-        print("plan: interrupted; this is the best plan until then", file=sys.stderr)
+        print(f"plan: interrupted; {until_then}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
 
 
-def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
-    """Write plan, report and trace; all or none, each complete or absent.
-
-    Raises
-    ------
-    BadFileError
-        If one of them cannot be written.
-    """
+def _outputs(result: PlanResult) -> dict[str, str]:
+    """Return plan, report and trace by file name."""
     from planner.plan_file import plan_to_json
     from planner.report.html import render_html
     from planner.report.trace import render_trace
 
     stem = Path(result.plan.model.name).stem or "model"
-    texts = {
+    return {
         f"{stem}.plan.json": plan_to_json(result.plan),
         f"{stem}.html": render_html(
             result.plan,
@@ -173,10 +218,9 @@ def _write_outputs(result: PlanResult, directory: Path) -> list[Path]:
         ),
         f"{stem}.trace.json": render_trace(result.plan, result.timeline, graph=result.graph),
     }
-    return write_into(directory, texts)
 
 
-def write_into(directory: Path, texts: Mapping[str, str]) -> list[Path]:
+def _write_into(directory: Path, texts: Mapping[str, str]) -> list[Path]:
     """Write files by name into a directory, which is made if need be; all or none.
 
     Raises

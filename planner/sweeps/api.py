@@ -37,6 +37,7 @@ def sweep(
     in_place: bool = True,
     zero_copy: bool = False,
     parameters: bool = False,
+    partial_spills: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> SweepResult:
     """Plan a model at several capacities of the nearest memory.
@@ -59,7 +60,7 @@ def sweep(
         Default: traffic.
     time_limit : float
         Seconds for the whole sweep, which its races share.
-    solvers, seed, dims, shapes, in_place, zero_copy, parameters
+    solvers, seed, dims, shapes, in_place, zero_copy, parameters, partial_spills
         As for `planner.plan`.
     on_progress : callable
         Receives one line per improvement and per point.
@@ -118,7 +119,12 @@ def sweep(
         graph,
         machine,
         aim,
-        {"solvers": solvers, "seed": seed, "in_place": in_place},
+        {
+            "solvers": solvers,
+            "seed": seed,
+            "in_place": in_place,
+            "partial_spills": partial_spills,
+        },
         deadline=started + time_limit,
         on_progress=on_progress,
     )

@@ -196,12 +196,13 @@ def _nothing_to_move(problem: PlanningProblem, board: Scoreboard) -> str:
 def _bounds_all_plans(problem: PlanningProblem) -> bool:
     """Whether what the program proves holds for every legal plan.
 
-    No overwriting; no storage written in parts, which plans may copy in between; and no bytes
-    beyond the last multiple of the alignment.
+    No overwriting, whole storages only; no storage written in parts, which plans may copy in
+    between; and no bytes beyond the last multiple of the alignment.
     """
     capacity = problem.target.activation_capacity(problem.graph.constant_bytes)
     return (
         not problem.in_place
+        and not problem.partial_spills
         and capacity == problem.capacity_bytes
         and bool(np.all(np.diff(problem.graph.storage_writers.offsets) <= 1))
     )

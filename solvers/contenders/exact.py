@@ -59,7 +59,9 @@ class Exact:
         known: OrderSolution | None = None
         note = ""
         if may_need_spills(problem, board):
-            spills = bound_traffic(problem, board, deadline=deadline, seed=seed)
+            spills = bound_traffic(
+                problem, board, contender=self.name, deadline=deadline, seed=seed
+            )
             if spills.outcome.lower_bound:
                 note = offer_least_traffic(
                     problem, board, spills, contender=self.name, deadline=deadline, seed=seed
@@ -90,7 +92,7 @@ class Exact:
             return f"order {outcome.status}"
         if not may_spill(problem):
             return f"order {outcome.status}, no placement fits"
-        return note or self._offer_spills(problem, board, ordering, order, deadline, seed)
+        return self._offer_spills(problem, board, ordering, order, deadline, seed) or note
 
     def _offer_whole_lives(
         self,

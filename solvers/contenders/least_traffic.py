@@ -13,6 +13,7 @@ from solvers.contenders.fixed_order import fix_order
 from solvers.contenders.in_place import InPlaceChoice
 from solvers.contenders.spilling import may_spill, offer_spilling_plans
 from solvers.joint.exact import JointExact
+from solvers.joint.spill_orders import another_order
 from solvers.joint.spill_set import SpillSet
 from solvers.replacement.belady import Belady
 from solvers.replacement.benders import GapSelection
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _BOUND_SHARE = 0.4
 _ORDER_SHARE = 0.3
 _SEARCH_SHARE = 0.7
+_OTHER_ORDERS = 8
 
 
 class SpillBound(NamedTuple):
@@ -56,7 +58,7 @@ def may_need_spills(problem: PlanningProblem, board: Scoreboard) -> bool:
 
 
 def bound_traffic(
-    problem: PlanningProblem, board: Scoreboard, *, deadline: Deadline, seed: int
+    problem: PlanningProblem, board: Scoreboard, *, contender: str, deadline: Deadline, seed: int
 ) -> SpillBound:
     """Prove how many bytes every plan moves at least, and enter the bound."""
     joint = JointProblem.of(problem)
@@ -67,6 +69,8 @@ def bound_traffic(
         incumbent=best_known(board),
     )
     _raise_bound(problem, board, outcome)
+    if board.settled():
+        board.credit(contender)
     return SpillBound(joint, outcome)
 
 
@@ -121,6 +125,18 @@ def offer_least_traffic(
             deadline=deadline,
             seed=seed,
         )
+    for turn in range(1, _OTHER_ORDERS + 1):
+        if board.settled() or deadline.expired():
+            break
+        # Addresses may stand in the way of one order of least traffic and not of another.
+        other = another_order(
+            joint, outcome.statistics.get("levels", ()), deadline=deadline, seed=seed + turn
+        )
+        if other is None:
+            break
+        offer_order(
+            problem, board, other.order.tolist(), contender=contender, deadline=deadline, seed=seed
+        )
     if searched.status is Status.OPTIMAL:
         return "least traffic over all orders: searched to the end"
     return "least traffic over all orders: open"
@@ -165,5 +181,6 @@ def offer_order(
 def _raise_bound(
     problem: PlanningProblem, board: Scoreboard, outcome: Outcome[JointSolution]
 ) -> None:
-    if outcome.lower_bound is not None:
+    # A part of a storage may do where the whole one is counted here.
+    if outcome.lower_bound is not None and not problem.partial_spills:
         board.raise_bounds(Bounds(traffic_bytes=outcome.lower_bound))
