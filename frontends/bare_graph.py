@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _LARGEST_FILE = 64 * 1024**2
+# Addresses and sums of bytes stay exact as 64-bit floating-point numbers.
+_MOST_BYTES = 1 << 52
 
 
 def read_bare_graph(path: str | os.PathLike[str]) -> Graph:
@@ -63,7 +65,8 @@ def bare_graph(
     Raises
     ------
     ValueError
-        If a size is negative, a tensor unknown or produced twice, or the order not topological.
+        If a size is negative, all together too large to count, a tensor unknown or produced twice,
+        or the order not topological.
     """
     produced = {tensor for _, outputs in operands for tensor in outputs}
     read = {tensor for inputs, _ in operands for tensor in inputs}
@@ -71,6 +74,8 @@ def bare_graph(
         raise ValueError("an operand is not among the tensors")
     if any(size < 0 for size in sizes):
         raise ValueError("a tensor has a negative size")
+    if sum(sizes) > _MOST_BYTES:
+        raise ValueError(f"its tensors take more than {_MOST_BYTES:,} bytes together")
     storages = tuple(
         Storage(
             f"t{tensor}",

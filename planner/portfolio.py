@@ -280,12 +280,14 @@ def _no_plan(
         return RuntimeError("; ".join(f"{r.name} failed: {r.note}" for r in failed))
     near = problem.target.nearest
     capacity = problem.target.activation_capacity(problem.graph.constant_bytes) or 0
+    held = (near.capacity_bytes or 0) - capacity
+    beside = f" left beside {held:,} of constants" if held else ""
     bound = board.bounds.peak_bytes or 0
     if bound > capacity and problem.target.spill_memory is None:
         return DoesNotFitError(
             f"does not fit: every order needs at least {bound:,} bytes of {near.name} at once, "
-            f"it has {capacity:,}, and {problem.target.name} has no memory to spill to. "
-            f"Use a larger memory, --memory {near.name}={-(-bound // 1024)}KiB.",
+            f"it has {capacity:,}{beside}, and {problem.target.name} has no memory to spill to. "
+            f"Use a larger memory, --memory {near.name}={-(-(bound + held) // 1024)}KiB.",
             proven=True,
         )
     if misfits:

@@ -70,7 +70,8 @@ def test_json_is_the_only_thing_on_stdout(capsys: pytest.CaptureFixture[str]) ->
     assert result["format"] == "planner.result" and result["version"] == 1
     assert result["status"] == "optimal" and result["traffic_bytes"] == 0
     assert result["peak_bytes"] == result["peak_lower_bound_bytes"] == 196_608
-    assert {row["name"] for row in result["contenders"]} == {"greedy", "belady", "exact"}
+    names = {"greedy", "belady", "exact", "search"}
+    assert {row["name"] for row in result["contenders"]} == names
 
 
 def test_outputs_are_written_and_the_plan_checks(

@@ -46,6 +46,8 @@ class PlanRun(NamedTuple):
     is_checked : bool
         The checker found the plan legal.
     note : str
+    crashes : tuple of str
+        Contenders of the race that failed, and why.
     """
 
     name: str
@@ -56,6 +58,7 @@ class PlanRun(NamedTuple):
     cpu_s: float = 0.0
     is_checked: bool = False
     note: str = ""
+    crashes: tuple[str, ...] = ()
 
     @property
     def gap(self) -> float | None:
@@ -73,7 +76,7 @@ class Case(NamedTuple):
     ----------
     network, title, group : str
     input : str
-        Shapes and element types.
+        Shapes and element types, and options of the network.
     operators : int
     budgets : tuple of str
         Of `BUDGETS`; several where they coincide.
@@ -155,7 +158,7 @@ def run_cases(
     for network in networks:
         on_progress(f"{network.title}: loading")
         graph = network.load()
-        described = input_text(graph)
+        described = input_text(network, graph)
         if parameters:
             graph = _with_parameters(graph)
         on_progress(f"{network.title}: smallest peak")
@@ -297,6 +300,11 @@ def _race_run(result: PlanResult, cpu_s: float) -> PlanRun:
         cpu_s,
         not violations,
         f"by {plan.provenance.contender}{', interrupted' if result.interrupted else ''}",
+        tuple(
+            f"{report.name} failed: {report.note}"
+            for report in result.contenders
+            if report.status == "failed"
+        ),
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from planner.bench.cosma_cases import Case
 
-_NAME_WIDTH = 16
+_NAME_WIDTH = 18
 # Orange for the baselines, an order a shade; the last colour is ours.
 _BASELINE_COLOURS = ("#8c3b00", "#d55e00", "#e69f00", "#f5cf80")
 _OTHER_COLOURS = tuple(colour for colour in COLOURS if colour not in _BASELINE_COLOURS)

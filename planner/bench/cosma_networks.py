@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.errors import BadFileError, UsageError
@@ -28,6 +29,7 @@ class Group(StrEnum):
 
     HUMAN = "human-designed"
     SEARCH = "architecture search"
+    LARGE = "architecture search, 331 pixels"
     GIVEN = "given graphs"
 
 
@@ -51,6 +53,8 @@ class Network(NamedTuple):
         Builds the graph.
     capacities : Capacities or None
         Where somebody has given them.
+    options : mapping
+        Of the zoo, where they are not its defaults.
     """
 
     name: str
@@ -58,30 +62,35 @@ class Network(NamedTuple):
     group: Group
     load: Callable[[], Graph]
     capacities: Capacities | None = None
+    options: Mapping[str, int] = MappingProxyType({})
 
 
-# Batch 1 and the zoo's defaults: images 1x3x224x224, videos 1x3x16x224x224. The networks from
-# architecture search in the width that was published for this size of image.
-_PUBLISHED = (
-    ("resnet50", "ResNet-50", Group.HUMAN),
-    ("densenet121", "DenseNet-121", Group.HUMAN),
-    ("resnext50", "ResNeXt-50", Group.HUMAN),
-    ("r2plus1d_18", "R2Plus1D-18", Group.HUMAN),
-    ("s3d", "S3D", Group.HUMAN),
-    ("fcn_resnet50", "FCN", Group.HUMAN),
-    ("lraspp", "L-RASPP", Group.HUMAN),
-    ("deeplabv3_resnet50", "DeepLabV3", Group.HUMAN),
-    ("transformer", "Transformer", Group.HUMAN),
-    ("vit_b_16", "ViT-B/16", Group.HUMAN),
-    ("pnasnet5_mobile", "PNASNet-5", Group.SEARCH),
-    ("amoebanet_d", "AmoebaNet-D", Group.SEARCH),
-    ("nasnet_a_mobile", "NASNet-A", Group.SEARCH),
-    ("darts", "DARTS", Group.SEARCH),
+# Batch 1 and the zoo's defaults: images 1x3x224x224, videos 1x3x16x224x224. Networks from
+# architecture search have their published size in the title: cells @ filters. What was published
+# for larger images as well is in a group of its own, so that a mean has each network once. The
+# Transformer ends where torch.nn.Transformer does: its classifier would be M_R and M_P alike.
+_PUBLISHED: tuple[tuple[str, str, Group, Mapping[str, int]], ...] = (
+    ("resnet50", "ResNet-50", Group.HUMAN, {}),
+    ("densenet121", "DenseNet-121", Group.HUMAN, {}),
+    ("resnext50", "ResNeXt-50", Group.HUMAN, {}),
+    ("r2plus1d_18", "R2Plus1D-18", Group.HUMAN, {}),
+    ("s3d", "S3D", Group.HUMAN, {}),
+    ("fcn_resnet50", "FCN", Group.HUMAN, {}),
+    ("lraspp", "L-RASPP", Group.HUMAN, {}),
+    ("deeplabv3_resnet50", "DeepLabV3", Group.HUMAN, {}),
+    ("transformer", "Transformer", Group.HUMAN, {"vocabulary": 0}),
+    ("vit_b_16", "ViT-B/16", Group.HUMAN, {}),
+    ("pnasnet5_mobile", "PNASNet-5 3@54", Group.SEARCH, {}),
+    ("amoebanet_d", "AmoebaNet-D 18@208", Group.SEARCH, {}),
+    ("nasnet_a_mobile", "NASNet-A 4@1056", Group.SEARCH, {}),
+    ("darts", "DARTS 14@48", Group.SEARCH, {}),
+    ("pnasnet5_large", "PNASNet-5 4@216", Group.LARGE, {}),
+    ("nasnet_a_large", "NASNet-A 6@4032", Group.LARGE, {}),
 )
 
 
 def published_networks(names: Sequence[str] | None) -> list[Network]:
-    """Return the evaluation's fourteen networks, or those named.
+    """Return the evaluation's fourteen networks and two large variants, or those named.
 
     Raises
     ------
@@ -89,16 +98,17 @@ def published_networks(names: Sequence[str] | None) -> list[Network]:
         If a name is unknown, or there is none.
     """
     networks = [
-        Network(name, title, group, partial(_from_zoo, name)) for name, title, group in _PUBLISHED
+        Network(name, title, group, partial(_from_zoo, name, options), options=options)
+        for name, title, group, options in _PUBLISHED
     ]
     return _chosen(networks, names)
 
 
-def _from_zoo(name: str) -> Graph:
+def _from_zoo(name: str, options: Mapping[str, int]) -> Graph:
     from frontends import zoo
     from planner.api import load
 
-    return load(zoo.build(name, batch=1, dtype=DTYPE))
+    return load(zoo.build(name, batch=1, dtype=DTYPE, **options))
 
 
 def networks_in(
@@ -198,10 +208,11 @@ def _chosen(networks: Sequence[Network], names: Sequence[str] | None) -> list[Ne
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def input_text(graph: Graph) -> str:
-    """Shapes and types of the graph's inputs: ``int8 1x3x224x224``."""
-    return ", ".join(
+def input_text(network: Network, graph: Graph) -> str:
+    """Types and shapes of the inputs, and the network's options: ``int8 1x3x224x224``."""
+    inputs = (
         f"{tensor.dtype} {'x'.join(map(str, tensor.shape)) or 'scalar'}"
         for tensor in graph.tensors
         if graph.storages[tensor.storage].kind is StorageKind.INPUT
     )
+    return ", ".join([*inputs, *(f"{name}={value}" for name, value in network.options.items())])

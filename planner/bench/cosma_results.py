@@ -88,12 +88,13 @@ def _mean(cases: Sequence[Case], group: str, budget: str, *, moving: bool) -> Me
     return Mean(group, budget, moving, mean, len(reductions), zero, failed, without_plan)
 
 
-def contradictions(cases: Iterable[Case]) -> list[str]:
-    """Say where a baseline does better, or a checked plan refutes a claimed bound."""
+def defects(cases: Iterable[Case]) -> list[str]:
+    """Say where a baseline does better, a plan refutes a claimed bound, or a solver crashed."""
     found = []
     for case in cases:
         where = f"{case.title} at {'='.join(case.budgets)}"
         ours = case.ours.traffic_bytes
+        found += [f"{where}: {crash}. Please report it." for crash in case.ours.crashes]
         checked = [
             (run.name, run.moving_bytes) for run in case.baselines if run.moving_bytes is not None
         ]

@@ -12,7 +12,7 @@ from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
 
@@ -24,6 +24,7 @@ class _Results(NamedTuple):
     document : mapping
         For ``--json``.
     text : str
+    notes : sequence of str
     picture : str
         What is drawn.
     draw : callable
@@ -34,6 +35,7 @@ class _Results(NamedTuple):
 
     document: Mapping[str, Any]
     text: str
+    notes: Sequence[str]
     picture: str
     draw: Callable[[], Mapping[str, str | bytes]]
     without_picture: Mapping[str, str | bytes] = {}
@@ -100,9 +102,9 @@ def run(options: argparse.Namespace) -> int:
     from planner.cli.reserved_stdout import reserved_stdout
     from planner.report.names import printable
 
-    notes: list[str] = []
+    unread: list[str] = []
     on_progress = (lambda _: None) if options.quiet else _show_progress
-    suite = _SUITES[options.suite](options, notes, on_progress)
+    suite = _SUITES[options.suite](options, unread, on_progress)
     directory = None if options.output is None else _made(Path(options.output))
     rows: list[Any] = []
     interrupted = False
@@ -116,10 +118,22 @@ def run(options: argparse.Namespace) -> int:
         if not options.quiet:
             _clear_progress()
     results = suite.results(rows, interrupted)
+    notes = list(results.notes)
+    written: list[Path] = []
+    unwritten: BadFileError | None = None
     # Nothing is no reason to overwrite the results of an earlier run.
-    written = []
     if directory is not None and (rows or not interrupted):
-        written = _write_outputs(options.suite, results, directory, notes)
+        try:
+            try:
+                written = _write_outputs(options.suite, results, directory, notes)
+            except KeyboardInterrupt:  # the results are there, so they are not thrown away
+                interrupted = True
+                notes.append(f"no {results.picture} is drawn: interrupted.")
+                results = suite.results(rows, interrupted)
+                undrawn = results._replace(draw=lambda: undrawn.without_picture)
+                written = _write_outputs(options.suite, undrawn, directory, notes)
+        except BadFileError as error:
+            unwritten = error
     if not options.quiet:
         for note in notes:
             print(f"note: {printable(note)}", file=sys.stderr)
@@ -129,6 +143,8 @@ def run(options: argparse.Namespace) -> int:
         print(results.text)
         if written:
             print(f"wrote {'  '.join(str(path) for path in written)}")
+    if unwritten is not None:
+        raise unwritten
     if interrupted:
         until_then = "; these are the results until then" if rows else " before the first result"
         print(f"plan: interrupted{until_then}", file=sys.stderr)
@@ -137,7 +153,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _offsets(
-    options: argparse.Namespace, notes: list[str], on_progress: Callable[[str], None]
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
 ) -> _Suite:
     from planner.bench.offset_instances import generated_instances, instances_in
     from planner.bench.offset_results import (
@@ -159,15 +175,16 @@ def _offsets(
     solvers = chosen_solvers(options.solver)
     time_limit_s = 5.0 if options.time_limit is None else options.time_limit
     instances = (
-        generated_instances() if options.data is None else instances_in(options.data, notes.append)
+        generated_instances() if options.data is None else instances_in(options.data, unread.append)
     )
 
     def results(rows: list[Any], interrupted: bool) -> _Results:
         found = by_instance(rows)
-        notes.extend(contradictions(found))
+        notes = [*unread, *contradictions(found)]
         return _Results(
             results_object(found, time_limit_s=time_limit_s, notes=notes, interrupted=interrupted),
             f"{render_table(found)}\n\n{render_summary(found)}" if found else "",
+            notes,
             "performance profile",
             lambda: draw_profiles(found),
         )
@@ -178,13 +195,13 @@ def _offsets(
 
 
 def _cosma(
-    options: argparse.Namespace, notes: list[str], on_progress: Callable[[str], None]
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
 ) -> _Suite:
     from planner.bench.cosma_cases import chosen_contenders, run_cases
     from planner.bench.cosma_chart import draw_bars
     from planner.bench.cosma_networks import networks_in, published_networks
     from planner.bench.cosma_page import render_page
-    from planner.bench.cosma_results import contradictions, results_object
+    from planner.bench.cosma_results import defects, results_object
     from planner.bench.cosma_table import render_summary, render_table
 
     contenders = chosen_contenders(options.solver)
@@ -193,11 +210,11 @@ def _cosma(
     networks = (
         published_networks(options.network)
         if options.data is None
-        else networks_in(options.data, options.network, notes.append)
+        else networks_in(options.data, options.network, unread.append)
     )
 
     def results(rows: list[Any], interrupted: bool) -> _Results:
-        notes.extend(contradictions(rows))
+        notes = [*unread, *defects(rows)]
         document = results_object(
             rows,
             parameters=options.parameters,
@@ -207,7 +224,7 @@ def _cosma(
             interrupted=interrupted,
         )
         if not rows:
-            return _Results(document, "", "chart", dict)
+            return _Results(document, "", notes, "chart", dict)
 
         def page(svg: bytes | None) -> str:
             return render_page(
@@ -219,7 +236,7 @@ def _cosma(
             return {"html": page(pictures["svg"]), **pictures}
 
         text = f"{render_table(rows)}\n\n{render_summary(rows, parameters=options.parameters)}"
-        return _Results(document, text, "chart", draw, {"html": page(None)})
+        return _Results(document, text, notes, "chart", draw, {"html": page(None)})
 
     return _Suite(
         run_cases(

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from planner.problem import Objective, Status
 from planner.report.html_page import asset, bytes_figure, figure, notes_section, policy_hash
-from planner.report.html_table import Cell, number_cell, optional_bytes_cell, status_cell, table
+from planner.report.html_table import Cell, number_cell, optional_bytes_cell, table
 from planner.report.names import markup, printable
 from planner.report.quantities import format_bytes, format_seconds, format_size
 from planner.report.sweep_chart import render_chart
 from planner.report.sweep_text import (
     describe_contender,
+    describe_status,
     format_gap_share,
     misfit_note,
+    traffic_everywhere,
     zero_traffic_verdict,
 )
 from planner.version import VERSION
@@ -89,7 +91,7 @@ def _figures(result: SweepResult) -> list[str]:
             )
         )
     if result.zero_traffic_bytes is None:
-        figures.append(figure("No traffic from", "beyond the range"))
+        figures.append(figure("Traffic", traffic_everywhere(result), "nothing less was found"))
     else:
         figures.append(
             bytes_figure("No traffic from", result.zero_traffic_bytes, zero_traffic_verdict(result))
@@ -178,7 +180,7 @@ def _points(result: SweepResult) -> str:
         row += [
             number_cell(format_gap_share(point.gap(result.objective))),
             number_cell("" if point.wall_s is None else f"{point.wall_s:.2f}"),
-            status_cell(point.status.value),
+            Cell(describe_status(point), f"plain status {point.status.value}"),
             Cell(markup(describe_contender(point)), "plain"),
         ]
         rows.append(row)
@@ -196,8 +198,4 @@ def _notes(result: SweepResult) -> Sequence[str]:
     notes = list(result.notes)
     if misfit := misfit_note(result):
         notes.append(misfit)
-    if result.interrupted:
-        notes.append("The sweep was interrupted: not every capacity had its race.")
-    if result.timed_out:
-        notes.append("The time limit was over before every capacity had its race.")
     return notes

@@ -53,6 +53,21 @@ def zero_traffic_verdict(result: SweepResult) -> str:
     return "no less will do" if bound >= least else f"lower bound {bound:,}"
 
 
+def traffic_everywhere(result: SweepResult) -> str:
+    """Say of a sweep that found no plan without traffic whether there can be one."""
+    proven = (result.points[-1].traffic_lower_bound_bytes or 0) > 0
+    return "at every capacity" if proven else "in every plan found"
+
+
+def describe_status(point: SweepPoint) -> str:
+    """Return the status, with other words where there is no plan."""
+    if point.status is Status.INFEASIBLE:
+        return "does not fit"
+    if point.plan is None:
+        return "not reached" if point.wall_s is None else "no plan found"
+    return point.status.value
+
+
 def format_gap_share(gap: float | None) -> str:
     """Return ``12.4 %``; a dash where there is no gap to speak of."""
     return "-" if gap is None else f"{100 * gap:.1f} %"
@@ -102,7 +117,10 @@ def _head(result: SweepResult) -> Iterator[tuple[str, str]]:
             f"({zero_traffic_verdict(result)})",
         )
     else:
-        yield "traffic", f"at every capacity up to {format_bytes(points[-1].capacity_bytes)}"
+        yield (
+            "traffic",
+            f"{traffic_everywhere(result)} up to {format_bytes(points[-1].capacity_bytes)}",
+        )
     optimal = sum(point.status is Status.OPTIMAL for point in points)
     infeasible = sum(point.status is Status.INFEASIBLE for point in points)
     text = f"{len(points):,}: {optimal:,} optimal"
@@ -137,7 +155,7 @@ def _table(result: SweepResult) -> Iterator[str]:
         row += [
             format_gap_share(point.gap(result.objective)),
             "-" if point.wall_s is None else f"{point.wall_s:.2f}",
-            "does not fit" if point.status is Status.INFEASIBLE else point.status.value,
+            describe_status(point),
             describe_contender(point),
         ]
         rows.append(row)

@@ -84,6 +84,8 @@ class Curve:
         self._bounds: dict[int, _Bound] = {}
         self._misfits: dict[int, DoesNotFitError] = {}
         self._wall_s: dict[int, float] = {}
+        self._crashes: dict[str, tuple[int, str]] = {}
+        self._least_peak = 0
         self._zero_traffic: int | None = None
         self._zero_traffic_bound: int | None = None
         self._interrupted = False
@@ -121,12 +123,15 @@ class Curve:
     def _race_all(self, *, with_corners: bool, with_slope: bool) -> None:
         highest = self._capacities[-1]
         footprint = self._footprint_capacity if self._graph.operators else None
+        too_small = [c for c in self._capacities if c < (footprint or 0)]
+        if too_small:  # refused at once, and so is everything below
+            self._race(too_small[-1], len(self._capacities))
         if with_corners and footprint is not None:
             self._add(footprint)
         if self._objective is Objective.LATENCY:
             # Says from which capacity on there is no traffic, which a fast plan need not show.
             self._race(highest, len(self._capacities) + 1, Objective.TRAFFIC)
-        if highest not in self._misfits:
+        if self._misfit(highest) is None:
             self._race(highest, len(self._capacities))
         corner = self._zero_traffic
         if with_corners and corner is not None:
@@ -162,8 +167,19 @@ class Curve:
             wall_s=wall_s,
             interrupted=self._interrupted,
             timed_out=self._timed_out,
-            notes=self._graph.notes,
+            notes=(*self._graph.notes, *self._own_notes(time_limit_s)),
         )
+
+    def _own_notes(self, time_limit_s: float) -> Iterator[str]:
+        if self._timed_out:
+            yield (
+                f"The time limit of {time_limit_s:g} s was over before every capacity had its "
+                "race; those without one have the plans and bounds of the others."
+            )
+        if self._interrupted:
+            yield "The sweep was interrupted: not every capacity had its race."
+        for name, (capacity, reason) in self._crashes.items():
+            yield f"solver {name} failed at {capacity:,} bytes: {reason}. Please report it."
 
     def _race(self, capacity: int, sharing: int, objective: Objective | None = None) -> None:
         """Race at one capacity with an equal share of the time that is left."""
@@ -194,6 +210,9 @@ class Curve:
 
     def _enter(self, capacity: int, result: PlanResult) -> None:
         plan, metrics = result.plan, result.plan.metrics
+        for report in result.contenders:
+            if report.status == "failed":
+                self._crashes.setdefault(report.name, (capacity, report.note))
         self._keep(_Found(min(capacity, self._arena(plan) + self._held), capacity, plan))
         known = self._bounds.get(capacity, _Bound())
         latencies = [s for s in (known.latency_s, metrics.latency_lower_bound_s) if s is not None]
@@ -202,8 +221,10 @@ class Curve:
             max(latencies, default=None),
         )
         if metrics.traffic_bytes == 0:
-            proven = self._whole_units(metrics.peak_lower_bound_bytes or 0)
-            self._zero_traffic_bound = max(self._zero_traffic_bound or 0, proven)
+            self._least_peak = max(self._least_peak, metrics.peak_lower_bound_bytes or 0)
+            self._zero_traffic_bound = max(
+                self._whole_units(self._least_peak), self._footprint_capacity or 0
+            )
             least = self._whole_units(self._arena(plan))
             self._zero_traffic = min(self._zero_traffic or least, least)
 
@@ -250,9 +271,8 @@ class Curve:
             self._capacities = sorted({*self._capacities, capacity})
 
     def _in_race_order(self) -> Iterator[int]:
-        """Yield those that can fit, both ends first and then halving; then those that cannot."""
-        floor = self._footprint_capacity or 0
-        able = [capacity for capacity in self._capacities if capacity >= floor]
+        """Yield those that can fit, both ends first and then halving."""
+        able = [capacity for capacity in self._capacities if self._misfit(capacity) is None]
         yield from able[-1:]
         yield from able[:1]
         spans = deque([(0, len(able) - 1)])
@@ -262,7 +282,6 @@ class Curve:
             if first < middle < last:
                 yield able[middle]
                 spans += [(first, middle), (middle, last)]
-        yield from (capacity for capacity in self._capacities if capacity < floor)
 
     def _needs_race(self, capacity: int) -> bool:
         if capacity in self._wall_s or self._misfit(capacity) is not None:
@@ -284,11 +303,16 @@ class Curve:
         return min(fitting, key=lambda found: rank(found.plan, self._objective), default=None)
 
     def _bound(self, capacity: int) -> _Bound:
-        """Return the best bounds of this capacity and all larger ones."""
+        """Return the best bounds of this capacity and all larger ones.
+
+        Where operands have to be resident, a smallest peak above the capacity is one as well: at
+        the worst step of any order the excess is elsewhere, and is read back later.
+        """
         above = [bound for where, bound in self._bounds.items() if where >= capacity]
         latencies = [bound.latency_s for bound in above if bound.latency_s is not None]
+        excess = self._least_peak + self._held - capacity if self._target.operands_resident else 0
         return _Bound(
-            max((bound.traffic_bytes for bound in above), default=0),
+            max(0, excess, *(bound.traffic_bytes for bound in above)),
             max(latencies, default=None),
         )
 

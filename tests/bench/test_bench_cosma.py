@@ -19,14 +19,16 @@ from planner.bench.cosma_networks import (
     Capacities,
     Group,
     Network,
+    input_text,
     networks_in,
     published_networks,
 )
 from planner.bench.cosma_page import render_page
-from planner.bench.cosma_results import contradictions, means
+from planner.bench.cosma_results import defects, means
 from planner.bench.cosma_table import percent, render_table
 from planner.cli.main import main
 from planner.errors import BadFileError, UsageError
+from planner.footprint import largest_footprint
 from planner.problem import Status
 from planner.registry import CONTENDERS
 from solvers.protocol import Availability
@@ -66,11 +68,13 @@ def test_each_network_runs_once_at_each_different_budget(data):
 def test_ours_is_checked_optimal_and_within_the_budget(data):
     for case in cases_of(networks_in(data, None, print)):
         ours = case.ours
+        assert ours.crashes == ()
         assert (ours.status, ours.is_checked) == ("optimal", True)
         assert ours.arena_bytes is not None and ours.arena_bytes <= case.capacity_bytes
         assert ours.traffic_bytes == (8 if case.capacity_bytes in (11, 13) else 0)
         assert (ours.gap, ours.bound_bytes) == (0.0, ours.traffic_bytes)
-        assert all(run.moving_bytes >= ours.traffic_bytes for run in case.baselines)
+        moved = [run.moving_bytes for run in case.baselines if run.moving_bytes is not None]
+        assert len(moved) == 4 and min(moved) >= (ours.traffic_bytes or 0)
 
 
 def test_a_contender_is_run_by_itself_beside_the_race(data):
@@ -116,13 +120,24 @@ def test_a_directory_without_graphs_is_refused(tmp_path):
         networks_in(tmp_path / "missing", None, print)
 
 
-def test_the_papers_fourteen_networks_are_in_the_zoo():
+def test_the_papers_fourteen_networks_are_in_the_zoo_and_count_once():
     from frontends import zoo
 
     networks = published_networks(None)
     groups = [network.group for network in networks]
     assert (groups.count(Group.HUMAN), groups.count(Group.SEARCH)) == (10, 4)
-    assert {network.name for network in networks} <= set(zoo.names())
+    assert groups.count(Group.LARGE) == len(groups) - 14
+    for network in networks:
+        assert (
+            dict(network.options).items() <= {**zoo.options(network.name), "vocabulary": 0}.items()
+        )
+
+
+def test_the_transformer_has_no_classifier_to_dominate_it():
+    (transformer,) = published_networks(["transformer"])
+    graph = transformer.load()
+    assert input_text(transformer, graph) == "int8 1x512x512, int8 1x512x512, vocabulary=0"
+    assert largest_footprint(graph, in_place=False).size_bytes == 4_194_304
 
 
 def test_names_are_checked():
@@ -186,15 +201,24 @@ def test_means_are_of_one_group_at_one_budget():
 
 
 def test_a_better_baseline_and_a_refuted_bound_are_reported():
-    told = contradictions(
-        [case_of("a", 20, [(20, 20), (19, 19), (None, 30), (None, None)], bound=20)]
-    )
+    told = defects([case_of("a", 20, [(20, 20), (19, 19), (None, 30), (None, None)], bound=20)])
     assert told == [
         "a at M_R: default, greedy moves 19 bytes, ours 20. Please report it.",
         "a at M_R: ours claims that no plan moves less than 20 bytes, default, greedy moves 19. "
         "Please report it.",
     ]
-    assert contradictions([case_of("a", 20, [(20, 20)] * 4, bound=20)]) == []
+    assert defects([case_of("a", 20, [(20, 20)] * 4, bound=20)]) == []
+
+
+def test_a_solver_that_crashed_in_our_race_is_reported(data, monkeypatch):
+    from solvers.contenders.exact import Exact
+
+    def crash(*arguments, **options):
+        raise ImportError("its kernel is gone")
+
+    monkeypatch.setattr(Exact, "run", crash)
+    told = defects(cases_of(networks_in(data, ["chain"], print)))
+    assert "chain at M_R: exact failed: ImportError: its kernel is gone. Please report it." in told
 
 
 def test_a_gap_above_a_bound_of_zero_is_not_a_number():
@@ -243,14 +267,14 @@ def test_hostile_names_and_empty_results_can_be_drawn(matplotlib):
 def test_the_command_prints_a_table_and_writes_json_page_and_chart(
     matplotlib, data, tmp_path, capsys, monkeypatch
 ):
-    networks = (("resnet8", "ResNet-8", Group.HUMAN), ("resnet8", "Same", Group.SEARCH))
-    monkeypatch.setattr(cosma_networks, "_PUBLISHED", networks[:1])
+    networks = (("resnet8", "ResNet-8", Group.HUMAN, {"image": 64}),)
+    monkeypatch.setattr(cosma_networks, "_PUBLISHED", networks)
     out = tmp_path / "out"
     assert main(["bench", "cosma", "-o", str(out), "--time-limit", "5"]) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert lines[1].split()[:2] == ["ResNet-8", "22"] or lines[1].startswith("ResNet-8")
-    assert "int8 1x3x32x32" in lines[1] and "legal, within B" in lines[1]
+    assert lines[1].startswith("ResNet-8")
+    assert "int8 1x3x64x64, image=64" in lines[1] and "legal, within B" in lines[1]
     assert "our reading of an underspecified text" in captured.out
     assert re.search(r"human-designed +M_R +moving operands .* 84 %", captured.out)
     assert "ResNet-8: smallest peak\n" in captured.err
@@ -279,7 +303,7 @@ def test_json_is_alone_on_stdout_and_lists_every_case(data, capsys):
 
 
 def test_parameters_pass_through_the_scratchpad(monkeypatch):
-    monkeypatch.setattr(cosma_networks, "_PUBLISHED", (("resnet8", "ResNet-8", Group.HUMAN),))
+    monkeypatch.setattr(cosma_networks, "_PUBLISHED", (("resnet8", "ResNet-8", Group.HUMAN, {}),))
     least, with_parameters = (
         cases_of(published_networks(None), parameters=parameters)[0] for parameters in (False, True)
     )
@@ -360,6 +384,35 @@ def test_ctrl_c_before_the_first_row_writes_nothing(press_ctrl_c, data, tmp_path
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "plan: interrupted before the first result\n")
     assert (out / "cosma.json").read_text() == "of an earlier run"
+
+
+def test_ctrl_c_while_drawing_keeps_the_results(data, tmp_path, capsys, monkeypatch):
+    def interrupted(cases):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("planner.bench.cosma_chart.draw_bars", interrupted)
+    out = tmp_path / "out"
+    arguments = ["--data", str(data), "--network", "plain", "--time-limit", "5"]
+    assert main(["bench", "cosma", *arguments, "-o", str(out)]) == 130
+    captured = capsys.readouterr()
+    assert "plain" in captured.out and "note: no chart is drawn: interrupted." in captured.err
+    assert sorted(path.name for path in out.iterdir()) == ["cosma.html", "cosma.json"]
+    assert json.loads((out / "cosma.json").read_text())["interrupted"] is True
+
+
+def test_results_are_printed_even_if_they_cannot_be_written(data, tmp_path, capsys):
+    (tmp_path / "cosma.json").mkdir()
+    arguments = ["--data", str(data), "--network", "plain", "--time-limit", "5"]
+    assert main(["bench", "cosma", *arguments, "-o", str(tmp_path), "-q"]) == 6
+    captured = capsys.readouterr()
+    assert "plain" in captured.out and "is a directory" in captured.err
+
+
+def test_graphs_too_large_to_count_are_left_out(data):
+    (data / "vast.txt").write_text(f"1 2  {2**52} 4  1 0 1 1")
+    notes = []
+    assert "vast" not in [network.name for network in networks_in(data, None, notes.append)]
+    assert "more than 4,503,599,627,370,496 bytes" in notes[0]
 
 
 @pytest.mark.parametrize(

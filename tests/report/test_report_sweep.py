@@ -104,3 +104,22 @@ def test_the_page_opens_in_a_browser_without_a_complaint(load, swept) -> None:
     document, log = load(render_sweep_html(swept))[:2]
     assert log == ""
     assert document.count("<circle") > 10
+
+
+def test_traffic_in_all_plans_is_no_proof_that_there_must_be_some(swept) -> None:
+    placed = next(point for point in swept.points if point.traffic_bytes)
+    open_one = replace(swept, points=(placed,), zero_traffic_bytes=None)
+    assert "traffic   at every capacity up to" in render_sweep_text(open_one)
+    assert "at every capacity" in render_sweep_html(open_one)
+    unproven = replace(open_one, points=(replace(placed, traffic_lower_bound_bytes=0),))
+    assert "traffic   in every plan found up to" in render_sweep_text(unproven)
+    assert "in every plan found" in render_sweep_html(unproven)
+
+
+def test_a_capacity_without_a_plan_says_which_kind_of_not_knowing(swept) -> None:
+    (first, *_, last) = swept.points
+    unknown = replace(first, status=Status.UNKNOWN, note="no plan in time")
+    points = (replace(unknown, wall_s=None), replace(unknown, wall_s=1.0), last)
+    for text in (render_sweep_text, render_sweep_html):
+        shown = text(replace(swept, points=points))
+        assert "not reached" in shown and "no plan found" in shown

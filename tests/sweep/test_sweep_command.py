@@ -61,9 +61,14 @@ def test_the_three_files_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "<svg" in (tmp_path / "resnet8.sweep.html").read_text()
 
 
-def test_an_output_that_cannot_be_written_is_exit_6_and_writes_nothing(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_exit_6_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "resnet8.sweep.csv").mkdir()
     assert main([RESNET8, *RANGE, "-o", str(tmp_path), "-q"]) == 6
+    captured = capsys.readouterr()
+    assert "sram from 64 KiB" in captured.out, "what took long to find is shown all the same"
+    assert "wrote" not in captured.out and "is a directory" in captured.err
     assert [path.name for path in tmp_path.iterdir()] == ["resnet8.sweep.csv"]
 
 

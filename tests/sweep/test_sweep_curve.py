@@ -12,6 +12,7 @@ import pytest
 
 import planner
 from frontends import zoo
+from frontends.bare_graph import bare_graph
 from planner.errors import DoesNotFitError, UsageError
 from planner.footprint import largest_footprint
 from planner.problem import Objective, Status
@@ -228,7 +229,49 @@ def test_a_sweep_out_of_time_says_so_and_keeps_what_it_has(
     assert result.timed_out
     last = result.points[-1]
     assert last.traffic_bytes == 0 and last.status is Status.OPTIMAL
-    assert result.points[0].status is Status.UNKNOWN and result.points[0].note == "not reached"
+    # What the largest operator refuses needs no race; what could fit has a bound from the peak.
+    below, least, *_ = result.points
+    assert below.status is Status.INFEASIBLE
+    assert least.status is Status.UNKNOWN and least.note == "not reached"
+    assert any("time limit" in note for note in result.notes)
+
+
+def test_a_proven_peak_bounds_the_traffic_of_smaller_capacities(
+    resnet8: planner.Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import planner.sweeps.curve as curve_module
+
+    def first_only(*arguments: object, **options: object) -> planner.PlanResult:
+        return replace(planner.plan(*arguments, **options), interrupted=True)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(curve_module, "plan_model", first_only)
+    small, large = planner.sweep(resnet8, target="npu-1m", capacities=[150_000, 400_000]).points
+    assert large.traffic_bytes == 0 and small.plan is None
+    assert small.traffic_lower_bound_bytes == 196_608 - 150_000
+
+
+def test_no_plan_without_traffic_fits_below_the_largest_operator() -> None:
+    """Each of its operands takes whole units of the alignment, their sum need not."""
+    graph = bare_graph("one", [70, 70], [((0,), (1,))])
+    target = replace(machine(), memories=(Memory("near", 1 << 20, 64), Memory("far")))
+    result = planner.sweep(graph, target=target, capacities=(64, 1024))
+    assert result.footprint_capacity_bytes == 256
+    assert result.zero_traffic_bytes == result.zero_traffic_lower_bound_bytes == 256
+
+
+def test_a_solver_that_crashes_is_named_in_the_notes(
+    resnet8: planner.Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from solvers.contenders.exact import Exact
+
+    def crash(*arguments: object, **options: object) -> str:
+        raise ImportError("its kernel is gone")
+
+    monkeypatch.setattr(Exact, "run", crash)
+    result = planner.sweep(resnet8, target="npu-1m", capacities=[150_000])
+    assert [note for note in result.notes if "exact" in note] == [
+        "solver exact failed at 150,000 bytes: ImportError: its kernel is gone. Please report it."
+    ]
 
 
 def test_a_bound_holds_for_smaller_capacities_that_were_not_reached(
