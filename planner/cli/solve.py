@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from planner.cli.arguments import (
     distinct,
     seconds,
 )
-from planner.errors import BadFileError
+from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from planner.result import PlanResult
     from planner.sweeps.result import SweepResult
+
+# What the names of the contenders that solve COSMA's program begin with.
+_REFERENCE = "cosma"
 
 Result = TypeVar("Result", "PlanResult", "SweepResult")
 
@@ -98,7 +102,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="DIR",
-        help="write MODEL.plan.json, MODEL.html and MODEL.trace.json there; of a sweep "
+        help="write MODEL.plan.json, MODEL.html and MODEL.trace.json there (and, if it takes part, "
+        "COSMA's program as MODEL.cosma.lp); of a sweep "
         "MODEL.sweep.json, MODEL.sweep.csv and MODEL.sweep.html",
     )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
@@ -126,7 +131,14 @@ def run(options: argparse.Namespace) -> int:
             on_progress=progress.update,
             **race_options(options),
         )
-    return conclude(result, options, _outputs, render_text, "this is the best plan until then")
+    wants_program = any(name.startswith(_REFERENCE) for name in options.solver or ())
+    return conclude(
+        result,
+        options,
+        _outputs_and_program if wants_program else _outputs,
+        render_text,
+        "this is the best plan until then",
+    )
 
 
 def race_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -148,7 +160,7 @@ def race_options(options: argparse.Namespace) -> dict[str, Any]:
 def conclude(
     result: Result,
     options: argparse.Namespace,
-    outputs: Callable[[Result], Mapping[str, str]],
+    outputs: Callable[[Result], Mapping[str, str | bytes]],
     render: Callable[[Result], str],
     until_then: str,
 ) -> int:
@@ -220,7 +232,23 @@ def _outputs(result: PlanResult) -> dict[str, str]:
     }
 
 
-def _write_into(directory: Path, texts: Mapping[str, str]) -> list[Path]:
+def _outputs_and_program(result: PlanResult) -> dict[str, str | bytes]:
+    """Add COSMA's integer program, for any other solver, where it can be stated."""
+    from planner.problem import PlanningProblem
+
+    outputs: dict[str, str | bytes] = {**_outputs(result)}
+    in_place = bool(result.plan.provenance.settings["in_place"])
+    problem = PlanningProblem(result.graph, result.plan.target, result.objective, in_place)
+    stem = Path(result.plan.model.name).stem or "model"
+    try:
+        lp_file = import_module("solvers.contenders.cosma").lp_file
+        outputs[f"{stem}.{_REFERENCE}.lp"] = lp_file(problem)
+    except UsageError as error:
+        print(f"note: {error}", file=sys.stderr)
+    return outputs
+
+
+def _write_into(directory: Path, texts: Mapping[str, str | bytes]) -> list[Path]:
     """Write files by name into a directory, which is made if need be; all or none.
 
     Raises

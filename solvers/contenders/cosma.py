@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +27,6 @@ from solvers.offsets import pack
 from solvers.protocol import Deadline
 
 if TYPE_CHECKING:
-    import os
-
     from planner.problem import PlanningProblem
     from planner.scoreboard import Scoreboard
     from solvers.protocol import Availability
@@ -144,8 +141,8 @@ def cosma_problem(problem: PlanningProblem) -> JointProblem:
     return replace(joint, capacity=max(problem.capacity_bytes or 0, 0))
 
 
-def write_lp(problem: PlanningProblem, path: str | os.PathLike[str]) -> None:
-    """Write the program of the free schedule, (1)-(12), as an LP file.
+def lp_file(problem: PlanningProblem) -> bytes:
+    """Return the program of the free schedule, (1)-(12), as an LP file.
 
     The name in its first line says how many bytes its objective and its addresses count.
 
@@ -153,8 +150,6 @@ def write_lp(problem: PlanningProblem, path: str | os.PathLike[str]) -> None:
     ------
     UsageError
         If the target has no limited memory in which operands lie, or the program is too large.
-    OSError
-        If the file cannot be written.
     """
     if problem.capacity_bytes is None or not problem.target.operands_resident:
         raise UsageError(
@@ -173,13 +168,7 @@ def write_lp(problem: PlanningProblem, path: str | os.PathLike[str]) -> None:
     text = lp_text(model.program, name, Deadline(_LP_SECONDS))
     if text is None:
         raise UsageError(f"no LP file was written: it took more than {_LP_SECONDS:g} s.")
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    try:
-        partial.write_bytes(text)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    return text
 
 
 def _nothing_to_move(problem: PlanningProblem, board: Scoreboard) -> str:
