@@ -15,6 +15,7 @@
 #include "bindings.hpp"
 #include "control.hpp"
 #include "joint_model.hpp"
+#include "spill_cuts.hpp"
 #include "spill_hitting.hpp"
 #include "spill_levels.hpp"
 
@@ -39,15 +40,18 @@ joint::Levels read_levels(const joint::LevelOracle& oracle,
   return levels;
 }
 
+std::string name_of(Answer answer) {
+  if (answer == Answer::kFeasible) return "feasible";
+  return answer == Answer::kInfeasible ? "infeasible" : "limit";
+}
+
 std::string decide(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
                    std::int64_t expansions, std::int64_t max_nodes, double time_limit_s,
                    const CancelFlag& cancel) {
   const joint::Levels levels = read_levels(oracle, array);
   const nb::gil_scoped_release release;
   Control control(time_limit_s, &cancel);
-  const Answer answer = oracle.decide(levels, expansions, max_nodes, control);
-  if (answer == Answer::kFeasible) return "feasible";
-  return answer == Answer::kInfeasible ? "infeasible" : "limit";
+  return name_of(oracle.decide(levels, {expansions, max_nodes}, control));
 }
 
 nb::object best(const joint::LevelOracle& oracle) {
@@ -65,25 +69,26 @@ CutTuple to_tuple(const joint::Cut& cut) {
   return tuple;
 }
 
-std::vector<CutTuple> cuts(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
-                           std::int64_t expansions, std::int64_t growth, std::int64_t max_nodes,
-                           double time_limit_s, const CancelFlag& cancel) {
+std::pair<std::vector<CutTuple>, std::string> cuts(
+    joint::LevelOracle& oracle, const InputArray<std::int32_t>& array, std::int64_t expansions,
+    std::int64_t growth, std::int64_t max_nodes, double time_limit_s, const CancelFlag& cancel) {
   const joint::Levels levels = read_levels(oracle, array);
   const nb::gil_scoped_release release;
   Control control(time_limit_s, &cancel);
+  const joint::CutSet found =
+      joint::find_cuts(oracle, levels, {expansions, max_nodes}, growth, control);
   std::vector<CutTuple> result;
-  for (const joint::Cut& cut : oracle.cuts(levels, expansions, growth, max_nodes, control))
-    result.push_back(to_tuple(cut));
-  return result;
+  for (const joint::Cut& cut : found.cuts) result.push_back(to_tuple(cut));
+  return {std::move(result), name_of(found.answer)};
 }
 
 CutTuple peak_cut(joint::LevelOracle& oracle, std::int64_t peak_bound, std::int64_t expansions,
                   double time_limit_s, const CancelFlag& cancel) {
-  if (peak_bound <= oracle.capacity())
+  if (peak_bound <= oracle.model().capacity)
     throw nb::value_error("peak_bound: not above the capacity, so there is no cut");
   const nb::gil_scoped_release release;
   Control control(time_limit_s, &cancel);
-  return to_tuple(oracle.peak_cut(peak_bound - 1, expansions, control));
+  return to_tuple(joint::peak_cut(oracle, peak_bound - 1, expansions, control));
 }
 
 void offer(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array) {
@@ -161,7 +166,8 @@ void bind_spill_set(nb::module_& m) {
            " or None.")
       .def("cuts", &cuts, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("growth"), nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
-           "Cuts that the levels do not meet; an empty one if none can be met.")
+           "Cuts that the levels do not meet, an empty one if none can be met; and the answer of "
+           "`decide` on what they leave.")
       .def(
           "statistics",
           [](const joint::LevelOracle& oracle) {
