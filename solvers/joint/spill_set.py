@@ -12,6 +12,7 @@ from planner.joint_problem import JointSolution
 from planner.problem import Outcome, Status
 from solvers import _native
 from solvers.joint.hitting_set import Cut, minimum_hitting_set
+from solvers.joint.stay_clauses import Clause
 from solvers.joint.model import native_model
 from solvers.order.exact import ExactOrder
 from solvers.protocol import Availability
@@ -33,6 +34,8 @@ _GROWTH = 8
 _ESCALATION = 4
 _MOST_ESCALATED = 4**8
 _PEAK_EXPANSIONS = 200
+# Rounds with cuts that took a tree, before their clauses count: easy cases need neither them nor CP-SAT.
+_ROUNDS_WITHOUT_CLAUSES = 4
 # Of the time that is left, for the smallest peak without absences.
 _PEAK_SHARE = 0.2
 
@@ -116,9 +119,11 @@ class SpillSet:
         oracle = _native.SpillOracle(native_model(problem), memory_bytes=self.memory_bytes)
         most = oracle.most_absences()
         cuts: list[Cut] = []
+        clauses: list[Clause] = []
         levels = np.zeros(len(size), dtype=np.int32)
         best = incumbent
         bound = rounds = 0
+        tree_rounds = 0
         escalated = 1
 
         def outcome(status: Status) -> Outcome[JointSolution]:
@@ -134,6 +139,7 @@ class SpillSet:
                 "rounds": rounds,
                 "cuts": plain,
                 "other_cuts": len(cuts) - len(plain),
+                "clauses": len(clauses),
                 "levels": tuple((int(s), int(shown[s])) for s in np.flatnonzero(shown)),
                 **oracle.statistics(),
                 "cpu_s": time.thread_time() - started_s,
@@ -178,7 +184,14 @@ class SpillSet:
             rounds += 1
             if not is_settled:
                 cheapest = minimum_hitting_set(
-                    first_cost, size, cuts, deadline=deadline, seed=seed, thorough=thorough
+                    first_cost,
+                    size,
+                    cuts,
+                    deadline=deadline,
+                    seed=seed,
+                    thorough=thorough,
+                    clauses=clauses if tree_rounds > _ROUNDS_WITHOUT_CLAUSES else (),
+                    shared_stay=oracle.shared_stay,
                 )
                 is_settled = thorough or cheapest.cost == cheapest.bound
                 levels = np.minimum(cheapest.levels, most)
@@ -190,7 +203,7 @@ class SpillSet:
                 on_progress(f"{self.name}: lower bound {bound:,}, {len(cuts)} cuts")
             if is_proven():
                 return outcome(Status.OPTIMAL)
-            found, answer = oracle.cuts(
+            found, why, answer = oracle.cuts(
                 levels,
                 expansions=self.expansions * escalated,
                 growth=_GROWTH,
@@ -199,6 +212,8 @@ class SpillSet:
                 cancel=deadline.cancel,
             )
             cuts += [Cut(*cut) for cut in found]
+            clauses += [Clause(*clause) for clause in why]
+            tree_rounds += bool(why)
             if not all(map(_can_be_met, cuts[len(cuts) - len(found) :])):
                 return outcome(Status.INFEASIBLE)
             met_one()

@@ -69,7 +69,19 @@ CutTuple to_tuple(const joint::Cut& cut) {
   return tuple;
 }
 
-std::pair<std::vector<CutTuple>, std::string> cuts(
+// Pairs parted, pairs joined, storages absent.
+using PairTuple = std::tuple<std::int32_t, std::int32_t, std::int32_t>;
+using ClauseTuple =
+    std::tuple<std::vector<PairTuple>, std::vector<PairTuple>, std::vector<std::int32_t>>;
+
+std::vector<PairTuple> to_tuples(const std::vector<joint::PointPair>& pairs) {
+  std::vector<PairTuple> tuples;
+  for (const joint::PointPair& pair : pairs)
+    tuples.push_back({pair.storage, pair.first, pair.second});
+  return tuples;
+}
+
+std::tuple<std::vector<CutTuple>, std::vector<ClauseTuple>, std::string> cuts(
     joint::LevelOracle& oracle, const InputArray<std::int32_t>& array, std::int64_t expansions,
     std::int64_t growth, std::int64_t max_nodes, double time_limit_s, const CancelFlag& cancel) {
   const joint::Levels levels = read_levels(oracle, array);
@@ -79,7 +91,10 @@ std::pair<std::vector<CutTuple>, std::string> cuts(
       joint::find_cuts(oracle, levels, {expansions, max_nodes}, growth, control);
   std::vector<CutTuple> result;
   for (const joint::Cut& cut : found.cuts) result.push_back(to_tuple(cut));
-  return {std::move(result), name_of(found.answer)};
+  std::vector<ClauseTuple> clauses;
+  for (const joint::Clause& clause : found.clauses)
+    clauses.push_back({to_tuples(clause.parted), to_tuples(clause.joined), clause.absent});
+  return {std::move(result), std::move(clauses), name_of(found.answer)};
 }
 
 CutTuple peak_cut(joint::LevelOracle& oracle, std::int64_t peak_bound, std::int64_t expansions,
@@ -166,8 +181,27 @@ void bind_spill_set(nb::module_& m) {
            " or None.")
       .def("cuts", &cuts, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("growth"), nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
-           "Cuts that the levels do not meet, an empty one if none can be met; and the answer of "
-           "`decide` on what they leave.")
+           "Cuts that the levels do not meet, an empty one if none can be met; clauses behind them: "
+           "some of these pairs of points (storage, point, point) is not in one stay, or some of "
+           "those is, or some storage is absent; and the answer of `decide` on what they leave.")
+      .def(
+          "shared_stay",
+          [](joint::LevelOracle& oracle, std::int32_t storage, std::int32_t a, std::int32_t b) {
+            if (storage < 0 || storage >= oracle.model().storages())
+              throw nb::value_error("storage: out of range");
+            const joint::StayRules& rules = oracle.rules(storage);
+            const auto count = static_cast<std::int32_t>(rules.points().size());
+            if (std::min(a, b) < 0 || std::max(a, b) >= count || a == b)
+              throw nb::value_error("points: out of range");
+            const joint::Stays stays = *rules.joined(rules.unsettled(), a, b);
+            std::vector<std::int32_t> points;
+            for (std::int32_t i = 0; i < count; ++i)
+              if (stays.class_of[joint::index(i)] == stays.class_of[joint::index(a)])
+                points.push_back(i);
+            return points;
+          },
+          nb::arg("storage"), nb::arg("first"), nb::arg("second"),
+          "Points in one stay of the storage with two that are: these and all between.")
       .def(
           "statistics",
           [](const joint::LevelOracle& oracle) {

@@ -75,8 +75,28 @@ Cut cut_of(const LevelOracle& oracle, const Levels& levels, std::int64_t bytes) 
   return cut;
 }
 
+// The reasons of the last proof, which holds at these levels.
+void add_clauses(LevelOracle& oracle, const Levels& levels, std::int64_t patience,
+                 std::vector<Clause>& clauses, Control& control) {
+  const std::vector<LevelOracle::Reason> proof = oracle.proof();
+  for (const LevelOracle::Reason& reason : proof) {
+    if (reason.level_of >= 0 || reason.choices.empty()) continue;
+    const auto conflict = oracle.grown_conflict(reason, levels, patience, control);
+    if (!conflict) continue;
+    Clause& clause = clauses.emplace_back();
+    for (const auto& [storage, stays] : conflict->choices) {
+      for (const auto& [a, b] : oracle.rules(storage).joints(stays))
+        clause.parted.push_back({storage, a, b});
+      for (const auto& [a, b] : stays.apart) clause.joined.push_back({storage, a, b});
+    }
+    for (std::int32_t s = 0; s < oracle.model().storages(); ++s)
+      if (!conflict->absent[index(s)] && oracle.most()[index(s)] > 0) clause.absent.push_back(s);
+  }
+}
+
 // Raises, step by step, the level that is cheapest to raise: what the next cut would start from.
-void climb(LevelOracle& oracle, Levels& levels, Limits limits, Control& control) {
+void climb(LevelOracle& oracle, Levels& levels, Limits limits, std::vector<Clause>& clauses,
+           Control& control) {
   const JointModel& model = oracle.model();
   limits.max_nodes = std::min(limits.max_nodes, kClimbNodes);
   for (;;) {
@@ -95,6 +115,7 @@ void climb(LevelOracle& oracle, Levels& levels, Limits limits, Control& control)
     ++higher[index(cheapest)];
     if (oracle.decide(higher, limits, control) != Answer::kInfeasible) return;
     levels = std::move(higher);
+    add_clauses(oracle, levels, limits.expansions, clauses, control);
   }
 }
 
@@ -121,7 +142,7 @@ std::int64_t most_infeasible_bytes(LevelOracle& oracle, const Levels& levels, st
 
 CutSet find_cuts(LevelOracle& oracle, Levels levels, Limits limits, std::int64_t growth,
                  Control& control) {
-  CutSet found{{}, Answer::kLimit};
+  CutSet found{{}, {}, Answer::kLimit};
   const std::int64_t capacity = oracle.model().capacity;
   const std::int64_t expansions = limits.expansions;
   for (;;) {
@@ -134,7 +155,8 @@ CutSet find_cuts(LevelOracle& oracle, Levels levels, Limits limits, std::int64_t
     const bool took_a_tree = oracle.took_a_tree();
     Levels grown = levels;
     grow(oracle, grown, capacity, effort, control);
-    climb(oracle, grown, limits, control);
+    add_clauses(oracle, grown, limits.expansions, found.clauses, control);
+    climb(oracle, grown, limits, found.clauses, control);
     Cut cut = cut_of(oracle, grown, capacity);
     if (!took_a_tree && !cut.members.empty()) {
       // Much may be missing: then one cut with weights says what many without would have to.

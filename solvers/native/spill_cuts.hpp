@@ -15,8 +15,20 @@
 
 namespace planner::joint {
 
+// Two points of a storage.
+struct PointPair {
+  std::int32_t storage, first, second;
+};
+
+// Some of the pairs is not in one stay, or some of the others is, or some storage is absent.
+struct Clause {
+  std::vector<PointPair> parted, joined;
+  std::vector<std::int32_t> absent;
+};
+
 struct CutSet {
   std::vector<Cut> cuts;
+  std::vector<Clause> clauses;  // behind cuts that took a tree
   Answer answer;  // of the last decision: never kInfeasible, but for a cut that nothing meets
 };
 

@@ -122,6 +122,49 @@ const LevelOracle::Conflict* LevelOracle::known_conflict(const Levels& levels,
   return nullptr;
 }
 
+void LevelOracle::remember(Conflict conflict) {
+  if (conflicts_.size() >= kMaxConflictsKept) conflicts_.clear();
+  conflicts_.push_back(std::move(conflict));
+}
+
+// Adds as many of the storages to those that may be absent as the conflict allows.
+void LevelOracle::absent_more(Conflict& conflict, const std::vector<std::int32_t>& storages,
+                              std::int64_t patience, Control& control) {
+  if (storages.empty() || control.stop_now()) return;
+  Levels levels(conflict.absent.begin(), conflict.absent.end());
+  for (const std::int32_t s : storages) levels[index(s)] = 1;
+  if (ask(node(conflict.choices), levels, model_.capacity, patience, control) ==
+      Answer::kInfeasible) {
+    conflict.absent = absent_at(levels);
+    return;
+  }
+  if (storages.size() == 1) return;
+  const auto middle = storages.begin() + static_cast<std::ptrdiff_t>(storages.size() / 2);
+  absent_more(conflict, {storages.begin(), middle}, patience, control);
+  absent_more(conflict, {middle, storages.end()}, patience, control);
+}
+
+std::optional<LevelOracle::Conflict> LevelOracle::grown_conflict(const Reason& reason,
+                                                                 const Levels& levels,
+                                                                 std::int64_t patience,
+                                                                 Control& control) {
+  Conflict conflict{reason.choices, absent_at(levels), true};
+  for (const Conflict& known : conflicts_)
+    if (known.is_grown && known.choices == conflict.choices &&
+        std::equal(conflict.absent.begin(), conflict.absent.end(), known.absent.begin(),
+                   [](char some, char all) { return some <= all; }))
+      return std::nullopt;
+  std::vector<std::int32_t> candidates;
+  for (std::int32_t s = 0; s < model_.storages(); ++s)
+    if (!conflict.absent[index(s)] && most_[index(s)] > 0) candidates.push_back(s);
+  std::stable_sort(candidates.begin(), candidates.end(), [&](std::int32_t a, std::int32_t b) {
+    return model_.write_cost(a) + model_.read_cost(a) < model_.write_cost(b) + model_.read_cost(b);
+  });
+  absent_more(conflict, candidates, patience, control);
+  remember(conflict);
+  return conflict;
+}
+
 // Choices that are infeasible with as little settled as a few decisions show.
 Choices LevelOracle::reduced(const Levels& levels, Choices choices, std::int64_t patience,
                              Control& control) {
@@ -154,8 +197,7 @@ Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::in
     const std::int64_t patience =
         std::min(expansions, std::max(kLeastPatience, 2 * (expanded_ - before)));
     proof_.push_back({reduced(levels, choices, patience, control), -1});
-    if (conflicts_.size() >= kMaxConflictsKept) conflicts_.clear();
-    conflicts_.push_back({proof_.back().choices, absent_at(levels)});
+    remember({proof_.back().choices, absent_at(levels)});
   }
   if (answer != Answer::kFeasible) return answer;
 

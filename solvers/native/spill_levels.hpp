@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -91,6 +92,17 @@ class LevelOracle {
     bool operator==(const Reason& other) const;
   };
 
+  // Choices known to be infeasible while no others may be absent.
+  struct Conflict {
+    Choices choices;
+    std::vector<char> absent;
+    bool is_grown = false;  // as many as a few decisions show
+  };
+  // That of a reason which holds at these levels; nothing if it has been returned before.
+  std::optional<Conflict> grown_conflict(const Reason& reason, const Levels& levels,
+                                         std::int64_t patience, Control& control);
+  const StayRules& rules(std::int32_t storage);
+
  private:
   // The model of some choices.
   struct Node {
@@ -98,11 +110,6 @@ class LevelOracle {
     std::vector<Group> groups;
     std::vector<std::pair<std::int32_t, std::int32_t>> uncounted;  // storage, operator
     std::unique_ptr<SetOracle> oracle;
-  };
-  // Choices known to be infeasible while no others may be absent.
-  struct Conflict {
-    Choices choices;
-    std::vector<char> absent;
   };
   // Ways to go on from an order that does not keep the levels. No branches: there are no plans,
   // because of the level.
@@ -112,7 +119,6 @@ class LevelOracle {
     bool by_level = false;  // some branch is left out because of what is settled
   };
 
-  const StayRules& rules(std::int32_t storage);
   const Stays& stays(const Choices& choices, std::int32_t storage);
   // The node lives until the next call.
   Node& node(const Choices& choices);
@@ -128,6 +134,9 @@ class LevelOracle {
                          const order::Order& order, const std::vector<std::int32_t>& step_of);
   Step step_of_pairs(const Choices& choices, std::int32_t storage, std::int32_t level,
                      const Residency& residency, const std::vector<std::int32_t>& step_of);
+  void absent_more(Conflict& conflict, const std::vector<std::int32_t>& storages,
+                   std::int64_t patience, Control& control);
+  void remember(Conflict conflict);
   void keep_if_better(const order::Order& order, const Residency& residency);
 
   const JointModel& model_;

@@ -143,6 +143,26 @@ std::optional<Stays> StayRules::parted(Stays stays, std::int32_t a, std::int32_t
   return stays;
 }
 
+std::vector<std::pair<std::int32_t, std::int32_t>> StayRules::joints(const Stays& stays) const {
+  std::vector<std::pair<std::int32_t, std::int32_t>> found;
+  const auto all_joined = [&] {
+    Stays result = unsettled_;
+    for (const auto& [a, b] : found)
+      if (result.class_of[index(a)] != result.class_of[index(b)])
+        result = *joined(std::move(result), a, b);
+    return result.class_of == stays.class_of;
+  };
+  for (std::size_t i = 0; i < points_.size(); ++i)
+    if (stays.class_of[i] != unsettled_.class_of[i])
+      found.push_back({stays.class_of[i], static_cast<std::int32_t>(i)});
+  for (std::size_t i = found.size(); i-- > 0;) {
+    const auto pair = found[i];
+    found.erase(found.begin() + static_cast<std::ptrdiff_t>(i));
+    if (!all_joined()) found.insert(found.begin() + static_cast<std::ptrdiff_t>(i), pair);
+  }
+  return found;
+}
+
 Group StayRules::group(const Stays& stays, std::int32_t class_of) const {
   Group group;
   for (std::size_t i = 0; i < points_.size(); ++i) {

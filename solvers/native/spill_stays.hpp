@@ -57,6 +57,9 @@ class StayRules {
   std::optional<Stays> joined(Stays stays, std::int32_t a, std::int32_t b) const;
   std::optional<Stays> parted(Stays stays, std::int32_t a, std::int32_t b) const;
 
+  // Pairs of points that, joined, give all classes of the stays.
+  std::vector<std::pair<std::int32_t, std::int32_t>> joints(const Stays& stays) const;
+
   // A class of several moments is a group; all groups have to be in different stays.
   Group group(const Stays& stays, std::int32_t class_of) const;
   std::vector<Group> groups(const Stays& stays) const;
