@@ -58,6 +58,7 @@ def minimum_hitting_set(
     seed: int = 0,
     max_nodes: int = _MAX_NODES,
     thorough: bool = True,
+    known_bound: int = 0,
     clauses: Sequence[Clause] = (),
     shared_stay: Callable[[int, int, int], list[int]] | None = None,
 ) -> HittingSet:
@@ -78,6 +79,8 @@ def minimum_hitting_set(
         Of the branch and bound.
     thorough : bool
         False: leave open what the branch and bound does.
+    known_bound : int
+        No levels that meet every cut cost less.
     clauses : sequence of Clause
         To be met, too, by some choice of stays; CP-SAT only.
     shared_stay : callable
@@ -97,8 +100,8 @@ def minimum_hitting_set(
         time_limit_s=deadline.remaining_s(),
         cancel=deadline.cancel,
     )
-    found = HittingSet(levels, cost, bound)
-    is_open = cost != bound and thorough
+    found = HittingSet(levels, cost, max(bound, min(known_bound, cost)))
+    is_open = cost != found.bound and thorough
     if not (is_open or clauses) or deadline.expired():
         return found
     try:
@@ -171,13 +174,15 @@ def _improved(
         stays.add(reached)
     for (element, level), variable in reached.items():
         model.add_hint(variable, bool(found.levels[element] >= level))
-    model.minimize(sum(p * v for p, v in zip(prices, reached.values(), strict=True)))
+    objective = sum(p * v for p, v in zip(prices, reached.values(), strict=True))
+    model.add(objective >= found.bound // unit)
+    model.minimize(objective)
     solver = new_solver(seed)
     status = solve_until(solver, model, deadline).status
     # What the branch and bound has found need not meet the clauses.
     proven = max(found.bound, round(solver.best_objective_bound) * unit)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return found if stays is None else HittingSet(found.levels, proven + 1, found.bound)
+        return found if stays is None else found._replace(cost=max(found.cost, found.bound + 1))
     levels = np.zeros(len(first_cost), dtype=np.int32)
     cost = 0
     for (element, level), price in zip(reached, prices, strict=True):

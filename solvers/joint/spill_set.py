@@ -190,6 +190,7 @@ class SpillSet:
                     deadline=deadline,
                     seed=seed,
                     thorough=thorough,
+                    known_bound=bound,
                     clauses=clauses if tree_rounds > _ROUNDS_WITHOUT_CLAUSES else (),
                     shared_stay=oracle.shared_stay,
                 )
