@@ -160,11 +160,10 @@ CutSet find_cuts(LevelOracle& oracle, Levels levels, Limits limits, std::int64_t
     Cut cut = cut_of(oracle, grown, capacity);
     if (!took_a_tree && !cut.members.empty()) {
       // Much may be missing: then one cut with weights says what many without would have to.
-      std::int64_t largest = 0;
-      for (std::int32_t s = 0; s < oracle.model().storages(); ++s)
-        if (levels[index(s)] < oracle.most()[index(s)])
-          largest = std::max(largest, oracle.model().rounded[index(s)]);
-      const std::int64_t some = capacity + largest / 2;
+      std::int64_t smallest = kNever;
+      for (const CutMember& member : cut.members)
+        smallest = std::min(smallest, oracle.model().rounded[index(member.element)]);
+      const std::int64_t some = capacity + smallest;
       if (oracle.ask_root(levels, some, effort.patience, control) == Answer::kInfeasible) {
         oracle.set_proof({{}});
         const std::int64_t bytes =
