@@ -105,9 +105,7 @@ def minimum_hitting_set(
     if not (is_open or clauses) or deadline.expired():
         return found
     try:
-        return _improved(
-            found, first_cost, more_cost, cuts, deadline, seed, clauses, shared_stay
-        )
+        return _improved(found, first_cost, more_cost, cuts, deadline, seed, clauses, shared_stay)
     except ImportError:
         return found
 

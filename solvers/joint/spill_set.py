@@ -12,8 +12,8 @@ from planner.joint_problem import JointSolution
 from planner.problem import Outcome, Status
 from solvers import _native
 from solvers.joint.hitting_set import Cut, minimum_hitting_set
-from solvers.joint.stay_clauses import Clause
 from solvers.joint.model import native_model
+from solvers.joint.stay_clauses import Clause
 from solvers.order.exact import ExactOrder
 from solvers.protocol import Availability
 
