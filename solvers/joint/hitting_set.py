@@ -8,9 +8,10 @@ import numpy as np
 
 from solvers import _native
 from solvers.cp_sat import LARGEST_SUM, new_solver, solve_until
+from solvers.joint.stay_clauses import Clause, StayModel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,6 +58,9 @@ def minimum_hitting_set(
     seed: int = 0,
     max_nodes: int = _MAX_NODES,
     thorough: bool = True,
+    known_bound: int = 0,
+    clauses: Sequence[Clause] = (),
+    shared_stay: Callable[[int, int, int], list[int]] | None = None,
 ) -> HittingSet:
     """Find the cheapest levels that meet every cut.
 
@@ -75,6 +79,12 @@ def minimum_hitting_set(
         Of the branch and bound.
     thorough : bool
         False: leave open what the branch and bound does.
+    known_bound : int
+        No levels that meet every cut cost less.
+    clauses : sequence of Clause
+        To be met, too, by some choice of stays; CP-SAT only.
+    shared_stay : callable
+        Needed for clauses (see `solvers.joint.stay_clauses.StayModel`).
 
     Raises
     ------
@@ -90,11 +100,12 @@ def minimum_hitting_set(
         time_limit_s=deadline.remaining_s(),
         cancel=deadline.cancel,
     )
-    found = HittingSet(levels, cost, bound)
-    if cost == bound or not thorough or deadline.expired():
+    found = HittingSet(levels, cost, max(bound, min(known_bound, cost)))
+    is_open = cost != found.bound and thorough
+    if not (is_open or clauses) or deadline.expired():
         return found
     try:
-        return _improved(found, first_cost, more_cost, cuts, deadline, seed)
+        return _improved(found, first_cost, more_cost, cuts, deadline, seed, clauses, shared_stay)
     except ImportError:
         return found
 
@@ -106,6 +117,8 @@ def _improved(
     cuts: Sequence[Cut],
     deadline: Deadline,
     seed: int,
+    clauses: Sequence[Clause],
+    shared_stay: Callable[[int, int, int], list[int]] | None,
 ) -> HittingSet:
     """Let CP-SAT close the gap: one Boolean for each level that some cut asks for."""
     from ortools.sat.python import cp_model
@@ -116,6 +129,14 @@ def _improved(
         for element, level, _ in cut.members:
             asked.setdefault(element, set()).add(level + 1)
     model = cp_model.CpModel()
+    stays = None
+    if clauses and shared_stay is not None:
+        stays = StayModel(model, clauses, shared_stay)
+        for element, most in stays.most_levels().items():
+            asked.setdefault(element, set()).update(range(1, most + 1))
+        for clause in clauses:
+            for element in clause.absent:
+                asked.setdefault(element, set()).add(1)
     reached: dict[tuple[int, int], Any] = {}
     prices: list[int] = []
     for element, wanted in sorted(asked.items()):
@@ -147,13 +168,19 @@ def _improved(
                 for weight, literal in zip(weights, literals, strict=True)
             )
             model.add(sum_of_weights >= cut.demand // unit_weight)
+    if stays is not None:
+        stays.add(reached)
     for (element, level), variable in reached.items():
         model.add_hint(variable, bool(found.levels[element] >= level))
-    model.minimize(sum(p * v for p, v in zip(prices, reached.values(), strict=True)))
+    objective = sum(p * v for p, v in zip(prices, reached.values(), strict=True))
+    model.add(objective >= found.bound // unit)
+    model.minimize(objective)
     solver = new_solver(seed)
     status = solve_until(solver, model, deadline).status
+    # What the branch and bound has found need not meet the clauses.
+    proven = max(found.bound, round(solver.best_objective_bound) * unit)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return found
+        return found if stays is None else found._replace(cost=max(found.cost, found.bound + 1))
     levels = np.zeros(len(first_cost), dtype=np.int32)
     cost = 0
     for (element, level), price in zip(reached, prices, strict=True):
@@ -162,5 +189,6 @@ def _improved(
             cost += price * unit
     if status == cp_model.OPTIMAL:
         return HittingSet(levels, cost, cost)
-    bound = max(found.bound, round(solver.best_objective_bound) * unit)
-    return HittingSet(levels, cost, min(bound, cost)) if cost < found.cost else found
+    if stays is None and cost >= found.cost:
+        return found
+    return HittingSet(levels, cost, min(proven, cost))

@@ -15,6 +15,7 @@
 #include "bindings.hpp"
 #include "control.hpp"
 #include "joint_model.hpp"
+#include "spill_cuts.hpp"
 #include "spill_hitting.hpp"
 #include "spill_levels.hpp"
 
@@ -39,15 +40,18 @@ joint::Levels read_levels(const joint::LevelOracle& oracle,
   return levels;
 }
 
+std::string name_of(Answer answer) {
+  if (answer == Answer::kFeasible) return "feasible";
+  return answer == Answer::kInfeasible ? "infeasible" : "limit";
+}
+
 std::string decide(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
                    std::int64_t expansions, std::int64_t max_nodes, double time_limit_s,
                    const CancelFlag& cancel) {
   const joint::Levels levels = read_levels(oracle, array);
   const nb::gil_scoped_release release;
   Control control(time_limit_s, &cancel);
-  const Answer answer = oracle.decide(levels, expansions, max_nodes, control);
-  if (answer == Answer::kFeasible) return "feasible";
-  return answer == Answer::kInfeasible ? "infeasible" : "limit";
+  return name_of(oracle.decide(levels, {expansions, max_nodes}, control));
 }
 
 nb::object best(const joint::LevelOracle& oracle) {
@@ -65,25 +69,41 @@ CutTuple to_tuple(const joint::Cut& cut) {
   return tuple;
 }
 
-std::vector<CutTuple> cuts(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array,
-                           std::int64_t expansions, std::int64_t growth, std::int64_t max_nodes,
-                           double time_limit_s, const CancelFlag& cancel) {
+// Pairs parted, pairs joined, storages absent.
+using PairTuple = std::tuple<std::int32_t, std::int32_t, std::int32_t>;
+using ClauseTuple =
+    std::tuple<std::vector<PairTuple>, std::vector<PairTuple>, std::vector<std::int32_t>>;
+
+std::vector<PairTuple> to_tuples(const std::vector<joint::PointPair>& pairs) {
+  std::vector<PairTuple> tuples;
+  for (const joint::PointPair& pair : pairs)
+    tuples.push_back({pair.storage, pair.first, pair.second});
+  return tuples;
+}
+
+std::tuple<std::vector<CutTuple>, std::vector<ClauseTuple>, std::string> cuts(
+    joint::LevelOracle& oracle, const InputArray<std::int32_t>& array, std::int64_t expansions,
+    std::int64_t growth, std::int64_t max_nodes, double time_limit_s, const CancelFlag& cancel) {
   const joint::Levels levels = read_levels(oracle, array);
   const nb::gil_scoped_release release;
   Control control(time_limit_s, &cancel);
+  const joint::CutSet found =
+      joint::find_cuts(oracle, levels, {expansions, max_nodes}, growth, control);
   std::vector<CutTuple> result;
-  for (const joint::Cut& cut : oracle.cuts(levels, expansions, growth, max_nodes, control))
-    result.push_back(to_tuple(cut));
-  return result;
+  for (const joint::Cut& cut : found.cuts) result.push_back(to_tuple(cut));
+  std::vector<ClauseTuple> clauses;
+  for (const joint::Clause& clause : found.clauses)
+    clauses.push_back({to_tuples(clause.parted), to_tuples(clause.joined), clause.absent});
+  return {std::move(result), std::move(clauses), name_of(found.answer)};
 }
 
 CutTuple peak_cut(joint::LevelOracle& oracle, std::int64_t peak_bound, std::int64_t expansions,
                   double time_limit_s, const CancelFlag& cancel) {
-  if (peak_bound <= oracle.capacity())
+  if (peak_bound <= oracle.model().capacity)
     throw nb::value_error("peak_bound: not above the capacity, so there is no cut");
   const nb::gil_scoped_release release;
   Control control(time_limit_s, &cancel);
-  return to_tuple(oracle.peak_cut(peak_bound - 1, expansions, control));
+  return to_tuple(joint::peak_cut(oracle, peak_bound - 1, expansions, control));
 }
 
 void offer(joint::LevelOracle& oracle, const InputArray<std::int32_t>& array) {
@@ -161,7 +181,27 @@ void bind_spill_set(nb::module_& m) {
            " or None.")
       .def("cuts", &cuts, nb::arg("levels"), nb::kw_only(), nb::arg("expansions"),
            nb::arg("growth"), nb::arg("max_nodes"), nb::arg("time_limit_s"), nb::arg("cancel"),
-           "Cuts that the levels do not meet; an empty one if none can be met.")
+           "Cuts that the levels do not meet, an empty one if none can be met; clauses behind them: "
+           "some of these pairs of points (storage, point, point) is not in one stay, or some of "
+           "those is, or some storage is absent; and the answer of `decide` on what they leave.")
+      .def(
+          "shared_stay",
+          [](joint::LevelOracle& oracle, std::int32_t storage, std::int32_t a, std::int32_t b) {
+            if (storage < 0 || storage >= oracle.model().storages())
+              throw nb::value_error("storage: out of range");
+            const joint::StayRules& rules = oracle.rules(storage);
+            const auto count = static_cast<std::int32_t>(rules.points().size());
+            if (std::min(a, b) < 0 || std::max(a, b) >= count || a == b)
+              throw nb::value_error("points: out of range");
+            const joint::Stays stays = *rules.joined(rules.unsettled(), a, b);
+            std::vector<std::int32_t> points;
+            for (std::int32_t i = 0; i < count; ++i)
+              if (stays.class_of[joint::index(i)] == stays.class_of[joint::index(a)])
+                points.push_back(i);
+            return points;
+          },
+          nb::arg("storage"), nb::arg("first"), nb::arg("second"),
+          "Points in one stay of the storage with two that are: these and all between.")
       .def(
           "statistics",
           [](const joint::LevelOracle& oracle) {

@@ -1,30 +1,42 @@
 #include "spill_levels.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <tuple>
 
 namespace planner::joint {
 
 namespace {
 
-constexpr std::int32_t kMaxGroupings = 1'000;
-constexpr std::int64_t kPeakCutPatience = 20;
-constexpr int kBisections = 10;
-constexpr std::size_t kBlocks = 8;
-constexpr std::size_t kMaxNodesKept = 256;
+constexpr std::size_t kMaxNodesKept = 512;
+constexpr std::size_t kMaxConflictsKept = 4'096;
 constexpr std::int64_t kLeastPatience = 2'000;  // expansions
+
+using Choices = LevelOracle::Choices;
+
+void settle(Choices& choices, std::int32_t storage, Stays stays) {
+  const auto place = std::lower_bound(
+      choices.begin(), choices.end(), storage,
+      [](const auto& choice, std::int32_t s) { return choice.first < s; });
+  if (place != choices.end() && place->first == storage)
+    place->second = std::move(stays);
+  else
+    choices.insert(place, {storage, std::move(stays)});
+}
+
+const Stays* find(const Choices& choices, std::int32_t storage) {
+  for (const auto& [s, stays] : choices)
+    if (s == storage) return &stays;
+  return nullptr;
+}
 
 }  // namespace
 
-bool LevelOracle::Choice::operator<(const Choice& other) const {
-  return std::tie(storage, count, grouping) <
-         std::tie(other.storage, other.count, other.grouping);
+bool LevelOracle::Reason::operator<(const Reason& other) const {
+  return std::tie(choices, level_of) < std::tie(other.choices, other.level_of);
 }
 
-bool LevelOracle::Choice::operator==(const Choice& other) const {
-  return std::tie(storage, count, grouping) ==
-         std::tie(other.storage, other.count, other.grouping);
+bool LevelOracle::Reason::operator==(const Reason& other) const {
+  return std::tie(choices, level_of) == std::tie(other.choices, other.level_of);
 }
 
 LevelOracle::LevelOracle(const JointModel& model, std::int64_t memory_bytes)
@@ -33,11 +45,15 @@ LevelOracle::LevelOracle(const JointModel& model, std::int64_t memory_bytes)
     most_.push_back(most_absences(model, s));
 }
 
-const std::vector<std::vector<Group>>& LevelOracle::groupings_of(std::int32_t storage,
-                                                                 std::int32_t count) {
-  const auto [entry, is_new] = groupings_.try_emplace({storage, count});
-  if (is_new) entry->second = groupings(model_, storage, count, kMaxGroupings);
-  return entry->second;
+const StayRules& LevelOracle::rules(std::int32_t storage) {
+  const auto found = rules_.find(storage);
+  if (found != rules_.end()) return found->second;
+  return rules_.emplace(storage, StayRules(model_, storage)).first->second;
+}
+
+const Stays& LevelOracle::stays(const Choices& choices, std::int32_t storage) {
+  const Stays* settled = find(choices, storage);
+  return settled != nullptr ? *settled : rules(storage).unsettled();
 }
 
 LevelOracle::Node& LevelOracle::node(const Choices& choices) {
@@ -48,23 +64,31 @@ LevelOracle::Node& LevelOracle::node(const Choices& choices) {
   const auto [entry, is_new] = nodes_.try_emplace(choices);
   Node& node = entry->second;
   if (!is_new) return node;
-  for (const Choice& choice : choices)
-    for (const Group& group :
-         groupings_of(choice.storage, choice.count)[index(choice.grouping)]) {
-      const std::size_t points = group.operators.size() + (group.from_beginning ? 1 : 0) +
-                                 (group.to_end ? 1 : 0);
-      if (points > 1) node.groups.push_back(group);
+  for (const auto& [storage, stays] : choices) {
+    const StayRules& known = rules(storage);
+    for (Group& group : known.groups(stays)) node.groups.push_back(std::move(group));
+    for (const auto& [point, group] : known.undecided(stays)) {
+      const std::pair<std::int32_t, std::int32_t> user{
+          storage, known.points()[index(point)].operators.front()};
+      if (node.uncounted.empty() || node.uncounted.back() != user) node.uncounted.push_back(user);
     }
-  if (!choices.empty()) node.model = with_groups(model_, node.groups);
+  }
+  if (!choices.empty()) node.model = with_groups(model_, node.groups, node.uncounted);
   node.oracle = std::make_unique<SetOracle>(choices.empty() ? model_ : node.model, memory_bytes_);
   return node;
+}
+
+std::vector<char> LevelOracle::absent_at(const Levels& levels) const {
+  std::vector<char> absent;
+  for (const std::int32_t level : levels) absent.push_back(level > 0);
+  return absent;
 }
 
 Answer LevelOracle::ask(Node& node, const Levels& levels, std::int64_t bytes,
                         std::int64_t expansions, Control& control) {
   ++decisions_;
-  std::vector<char> absent(index(model_.storages()) + node.groups.size(), 0);
-  for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
+  std::vector<char> absent = absent_at(levels);
+  absent.resize(absent.size() + node.groups.size(), 0);
   SetOracle& oracle = *node.oracle;
   searches_ -= oracle.searches();
   states_ -= oracle.states();
@@ -76,48 +100,263 @@ Answer LevelOracle::ask(Node& node, const Levels& levels, std::int64_t bytes,
   return answer;
 }
 
-// Decides the levels with these choices made and the other limited storages unlimited so far.
+Answer LevelOracle::ask_root(const Levels& levels, std::int64_t bytes, std::int64_t expansions,
+                             Control& control) {
+  return ask(node({}), levels, bytes, expansions, control);
+}
+
+const LevelOracle::Conflict* LevelOracle::known_conflict(const Levels& levels,
+                                                         const Choices& choices) const {
+  for (const Conflict& conflict : conflicts_) {
+    const bool applies = std::all_of(
+        conflict.choices.begin(), conflict.choices.end(), [&](const auto& choice) {
+          const Stays* settled = find(choices, choice.first);
+          return settled != nullptr && implies(*settled, choice.second);
+        });
+    if (!applies) continue;
+    bool covers = true;
+    for (std::size_t s = 0; s < levels.size() && covers; ++s)
+      covers = levels[s] == 0 || conflict.absent[s];
+    if (covers) return &conflict;
+  }
+  return nullptr;
+}
+
+void LevelOracle::remember(Conflict conflict) {
+  if (conflicts_.size() >= kMaxConflictsKept) conflicts_.clear();
+  conflicts_.push_back(std::move(conflict));
+}
+
+// Adds as many of the storages to those that may be absent as the conflict allows.
+void LevelOracle::absent_more(Conflict& conflict, const std::vector<std::int32_t>& storages,
+                              std::int64_t patience, Control& control) {
+  if (storages.empty() || control.stop_now()) return;
+  Levels levels(conflict.absent.begin(), conflict.absent.end());
+  for (const std::int32_t s : storages) levels[index(s)] = 1;
+  if (ask(node(conflict.choices), levels, model_.capacity, patience, control) ==
+      Answer::kInfeasible) {
+    conflict.absent = absent_at(levels);
+    return;
+  }
+  if (storages.size() == 1) return;
+  const auto middle = storages.begin() + static_cast<std::ptrdiff_t>(storages.size() / 2);
+  absent_more(conflict, {storages.begin(), middle}, patience, control);
+  absent_more(conflict, {middle, storages.end()}, patience, control);
+}
+
+std::optional<LevelOracle::Conflict> LevelOracle::grown_conflict(const Reason& reason,
+                                                                 const Levels& levels,
+                                                                 std::int64_t patience,
+                                                                 Control& control) {
+  Conflict conflict{reason.choices, absent_at(levels), true};
+  for (const Conflict& known : conflicts_)
+    if (known.is_grown && known.choices == conflict.choices &&
+        std::equal(conflict.absent.begin(), conflict.absent.end(), known.absent.begin(),
+                   [](char some, char all) { return some <= all; }))
+      return std::nullopt;
+  std::vector<std::int32_t> candidates;
+  for (std::int32_t s = 0; s < model_.storages(); ++s)
+    if (!conflict.absent[index(s)] && most_[index(s)] > 0) candidates.push_back(s);
+  std::stable_sort(candidates.begin(), candidates.end(), [&](std::int32_t a, std::int32_t b) {
+    return model_.write_cost(a) + model_.read_cost(a) < model_.write_cost(b) + model_.read_cost(b);
+  });
+  absent_more(conflict, candidates, patience, control);
+  remember(conflict);
+  return conflict;
+}
+
+// Choices that are infeasible with as little settled as a few decisions show.
+Choices LevelOracle::reduced(const Levels& levels, Choices choices, std::int64_t patience,
+                             Control& control) {
+  for (std::size_t i = choices.size(); i-- > 0 && choices.size() > 1;) {
+    Choices fewer = choices;
+    fewer.erase(fewer.begin() + static_cast<std::ptrdiff_t>(i));
+    if (ask(node(fewer), levels, model_.capacity, patience, control) == Answer::kInfeasible)
+      choices = std::move(fewer);
+  }
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i].second.apart.empty()) continue;
+    Choices fewer = choices;
+    fewer[i].second.apart.clear();
+    if (ask(node(fewer), levels, model_.capacity, patience, control) == Answer::kInfeasible)
+      choices = std::move(fewer);
+  }
+  return choices;
+}
+
 Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::int64_t expansions,
                            std::int64_t& nodes_left, Control& control) {
   if (nodes_left-- <= 0 || control.stop_now()) return Answer::kLimit;
-  Node& here = node(choices);
-  const Answer answer = ask(here, levels, model_.capacity, expansions, control);
-  if (answer == Answer::kInfeasible) leaves_.push_back(choices);
+  if (const Conflict* known = known_conflict(levels, choices)) {
+    proof_.push_back({known->choices, -1});
+    return Answer::kInfeasible;
+  }
+  const std::int64_t before = expanded_;
+  const Answer answer = ask(node(choices), levels, model_.capacity, expansions, control);
+  if (answer == Answer::kInfeasible) {
+    const std::int64_t patience =
+        std::min(expansions, std::max(kLeastPatience, 2 * (expanded_ - before)));
+    proof_.push_back({reduced(levels, choices, patience, control), -1});
+    remember({proof_.back().choices, absent_at(levels)});
+  }
   if (answer != Answer::kFeasible) return answer;
-  std::vector<char> absent(index(model_.storages()), 0);
-  for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
-  const Residency residency = reside(model_, here.oracle->order(), absent, here.groups);
-  keep_if_better(here.oracle->order(), residency);
-  const auto is_chosen = [&](std::int32_t s) {
-    return std::any_of(choices.begin(), choices.end(),
-                       [&](const Choice& choice) { return choice.storage == s; });
-  };
+
+  const Step step = next_step(levels, choices);
+  if (step.storage < 0) return Answer::kFeasible;
+  const Stays here = stays(choices, step.storage);
+  const std::size_t first_reason = proof_.size();
+  if (step.by_level) proof_.push_back({{{step.storage, here}}, step.storage});
+  bool complete = true;
+  for (const Stays& settled : step.branches) {
+    const std::size_t own_reasons = proof_.size();
+    Choices child = choices;
+    settle(child, step.storage, settled);
+    const Answer found = branch(levels, child, expansions, nodes_left, control);
+    if (found == Answer::kFeasible) return found;
+    if (found == Answer::kLimit) {
+      complete = false;
+      if (nodes_left <= 0 || control.stop_now()) break;
+      continue;
+    }
+    const bool needs_branch = std::any_of(
+        proof_.begin() + static_cast<std::ptrdiff_t>(own_reasons), proof_.end(),
+        [&](const Reason& reason) {
+          const Stays* needed = find(reason.choices, step.storage);
+          return needed != nullptr && !implies(here, *needed);
+        });
+    if (!needs_branch) {
+      proof_.erase(proof_.begin() + static_cast<std::ptrdiff_t>(first_reason),
+                   proof_.begin() + static_cast<std::ptrdiff_t>(own_reasons));
+      return Answer::kInfeasible;
+    }
+  }
+  return complete ? Answer::kInfeasible : Answer::kLimit;
+}
+
+// What to settle next, given that there is an order with these choices.
+LevelOracle::Step LevelOracle::next_step(const Levels& levels, const Choices& choices) {
+  Node& here = node(choices);
+  const order::Order order = here.oracle->order();
+  std::vector<std::int32_t> step_of(index(model_.operators));
+  for (std::size_t i = 0; i < order.size(); ++i)
+    step_of[index(order[i])] = static_cast<std::int32_t>(i);
+  const Residency residency = reside(model_, order, absent_at(levels), here.groups);
+  keep_if_better(order, residency);
+  Step step = step_of_uncounted(levels, choices, here, order, step_of);
+  if (step.storage >= 0) return step;
   std::int32_t next = -1;
   std::int64_t most_excess = 0;
   for (std::int32_t s = 0; s < model_.storages(); ++s) {
-    if (!is_limited(levels, s) || is_chosen(s)) continue;
+    if (!is_limited(levels, s)) continue;
     const std::int64_t excess =
         (residency.absences[index(s)] - levels[index(s)]) * model_.read_cost(s);
     if (excess <= most_excess) continue;
+    Step candidate = step_of_pairs(choices, s, levels[index(s)], residency, step_of);
+    if (candidate.storage < 0) continue;
     most_excess = excess;
     next = s;
+    step = std::move(candidate);
   }
-  if (next < 0) return Answer::kFeasible;
+  return next < 0 ? Step{} : step;
+}
 
-  const std::int32_t count = levels[index(next)] + 1;
-  const std::size_t options = groupings_of(next, count).size();
-  if (options == 0) return Answer::kLimit;
-  bool complete = true;
-  for (std::size_t i = 0; i < options; ++i) {
-    Choices child = choices;
-    child.push_back({next, count, static_cast<std::int32_t>(i)});
-    std::sort(child.begin(), child.end());
-    const Answer found = branch(levels, child, expansions, nodes_left, control);
-    if (found == Answer::kFeasible) return found;
-    if (found == Answer::kLimit) complete = false;
-    if (!complete && (nodes_left <= 0 || control.stop_now())) break;
+// A user that the order leaves uncounted although it does not run during the stay in question.
+LevelOracle::Step LevelOracle::step_of_uncounted(const Levels& levels, const Choices& choices,
+                                                 const Node& node, const order::Order& order,
+                                                 const std::vector<std::int32_t>& step_of) {
+  if (node.uncounted.empty()) return {};
+  std::vector<std::pair<std::int32_t, std::int32_t>> inside, outside;
+  for (const auto& user : node.uncounted) {
+    const std::int32_t at = step_of[index(user.second)];
+    const bool is_inside =
+        std::any_of(node.groups.begin(), node.groups.end(), [&](const Group& group) {
+          bool begun = group.from_beginning, wanted = group.to_end;
+          for (const std::int32_t v : group.operators) {
+            begun = begun || step_of[index(v)] < at;
+            wanted = wanted || step_of[index(v)] > at;
+          }
+          return group.storage == user.first && begun && wanted;
+        });
+    (is_inside ? inside : outside).push_back(user);
   }
-  return complete ? Answer::kInfeasible : Answer::kLimit;
+  if (outside.empty()) return {};
+  const JointModel counted = with_groups(model_, node.groups, inside);
+  std::vector<char> absent = absent_at(levels);
+  absent.resize(absent.size() + node.groups.size(), 0);
+  const std::vector<std::int64_t> transients =
+      order::transients(ordering(counted, absent), order);
+  std::pair<std::int32_t, std::int32_t> worst{-1, -1};
+  std::int64_t most_bytes = model_.capacity;
+  for (const auto& user : outside) {
+    if (transients[index(user.second)] <= most_bytes) continue;
+    most_bytes = transients[index(user.second)];
+    worst = user;
+  }
+  if (worst.first < 0) return {};
+  const StayRules& known = rules(worst.first);
+  const Stays here = stays(choices, worst.first);
+  for (const auto& [point, group] : known.undecided(here)) {
+    if (known.points()[index(point)].operators.front() != worst.second) continue;
+    Step step{worst.first, {}, false};
+    for (auto& settled : {known.parted(here, point, group), known.joined(here, point, group)})
+      if (settled)
+        step.branches.push_back(*settled);
+      else
+        step.by_level = true;
+    return step;
+  }
+  return {};
+}
+
+// Points of level + 2 stays of the order: two of them have to share one.
+LevelOracle::Step LevelOracle::step_of_pairs(const Choices& choices, std::int32_t storage,
+                                             std::int32_t level, const Residency& residency,
+                                             const std::vector<std::int32_t>& step_of) {
+  std::vector<std::int32_t> returns;
+  for (const Absence& gap : residency.gaps)
+    if (gap.storage == storage) returns.push_back(gap.last);
+  const StayRules& known = rules(storage);
+  const Stays here = stays(choices, storage);
+  const std::size_t count = known.points().size();
+  const std::size_t wanted = static_cast<std::size_t>(level) + 2;
+  std::vector<std::int32_t> stay_of(count, 0);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Group& point = known.points()[i];
+    for (const std::int32_t at : returns)
+      if (point.to_end || (!point.from_beginning && at <= step_of[index(point.operators.front())]))
+        ++stay_of[i];
+  }
+  // Groups come first: no pair but these may be in one stay without being one group.
+  std::vector<std::int32_t> chosen, single(returns.size() + 1, -1);
+  for (std::int32_t c = 0; c < static_cast<std::int32_t>(count); ++c)
+    if (here.class_of[index(c)] == c && known.is_group(here, c)) chosen.push_back(c);
+  for (std::int32_t c = 0; c < static_cast<std::int32_t>(count); ++c) {
+    std::int32_t& place = single[index(stay_of[index(c)])];
+    if (here.class_of[index(c)] == c && place < 0 && !known.is_group(here, c)) place = c;
+  }
+  for (const std::int32_t c : chosen) single[index(stay_of[index(c)])] = -1;
+  const std::size_t groups = chosen.size();
+  single.erase(std::remove(single.begin(), single.end(), -1), single.end());
+  if (groups < wanted) {
+    const std::size_t missing = wanted - groups;
+    if (single.size() < missing) return {};
+    // Far apart, which the fewest orders allow to join.
+    for (std::size_t i = 0; i < missing; ++i)
+      chosen.push_back(single[missing == 1 ? 0 : i * (single.size() - 1) / (missing - 1)]);
+  }
+  Step step{storage, {}, false};
+  Stays rest = here;
+  for (std::size_t second = 1; second < chosen.size(); ++second)
+    for (std::size_t first = 0; first < second; ++first) {
+      const std::int32_t a = chosen[first], b = chosen[second];
+      if (auto settled = known.joined(rest, a, b))
+        step.branches.push_back(std::move(*settled));
+      else
+        step.by_level = true;
+      if (auto parted = known.parted(rest, a, b)) rest = std::move(*parted);
+    }
+  if (step.branches.empty()) step.by_level = true;
+  return step;
 }
 
 void LevelOracle::keep_if_better(const order::Order& order, const Residency& residency) {
@@ -136,145 +375,41 @@ void LevelOracle::offer(const order::Order& order) {
   keep_if_better(order, reside(model_, order, std::vector<char>(index(model_.storages()), 1), {}));
 }
 
-Cut LevelOracle::peak_cut(std::int64_t bytes, std::int64_t patience, Control& control) {
-  leaves_.assign(1, {});
-  last_expansion_ = expanded_ + kPeakCutPatience * patience;
-  Cut cut = grown_cut(Levels(index(model_.storages()), 0), bytes, patience, control);
-  last_expansion_ = std::numeric_limits<std::int64_t>::max();
-  return cut;
+bool LevelOracle::took_a_tree() const {
+  return proof_.size() != 1 || !proof_[0].choices.empty();
 }
 
-Answer LevelOracle::decide(const Levels& levels, std::int64_t expansions, std::int64_t max_nodes,
-                           Control& control) {
-  leaves_.clear();
-  return branch(levels, {}, expansions, max_nodes, control);
+Answer LevelOracle::decide(const Levels& levels, Limits limits, Control& control) {
+  proof_.clear();
+  const Answer answer = branch(levels, {}, limits.expansions, limits.max_nodes, control);
+  std::sort(proof_.begin(), proof_.end());
+  proof_.erase(std::unique(proof_.begin(), proof_.end()), proof_.end());
+  return answer;
 }
 
-// Whether each leaf of the last proof is infeasible at these levels, too. Storages that are not
-// limited any more lose their groups.
 bool LevelOracle::stays_infeasible(const Levels& levels, std::int64_t bytes,
                                    std::int64_t patience, Control& control) {
-  std::vector<Choices> leaves;
-  for (const Choices& leaf : leaves_) {
-    Choices& limited = leaves.emplace_back();
-    for (const Choice& choice : leaf)
-      if (is_limited(levels, choice.storage)) limited.push_back(choice);
-  }
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (std::find(leaves.begin(), leaves.begin() + static_cast<std::ptrdiff_t>(i), leaves[i]) !=
-        leaves.begin() + static_cast<std::ptrdiff_t>(i))
+  std::vector<Reason> reasons;
+  for (std::size_t i = 0; i < proof_.size(); ++i) {
+    Reason reason{{}, -1};
+    for (const auto& choice : proof_[i].choices)
+      if (is_limited(levels, choice.first)) reason.choices.push_back(choice);
+    const std::int32_t level_of = proof_[i].level_of;
+    const bool by_level = level_of >= 0 && is_limited(levels, level_of);
+    if (by_level) reason.level_of = level_of;
+    const bool is_new = std::find(reasons.begin(), reasons.end(), reason) == reasons.end();
+    if (is_new) reasons.push_back(reason);
+    if (!is_new || by_level) continue;
+    if (ask(node(reason.choices), levels, bytes, patience, control) == Answer::kInfeasible)
       continue;
-    if (ask(node(leaves[i]), levels, bytes, patience, control) == Answer::kInfeasible) continue;
     // The likeliest to fail again.
-    std::rotate(leaves_.begin(), leaves_.begin() + static_cast<std::ptrdiff_t>(i),
-                leaves_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+    std::rotate(proof_.begin(), proof_.begin() + static_cast<std::ptrdiff_t>(i),
+                proof_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
     return false;
   }
-  std::sort(leaves.begin(), leaves.end());
-  leaves.erase(std::unique(leaves.begin(), leaves.end()), leaves.end());
-  leaves_ = std::move(leaves);
+  std::sort(reasons.begin(), reasons.end());
+  proof_ = std::move(reasons);
   return true;
-}
-
-// Lifts the limits of as many of these storages as the proof allows.
-void LevelOracle::raise(Levels& levels, const std::vector<std::int32_t>& storages,
-                        std::int64_t bytes, std::int64_t patience, Control& control) {
-  if (storages.empty() || expanded_ >= last_expansion_ || control.stop_now()) return;
-  const Levels before = levels;
-  for (const std::int32_t s : storages) levels[index(s)] = most_[index(s)];
-  if (stays_infeasible(levels, bytes, patience, control)) return;
-  levels = before;
-  if (storages.size() == 1) return;
-  const auto middle = storages.begin() + static_cast<std::ptrdiff_t>(storages.size() / 2);
-  raise(levels, {storages.begin(), middle}, bytes, patience, control);
-  raise(levels, {middle, storages.end()}, bytes, patience, control);
-}
-
-// The cut of levels that `bytes` have been proven not to suffice for.
-Cut LevelOracle::grown_cut(Levels levels, std::int64_t bytes, std::int64_t patience,
-                           Control& control) {
-  std::vector<std::int32_t> candidates, limited;
-  for (std::int32_t s = model_.storages(); s-- > 0;) {
-    if (levels[index(s)] == 0 && most_[index(s)] > 0) candidates.push_back(s);
-    if (is_limited(levels, s)) limited.push_back(s);
-  }
-  // The cheap ones first, so that what remains in the cut is worth something.
-  std::stable_sort(candidates.begin(), candidates.end(), [&](std::int32_t a, std::int32_t b) {
-    return model_.write_cost(a) + model_.read_cost(a) < model_.write_cost(b) + model_.read_cost(b);
-  });
-  const std::size_t block = std::max<std::size_t>(1, (candidates.size() + kBlocks - 1) / kBlocks);
-  for (std::size_t i = 0; i < candidates.size(); i += block)
-    raise(levels,
-          {candidates.begin() + static_cast<std::ptrdiff_t>(i),
-           candidates.begin() + static_cast<std::ptrdiff_t>(std::min(i + block, candidates.size()))},
-          bytes, patience, control);
-  for (const std::int32_t s : limited) raise(levels, {s}, bytes, patience, control);
-  // One byte more is missing than the bytes that do not suffice either.
-  Cut cut{{}, bytes + 1 - model_.capacity};
-  bool is_plain = true;
-  for (std::int32_t s = 0; s < model_.storages(); ++s) {
-    if (levels[index(s)] >= most_[index(s)]) continue;
-    const std::int64_t weight = std::min(model_.rounded[index(s)], cut.demand);
-    is_plain = is_plain && weight == cut.demand;
-    cut.members.push_back({s, levels[index(s)], weight});
-  }
-  if (is_plain) {
-    cut.demand = 1;
-    for (CutMember& member : cut.members) member.weight = 1;
-  }
-  return cut;
-}
-
-// The largest number of bytes that a few decisions prove not to suffice for levels without limits;
-// at least `low`, for which it is known.
-std::int64_t LevelOracle::most_infeasible_bytes(const Levels& levels, std::int64_t low,
-                                                std::int64_t patience, Control& control) {
-  std::vector<char> absent(index(model_.storages()), 0);
-  for (std::int32_t s = 0; s < model_.storages(); ++s) absent[index(s)] = levels[index(s)] > 0;
-  const order::OrderModel ordered = ordering(model_, absent);
-  std::int64_t high =
-      order::peak_of(ordered, order::list_order(ordered, order::ListRule::kDefault, 0));
-  for (int i = 0; i < kBisections && high - low > 1 && !control.stop_now(); ++i) {
-    const std::int64_t middle = low + (high - low) / 2;
-    if (ask(node({}), levels, middle, patience, control) == Answer::kInfeasible)
-      low = middle;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-std::vector<Cut> LevelOracle::cuts(Levels levels, std::int64_t expansions, std::int64_t growth,
-                                   std::int64_t max_nodes, Control& control) {
-  std::vector<Cut> found;
-  std::int64_t patience = expansions;
-  for (;;) {
-    const std::int64_t before = expanded_;
-    if (decide(levels, patience, max_nodes, control) != Answer::kInfeasible) break;
-    patience = std::min(expansions, std::max(kLeastPatience, growth * (expanded_ - before)));
-    const std::vector<Choices> proof = leaves_;
-    Cut cut = grown_cut(levels, model_.capacity, patience, control);
-    if (proof.size() == 1 && proof[0].empty() && !cut.members.empty()) {
-      // Much may be missing: then one cut with weights says what many without would have to.
-      std::int64_t largest = 0;
-      for (std::int32_t s = 0; s < model_.storages(); ++s)
-        if (levels[index(s)] < most_[index(s)])
-          largest = std::max(largest, model_.rounded[index(s)]);
-      const std::int64_t some = model_.capacity + largest / 2;
-      if (ask(node({}), levels, some, patience, control) == Answer::kInfeasible) {
-        leaves_ = proof;
-        const std::int64_t bytes = most_infeasible_bytes(levels, some, patience, control);
-        Cut heavy = grown_cut(levels, bytes, patience, control);
-        if (heavy.demand > 1) found.push_back(std::move(heavy));
-      }
-    }
-    for (const CutMember& member : cut.members)
-      levels[index(member.element)] = most_[index(member.element)];
-    const bool is_hopeless = cut.members.empty();
-    found.push_back(std::move(cut));
-    if (is_hopeless) break;  // infeasible whatever may be absent
-  }
-  return found;
 }
 
 }  // namespace planner::joint

@@ -102,6 +102,7 @@ Residency reside(const JointModel& model, const order::Order& order,
     if (result.absences[index(gap.storage)]++ == 0)
       result.traffic += model.write_cost(gap.storage);
     result.traffic += model.read_cost(gap.storage);
+    result.gaps.push_back({gap.storage, gap.first, gap.last});
   }
   return result;
 }

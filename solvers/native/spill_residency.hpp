@@ -6,14 +6,21 @@
 
 #include "joint_model.hpp"
 #include "order_heuristics.hpp"
-#include "spill_points.hpp"
+#include "spill_stays.hpp"
 
 namespace planner::joint {
+
+// Steps at both of which the storage is resident, and between which it is not.
+struct Absence {
+  std::int32_t storage;
+  std::int32_t first, last;
+};
 
 struct Residency {
   bool fits = false;
   std::int64_t traffic = 0;
-  std::vector<std::int32_t> absences;  // of a storage
+  std::vector<std::int32_t> absences;  // of a storage: how many
+  std::vector<Absence> gaps;           // all of them
 };
 
 // Starts with every storage resident only where it has to be and keeps it resident over its gaps,
