@@ -135,11 +135,19 @@ class SpillOracle:
         max_nodes: int,
         time_limit_s: float,
         cancel: CancelFlag,
-    ) -> list[tuple[int, list[tuple[int, int, int]]]]:
+    ) -> tuple[
+        list[tuple[int, list[tuple[int, int, int]]]],
+        list[tuple[list[tuple[int, int, int]], list[tuple[int, int, int]], list[int]]],
+        Literal["feasible", "infeasible", "limit"],
+    ]:
         """Cuts that the levels do not meet: demand, and (storage, level, weight) of the members.
 
-        One without members if no levels are feasible.
+        One without members if no levels are feasible. Then clauses behind them: some of these pairs
+        (storage, point, point) is not in one stay, or some of those is, or some storage is absent.
+        Then the answer of `decide` on the levels that the cuts leave.
         """
+    def shared_stay(self, storage: int, first: int, second: int) -> list[int]:
+        """Points in one stay of the storage with two that are: these and all between."""
     def peak_cut(
         self, peak_bound: int, *, expansions: int, time_limit_s: float, cancel: CancelFlag
     ) -> tuple[int, list[tuple[int, int, int]]]:

@@ -176,6 +176,9 @@ def _improved(
     model.add(objective >= found.bound // unit)
     model.minimize(objective)
     solver = new_solver(seed)
+    if stays is not None:
+        # Choices of stays look fractional from the outset: relaxations cost time and say nothing.
+        solver.parameters.linearization_level = 0
     status = solve_until(solver, model, deadline).status
     # What the branch and bound has found need not meet the clauses.
     proven = max(found.bound, round(solver.best_objective_bound) * unit)

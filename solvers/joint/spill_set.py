@@ -34,7 +34,7 @@ _GROWTH = 8
 _ESCALATION = 4
 _MOST_ESCALATED = 4**8
 _PEAK_EXPANSIONS = 200
-# Rounds with cuts that took a tree, before their clauses count: easy cases need neither them nor CP-SAT.
+# Rounds with cuts that took a tree, before their clauses count. Easy cases do without CP-SAT.
 _ROUNDS_WITHOUT_CLAUSES = 4
 # Of the time that is left, for the smallest peak without absences.
 _PEAK_SHARE = 0.2

@@ -94,11 +94,12 @@ void add_clauses(LevelOracle& oracle, const Levels& levels, std::int64_t patienc
   }
 }
 
-// Raises, step by step, the level that is cheapest to raise: what the next cut would start from.
+// Raises, in growing steps, the level that is cheapest to raise: what the next cut would start from.
 void climb(LevelOracle& oracle, Levels& levels, Limits limits, std::vector<Clause>& clauses,
            Control& control) {
   const JointModel& model = oracle.model();
   limits.max_nodes = std::min(limits.max_nodes, kClimbNodes);
+  std::int32_t climber = -1, stride = 1, top = 0;
   for (;;) {
     std::int32_t cheapest = -1;
     std::int64_t least = kNever;
@@ -110,12 +111,25 @@ void climb(LevelOracle& oracle, Levels& levels, Limits limits, std::vector<Claus
       least = cost;
       cheapest = s;
     }
-    if (cheapest < 0 || levels[index(cheapest)] + 1 >= oracle.most()[index(cheapest)]) return;
+    if (cheapest < 0) return;
+    std::int32_t& level = levels[index(cheapest)];
+    if (cheapest != climber) {
+      climber = cheapest;
+      stride = 1;
+      top = oracle.most()[index(cheapest)] - 1;
+    }
+    if (level >= top) return;
     Levels higher = levels;
-    ++higher[index(cheapest)];
-    if (oracle.decide(higher, limits, control) != Answer::kInfeasible) return;
-    levels = std::move(higher);
-    add_clauses(oracle, levels, limits.expansions, clauses, control);
+    higher[index(cheapest)] = std::min(level + stride, top);
+    if (oracle.decide(higher, limits, control) == Answer::kInfeasible) {
+      levels = std::move(higher);
+      add_clauses(oracle, levels, limits.expansions, clauses, control);
+      stride *= 2;
+    } else {
+      if (control.stop_now()) return;
+      top = higher[index(cheapest)] - 1;
+      stride = std::max(1, (top - level) / 2);
+    }
   }
 }
 
@@ -145,6 +159,7 @@ CutSet find_cuts(LevelOracle& oracle, Levels levels, Limits limits, std::int64_t
   CutSet found{{}, {}, Answer::kLimit};
   const std::int64_t capacity = oracle.model().capacity;
   const std::int64_t expansions = limits.expansions;
+  const std::int64_t first_expansion = oracle.expanded();
   for (;;) {
     const std::int64_t before = oracle.expanded();
     found.answer = oracle.decide(levels, limits, control);
@@ -179,6 +194,10 @@ CutSet find_cuts(LevelOracle& oracle, Levels levels, Limits limits, std::int64_t
     const bool is_hopeless = cut.members.empty();
     found.cuts.push_back(std::move(cut));
     if (is_hopeless) break;  // infeasible whatever may be absent
+    if (oracle.expanded() - first_expansion > expansions) {
+      found.answer = Answer::kLimit;
+      break;
+    }
   }
   return found;
 }

@@ -29,12 +29,13 @@ struct Clause {
 struct CutSet {
   std::vector<Cut> cuts;
   std::vector<Clause> clauses;  // behind cuts that took a tree
-  Answer answer;  // of the last decision: never kInfeasible, but for a cut that nothing meets
+  Answer answer;  // of the last decision; kInfeasible only with a cut that nothing meets
 };
 
 // Cuts that the levels do not meet, disjoint except in level; none if the levels are feasible or
 // that is not settled within the limits. Each is as small as raising levels in blocks can make
-// it, where a decision may take `growth` times the expansions of the proof that it starts from.
+// it, where a decision may take `growth` times the expansions of the proof that it starts from. No
+// more of them once that has taken the expansions of one search in all: others wait for the first.
 CutSet find_cuts(LevelOracle& oracle, Levels levels, Limits limits, std::int64_t growth,
                  Control& control);
 

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kMaxNodesKept = 512;
 constexpr std::size_t kMaxConflictsKept = 4'096;
+constexpr std::int64_t kTreeSearches = 8;  // a tree may expand as much as so many searches
 constexpr std::int64_t kLeastPatience = 2'000;  // expansions
 
 using Choices = LevelOracle::Choices;
@@ -185,8 +186,10 @@ Choices LevelOracle::reduced(const Levels& levels, Choices choices, std::int64_t
 }
 
 Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::int64_t expansions,
-                           std::int64_t& nodes_left, Control& control) {
-  if (nodes_left-- <= 0 || control.stop_now()) return Answer::kLimit;
+                           std::int64_t last_expansion, std::int64_t& nodes_left,
+                           Control& control) {
+  if (nodes_left-- <= 0 || expanded_ > last_expansion || control.stop_now())
+    return Answer::kLimit;
   if (const Conflict* known = known_conflict(levels, choices)) {
     proof_.push_back({known->choices, -1});
     return Answer::kInfeasible;
@@ -211,11 +214,11 @@ Answer LevelOracle::branch(const Levels& levels, const Choices& choices, std::in
     const std::size_t own_reasons = proof_.size();
     Choices child = choices;
     settle(child, step.storage, settled);
-    const Answer found = branch(levels, child, expansions, nodes_left, control);
+    const Answer found = branch(levels, child, expansions, last_expansion, nodes_left, control);
     if (found == Answer::kFeasible) return found;
     if (found == Answer::kLimit) {
       complete = false;
-      if (nodes_left <= 0 || control.stop_now()) break;
+      if (nodes_left <= 0 || expanded_ > last_expansion || control.stop_now()) break;
       continue;
     }
     const bool needs_branch = std::any_of(
@@ -381,7 +384,10 @@ bool LevelOracle::took_a_tree() const {
 
 Answer LevelOracle::decide(const Levels& levels, Limits limits, Control& control) {
   proof_.clear();
-  const Answer answer = branch(levels, {}, limits.expansions, limits.max_nodes, control);
+  std::int64_t nodes_left = limits.max_nodes;
+  const Answer answer =
+      branch(levels, {}, limits.expansions, expanded_ + kTreeSearches * limits.expansions,
+             nodes_left, control);
   std::sort(proof_.begin(), proof_.end());
   proof_.erase(std::unique(proof_.begin(), proof_.end()), proof_.end());
   return answer;

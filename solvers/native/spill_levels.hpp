@@ -27,7 +27,8 @@ using Levels = std::vector<std::int32_t>;  // of a storage
 
 struct Limits {
   std::int64_t expansions;  // of a search
-  std::int64_t max_nodes;   // of the tree behind a decision
+  std::int64_t max_nodes;   // of the tree behind a decision, which takes at most 8 times as
+                            // many expansions in all
 };
 
 // Limited levels are decided by a tree. At its root limited storages are absent whenever nobody
@@ -126,7 +127,7 @@ class LevelOracle {
   Answer ask(Node& node, const Levels& levels, std::int64_t bytes, std::int64_t expansions,
              Control& control);
   Answer branch(const Levels& levels, const Choices& choices, std::int64_t expansions,
-                std::int64_t& nodes_left, Control& control);
+                std::int64_t last_expansion, std::int64_t& nodes_left, Control& control);
   const Conflict* known_conflict(const Levels& levels, const Choices& choices) const;
   Choices reduced(const Levels& levels, Choices choices, std::int64_t patience, Control& control);
   Step next_step(const Levels& levels, const Choices& choices);
