@@ -65,8 +65,8 @@ class JointProblem:
     def of(cls, problem: PlanningProblem) -> JointProblem:
         """State a planning problem whose operands are all resident and whose capacity is limited.
 
-        The capacity is rounded up to the alignment, as sizes are: what does not fit rounded does
-        not fit, so bounds hold.
+        Where a storage may end in what the capacity has beyond the alignment, the capacity is
+        rounded up, as sizes are: what does not fit rounded does not fit, so bounds hold.
 
         Raises
         ------
@@ -79,19 +79,24 @@ class JointProblem:
         capacity = problem.target.activation_capacity(graph.constant_bytes)
         if capacity is None or not problem.target.operands_resident:
             raise ValueError("least traffic needs a limited memory in which operands are resident")
-        unit = problem.target.nearest.alignment_bytes
         ordering = OrderProblem.from_graph(
             graph,
             in_place=problem.in_place,
             inputs_resident=resident,
             outputs_resident=resident,
         )
+        unit = problem.target.nearest.alignment_bytes
+        tails = ordering.size % unit
+        rest = capacity % unit
+        capacity -= rest
+        if np.any((tails > 0) & (tails <= rest)):
+            capacity += unit
         has_copy = [
             not resident and (s.kind is StorageKind.INPUT or s.is_output) for s in graph.storages
         ]
         return cls(
             operators=ordering.operators,
-            capacity=max(-(-capacity // unit) * unit, 0),
+            capacity=max(capacity, 0),
             alignment=unit,
             size=ordering.size,
             has_copy=np.array(has_copy, dtype=bool),

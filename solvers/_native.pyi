@@ -76,6 +76,7 @@ def joint_exact(
 
 def operator_beyond_capacity(model: JointModel) -> tuple[int, int] | None:
     """Return the operator that needs most beyond the capacity and its bytes, or None."""
+
 def order_traffic(
     model: JointModel,
     order: NDArray[np.int32],
@@ -110,6 +111,7 @@ def joint_annealing(
     goal: int = 0,
 ) -> tuple[NDArray[np.int32], int | None, dict[str, Any]]:
     """Annealing over orders: (order, traffic or None if no order fits, statistics)."""
+
 class SpillOracle:
     """Decides how often which storages have to be absent. For one thread at a time."""
 

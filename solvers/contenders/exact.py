@@ -9,17 +9,14 @@ from planner.problem import Objective, OrderSolution
 from planner.result import Bounds
 from solvers.contenders.fixed_order import fix_order
 from solvers.contenders.in_place import InPlaceChoice
-from solvers.contenders.least_traffic import (
-    bound_traffic,
-    may_need_spills,
-    offer_least_traffic,
-)
+from solvers.contenders.least_traffic import offer_least_traffic
 from solvers.contenders.orders import (
     heuristic_orders,
     order_problem,
     order_that_fits,
 )
 from solvers.contenders.spilling import may_spill, offer_spilling_plans
+from solvers.contenders.traffic_bound import bound_traffic, may_need_spills
 from solvers.contenders.whole_lives import lowest_placement, offer_placement
 from solvers.offsets import pack
 from solvers.order.exact import ExactOrder
@@ -31,8 +28,11 @@ if TYPE_CHECKING:
 
     from planner.problem import OrderProblem, PlanningProblem
     from planner.scoreboard import Scoreboard
+    from solvers.contenders.traffic_bound import SpillBound
     from solvers.protocol import Deadline
 
+# For a first bound on traffic, which is often the last.
+_FIRST_BOUND_S = 0.6
 _ORDER_SHARE = 0.5
 _PLACEMENT_SHARE = 0.5
 _SPILLING_ORDERS = 3
@@ -58,10 +58,16 @@ class Exact:
         ordering = order_problem(problem)
         known: OrderSolution | None = None
         note = ""
+        spills: SpillBound | None = None
         if may_need_spills(problem, board):
             spills = bound_traffic(
-                problem, board, contender=self.name, deadline=deadline, seed=seed
+                problem,
+                board,
+                contender=self.name,
+                deadline=deadline.within(min(_FIRST_BOUND_S, 0.5 * deadline.remaining_s())),
+                seed=seed,
             )
+            found = spills.outcome.solution
             if spills.outcome.lower_bound:
                 note = offer_least_traffic(
                     problem, board, spills, contender=self.name, deadline=deadline, seed=seed
@@ -71,9 +77,9 @@ class Exact:
                 if problem.objective is not Objective.LATENCY and not problem.partial_spills:
                     self._offer_spills(problem, board, ordering, None, deadline, seed)
                     return note
-            elif spills.outcome.solution is not None:
+            elif found is not None and found.traffic_bytes == 0:
                 # Its peak is within the capacity; the search looks for a lower one.
-                known = OrderSolution(spills.outcome.solution.order, spills.joint.capacity)
+                known = OrderSolution(found.order, spills.joint.capacity)
         outcome = ExactOrder().solve(
             ordering,
             deadline=deadline.within(_ORDER_SHARE * deadline.remaining_s()),
@@ -92,6 +98,12 @@ class Exact:
             return f"order {outcome.status}"
         if not may_spill(problem):
             return f"order {outcome.status}, no placement fits"
+        if spills is not None and not note:
+            note = offer_least_traffic(
+                problem, board, spills, contender=self.name, deadline=deadline, seed=seed
+            )
+            if board.settled():
+                return note
         return self._offer_spills(problem, board, ordering, order, deadline, seed) or note
 
     def _offer_whole_lives(

@@ -18,6 +18,7 @@ from solvers.replacement.episodes import episodes_to_buffers, placed, stays_betw
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from planner.graph import Graph
     from planner.liveness import Lifetimes
     from planner.plans import InPlace
     from planner.problem import (
@@ -59,8 +60,20 @@ def greedy_pack(problem: OffsetProblem, deadline: Deadline) -> Outcome[OffsetSol
     return GreedyOffsets().solve(problem, deadline=deadline)
 
 
-def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceChoice) -> FixedOrder:
-    """State what is left of a planning problem once the order and the overwrites are chosen."""
+def fix_order(
+    problem: PlanningProblem,
+    order: Sequence[int],
+    choice: InPlaceChoice,
+    *,
+    whole_writes: bool = True,
+) -> FixedOrder:
+    """State what is left of a planning problem once the order and the overwrites are chosen.
+
+    Parameters
+    ----------
+    whole_writes : bool
+        Storages written piece by piece stay until they are complete, unless nothing fits then.
+    """
     graph = problem.graph
     order = tuple(int(operator) for operator in order)
     resident = problem.inputs_resident
@@ -82,17 +95,21 @@ def fix_order(problem: PlanningProblem, order: Sequence[int], choice: InPlaceCho
         capacity=_UNLIMITED if capacity is None else max(capacity, 0),
         size=np.array([s.size_bytes for s in graph.storages], dtype=np.int64),
         alignment=problem.target.nearest.alignment_bytes,
-        uses=_uses(problem, order, lifetimes, whole_writes=True),
+        uses=_uses(problem, order, lifetimes, whole_writes=whole_writes),
         has_copy=np.array(has_copy, dtype=bool),
         merged=tuple((step_of[p.operator], p.output, p.input) for p in pairs),
         relocation=problem.target.relocates,
         partial_spills=problem.partial_spills,
     )
-    in_parts = bool(np.any(np.diff(graph.storage_writers.offsets) > 1))
-    if in_parts and Demand.of(replacement).infeasible() is not None:
+    if whole_writes and has_parts(graph) and Demand.of(replacement).infeasible() is not None:
         uses = _uses(problem, order, lifetimes, whole_writes=False)
         replacement = replace(replacement, uses=uses)
     return FixedOrder(order, pairs, _peak_bytes(problem, order, lifetimes, pairs), replacement)
+
+
+def has_parts(graph: Graph) -> bool:
+    """Whether some storage is written piece by piece, by several operators."""
+    return bool(np.any(np.diff(graph.storage_writers.offsets) > 1))
 
 
 def _peak_bytes(

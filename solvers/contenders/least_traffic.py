@@ -2,76 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from itertools import product
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from planner.joint_problem import JointProblem, JointSolution
+from planner.errors import DoesNotFitError
 from planner.problem import Status
-from planner.result import Bounds
-from solvers.contenders.fixed_order import fix_order
+from solvers.contenders.fixed_order import fix_order, has_parts
 from solvers.contenders.in_place import InPlaceChoice
-from solvers.contenders.spilling import may_spill, offer_spilling_plans
+from solvers.contenders.spilling import offer_spilling_plans
+from solvers.contenders.traffic_bound import best_known, bound_traffic, raise_traffic_bound
 from solvers.joint.exact import JointExact
 from solvers.joint.spill_orders import another_order
-from solvers.joint.spill_set import SpillSet
+from solvers.order.exact import ExactOrder
 from solvers.replacement.belady import Belady
 from solvers.replacement.benders import GapSelection
+from solvers.replacement.linear_arena import EvictionRule, LinearArena
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from planner.problem import Outcome, PlanningProblem
+    from planner.joint_problem import JointProblem
+    from planner.problem import PlanningProblem
     from planner.scoreboard import Scoreboard
+    from solvers.contenders.traffic_bound import SpillBound
     from solvers.protocol import Deadline
 
-# Of the time left, what the bound, gap selection on one order, and the exact search may take.
-_BOUND_SHARE = 0.4
+# The exact search often ends in no time: what it gets before the bound is sought in earnest.
+_QUICK_SEARCH_S = 1.5
+# Of the time left, what the bound, gap selection on one order and the exact search may take.
+_BOUND_SHARE = 0.5
 _ORDER_SHARE = 0.3
 _SEARCH_SHARE = 0.7
+# At most, for the order of the smallest peak.
+_LEAST_PEAK_S = 1.0
 _OTHER_ORDERS = 8
-
-
-class SpillBound(NamedTuple):
-    """What is known of the least traffic before any plan is made.
-
-    Attributes
-    ----------
-    joint : JointProblem
-    outcome : Outcome of JointSolution
-        Of the spill-set solver.
-    """
-
-    joint: JointProblem
-    outcome: Outcome[JointSolution]
-
-
-def may_need_spills(problem: PlanningProblem, board: Scoreboard) -> bool:
-    """Whether traffic over all orders is a question here: nothing that moves no bytes is known."""
-    best = board.best
-    return (
-        may_spill(problem)
-        and problem.target.operands_resident
-        and not problem.far_storages
-        and (best is None or best.metrics.traffic_bytes > 0)
-    )
-
-
-def bound_traffic(
-    problem: PlanningProblem, board: Scoreboard, *, contender: str, deadline: Deadline, seed: int
-) -> SpillBound:
-    """Prove how many bytes every plan moves at least, and enter the bound."""
-    joint = JointProblem.of(problem)
-    outcome = SpillSet().solve(
-        joint,
-        deadline=deadline.within(_BOUND_SHARE * deadline.remaining_s()),
-        seed=seed,
-        incumbent=best_known(board),
-    )
-    _raise_bound(problem, board, outcome)
-    if board.settled():
-        board.credit(contender)
-    return SpillBound(joint, outcome)
 
 
 def offer_least_traffic(
@@ -90,64 +55,127 @@ def offer_least_traffic(
     str
         A note for the report.
     """
-    joint, outcome = bound
-    if outcome.solution is not None:
-        offer_order(
-            problem,
-            board,
-            outcome.solution.order.tolist(),
-            contender=contender,
-            deadline=deadline,
-            seed=seed,
-        )
+    _offer_bound_orders(problem, board, bound, contender, deadline, seed)
     if board.settled():
         return "least traffic over all orders: bound met"
-    incumbent = best_known(board)
-    if incumbent is not None and outcome.solution is not None:
-        incumbent = min(incumbent, outcome.solution, key=lambda known: known.traffic_bytes)
-    search = JointExact(
-        cuts=outcome.statistics.get("cuts", ()), lower_bound=outcome.lower_bound or 0
-    )
-    searched = search.solve(
-        joint,
-        deadline=deadline.within(_SEARCH_SHARE * deadline.remaining_s()),
+    quick = deadline.within(_QUICK_SEARCH_S)
+    searched = _search(problem, board, bound, contender, quick, deadline, seed)
+    if not board.settled():
+        _offer_baselines(problem, board, bound.joint, contender, deadline, seed)
+    if not board.settled() and searched is not Status.OPTIMAL:
+        share = deadline.within(_BOUND_SHARE * deadline.remaining_s())
+        bound = bound_traffic(problem, board, contender=contender, deadline=share, seed=seed)
+        _offer_bound_orders(problem, board, bound, contender, deadline, seed)
+        if not board.settled():
+            share = deadline.within(_SEARCH_SHARE * deadline.remaining_s())
+            searched = _search(problem, board, bound, contender, share, deadline, seed)
+    if not board.settled():
+        _offer_other_orders(problem, board, bound, contender, deadline, seed)
+    if searched is Status.OPTIMAL:
+        return "least traffic over all orders: searched to the end"
+    return f"least traffic over all orders: {'bound met' if board.settled() else 'open'}"
+
+
+def _offer_bound_orders(
+    problem: PlanningProblem,
+    board: Scoreboard,
+    bound: SpillBound,
+    contender: str,
+    deadline: Deadline,
+    seed: int,
+) -> None:
+    """Offer the orders that came with the bound."""
+    outcomes = [bound.outcome] if bound.relaxed is None else [bound.outcome, bound.relaxed.outcome]
+    for solution in (outcome.solution for outcome in outcomes):
+        if solution is not None:
+            order = solution.order.tolist()
+            offer_order(problem, board, order, contender=contender, deadline=deadline, seed=seed)
+
+
+def _search(
+    problem: PlanningProblem,
+    board: Scoreboard,
+    bound: SpillBound,
+    contender: str,
+    limit: Deadline,
+    deadline: Deadline,
+    seed: int,
+) -> Status:
+    """Search exactly, enter its bound, offer its order; return whether it came to the end."""
+    known = [bound.outcome.solution, best_known(board)]
+    outcome = JointExact(
+        cuts=bound.outcome.statistics.get("cuts", ()), lower_bound=bound.outcome.lower_bound or 0
+    ).solve(
+        bound.joint,
+        deadline=limit,
         seed=seed,
-        incumbent=incumbent or outcome.solution,
+        incumbent=min(
+            (solution for solution in known if solution is not None),
+            key=lambda solution: solution.traffic_bytes,
+            default=None,
+        ),
     )
-    if np.all(np.diff(joint.writers.offsets) <= 1):
-        _raise_bound(problem, board, searched)
-    if searched.solution is not None and not board.settled():
-        offer_order(
-            problem,
-            board,
-            searched.solution.order.tolist(),
-            contender=contender,
-            deadline=deadline,
-            seed=seed,
-        )
+    raise_traffic_bound(problem, board, bound.joint, outcome.lower_bound)
+    if board.settled():
+        board.credit(contender)
+    elif outcome.solution is not None:
+        order = outcome.solution.order.tolist()
+        offer_order(problem, board, order, contender=contender, deadline=deadline, seed=seed)
+    return outcome.status
+
+
+def _offer_other_orders(
+    problem: PlanningProblem,
+    board: Scoreboard,
+    bound: SpillBound,
+    contender: str,
+    deadline: Deadline,
+    seed: int,
+) -> None:
+    """Offer more orders: addresses may stand in the way of one and not of another."""
+    levels = bound.outcome.statistics.get("levels", ())
     for turn in range(1, _OTHER_ORDERS + 1):
         if board.settled() or deadline.expired():
-            break
-        # Addresses may stand in the way of one order of least traffic and not of another.
-        other = another_order(
-            joint, outcome.statistics.get("levels", ()), deadline=deadline, seed=seed + turn
-        )
+            return
+        other = another_order(bound.joint, levels, deadline=deadline, seed=seed + turn)
         if other is None:
-            break
-        offer_order(
-            problem, board, other.order.tolist(), contender=contender, deadline=deadline, seed=seed
-        )
-    if searched.status is Status.OPTIMAL:
-        return "least traffic over all orders: searched to the end"
-    return "least traffic over all orders: open"
+            return
+        order = other.order.tolist()
+        offer_order(problem, board, order, contender=contender, deadline=deadline, seed=seed)
 
 
-def best_known(board: Scoreboard) -> JointSolution | None:
-    """Return the order and traffic of the best plan so far."""
-    best = board.best
-    if best is None:
-        return None
-    return JointSolution(np.array(best.order, dtype=np.int32), best.metrics.traffic_bytes)
+def _offer_baselines(
+    problem: PlanningProblem,
+    board: Scoreboard,
+    joint: JointProblem,
+    contender: str,
+    deadline: Deadline,
+    seed: int,
+) -> None:
+    """Offer what COSMA compares with, linear arenas on two orders, so that no result is worse."""
+    lowest = ExactOrder().solve(
+        joint.ordering(),
+        deadline=deadline.within(min(_LEAST_PEAK_S, _ORDER_SHARE * deadline.remaining_s())),
+        seed=seed,
+    )
+    orders = [list(range(joint.operators))]
+    if lowest.solution is not None:
+        orders.append(lowest.solution.order.tolist())
+    for order in orders:
+        fixed = fix_order(problem, order, InPlaceChoice.NONE)
+        for rule in EvictionRule:
+            # Other plans may need less of the farther memory.
+            with suppress(DoesNotFitError):
+                offer_spilling_plans(
+                    problem,
+                    board,
+                    [fixed],
+                    LinearArena(rule, moving=True),
+                    contender=contender,
+                    deadline=deadline,
+                    seed=seed,
+                    at_most=1,
+                )
 
 
 def offer_order(
@@ -161,8 +189,9 @@ def offer_order(
 ) -> None:
     """Offer the least traffic of one order: Belady's rule first, which often meets the bound."""
     choices = list(InPlaceChoice) if problem.in_place else [InPlaceChoice.NONE]
-    for choice in choices:
-        fixed = fix_order(problem, order, choice)
+    writes = (True, False) if has_parts(problem.graph) else (True,)
+    for choice, whole_writes in product(choices, writes):
+        fixed = fix_order(problem, order, choice, whole_writes=whole_writes)
         for solver in (Belady(), GapSelection()):
             if board.settled() or deadline.expired() or not solver.available().available:
                 return
@@ -176,11 +205,3 @@ def offer_order(
                 seed=seed,
                 at_most=1,
             )
-
-
-def _raise_bound(
-    problem: PlanningProblem, board: Scoreboard, outcome: Outcome[JointSolution]
-) -> None:
-    # A part of a storage may do where the whole one is counted here.
-    if outcome.lower_bound is not None and not problem.partial_spills:
-        board.raise_bounds(Bounds(traffic_bytes=outcome.lower_bound))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from planner.joint_problem import JointProblem
 from planner.problem import Objective
-from solvers.contenders.least_traffic import best_known, may_need_spills, offer_order
+from solvers.contenders.least_traffic import offer_order
+from solvers.contenders.traffic_bound import best_known, may_need_spills
 from solvers.joint.annealing import Annealing
 from solvers.joint.beam import Beam
 from solvers.protocol import Availability

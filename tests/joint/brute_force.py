@@ -20,8 +20,12 @@ def rows(array: RaggedArray) -> list[list[int]]:
     return [array.row(i).tolist() for i in range(len(array))]
 
 
-def least_traffic(problem: JointProblem) -> int | None:
+def least_traffic(problem: JointProblem, *, whole_writes: bool = True) -> int | None:
     """Return the optimum by capacity alone, None if no order is feasible.
+
+    Without ``whole_writes`` a storage may leave between the writes of its parts, as in legal plans:
+    it is written out then, whether or not the caller gets a copy later, and each write makes the
+    copy in the farther memory useless.
 
     Dijkstra's algorithm over (operators done, resident storages, storages with a copy), one
     movement or operator at a time. The statement of `JointProblem`, line by line.
@@ -46,8 +50,10 @@ def least_traffic(problem: JointProblem) -> int | None:
         done: frozenset[int], resident: frozenset[int], copied: frozenset[int]
     ) -> Iterator[tuple[int, frozenset[int], frozenset[int], frozenset[int]]]:
         for s in counted:
-            if s in resident and done and not in_parts(done, s):
-                cost = 0 if s in copied or problem.has_copy[s] else size[s]
+            partly = in_parts(done, s)
+            if s in resident and done and not (partly and whole_writes):
+                has_copy = s in copied or (problem.has_copy[s] and not partly)
+                cost = 0 if has_copy else size[s]
                 yield cost, done, resident - {s}, copied | {s}
             if s not in resident and alive(done, s):
                 used = sum(rounded[r] for r in resident) + rounded[s]
@@ -68,10 +74,12 @@ def least_traffic(problem: JointProblem) -> int | None:
                 (rounded[s] for s in in_place[v] if after.issuperset(users[s]) and s in needed),
                 default=0,
             )
+            gain = min(gain, sum(rounded[s] for s in born))
             if sum(rounded[s] for s in resident | born) - gain > problem.capacity:
                 continue
             stay = frozenset(s for s in resident | born if alive(after, s))
-            yield 0, after, stay, frozenset(s for s in copied if alive(after, s))
+            valid = (s for s in copied if alive(after, s) and v not in writers[s])
+            yield 0, after, stay, frozenset(valid)
 
     start = frozenset(s for s in counted if not starters[s])
     queue = [(0, 0, (frozenset[int](), start, frozenset[int]()))]
