@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 # The proof usually comes sooner, and then there is nothing left to search for.
 _HEAD_START_S = 2.0
+_HEAD_START_S_PER_OPERATOR = 0.02
 # Annealing is resumed from the best plan of all contenders after so long, then twice as long, ...
 _FIRST_ROUND_S = 2.0
+_FIRST_ROUND_S_PER_OPERATOR = 0.005
+# Small problems have been seen from all sides by then; on large ones time is out before.
+_ROUNDS_WITHOUT_GAIN = 5
 
 
 class Search:
@@ -44,11 +48,13 @@ class Search:
         self, problem: PlanningProblem, board: Scoreboard, *, deadline: Deadline, seed: int
     ) -> str:
         """Offer better and better plans until the deadline."""
-        if board.wait_until_settled(deadline.within(_HEAD_START_S)):
-            return "the bound was met before it began"
         joint = JointProblem.of(problem)
-        round_s, rounds = _FIRST_ROUND_S, 0
-        while not deadline.expired() and not board.settled():
+        head_start = min(_HEAD_START_S, _HEAD_START_S_PER_OPERATOR * joint.operators)
+        if board.wait_until_settled(deadline.within(head_start)):
+            return "the bound was met before it began"
+        round_s = min(_FIRST_ROUND_S, _FIRST_ROUND_S_PER_OPERATOR * joint.operators)
+        rounds = gainless = 0
+        while not deadline.expired() and not board.settled() and gainless < _ROUNDS_WITHOUT_GAIN:
             goal = int(board.bounds.traffic_bytes or 0)
             solver = Annealing(goal_bytes=goal) if rounds else Beam(goal_bytes=goal)
             known = best_known(board)
@@ -65,6 +71,11 @@ class Search:
                     deadline=deadline,
                     seed=seed,
                 )
+            best = best_known(board)
+            has_gained = known is None or (
+                best is not None and best.traffic_bytes < known.traffic_bytes
+            )
+            gainless = 0 if has_gained else gainless + 1
             if rounds:
                 round_s *= 2
             rounds += 1

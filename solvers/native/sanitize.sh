@@ -19,9 +19,11 @@ cd "$work"
 # The C++ library as well: the sanitizer has to find its throw when it starts.
 preload="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libstdc++.so)"
 LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-  "$work/venv/bin/python" -m pytest -q -p no:cacheprovider --import-mode=importlib \
+  "$work/venv/bin/python" -m pytest -q -n auto -p no:cacheprovider --import-mode=importlib \
   --benchmark-disable -W error -o "markers=slow: takes more than a few seconds" \
   -m "not slow" tests/test_order_exact.py tests/test_order_climbs.py \
   tests/test_order_heuristics.py tests/test_offsets_exact.py tests/test_offsets_greedy.py \
   tests/test_offsets_shared.py tests/test_offsets_proofs.py tests/test_offsets_variants.py \
-  tests/test_offsets_windows.py tests/offsets tests/joint
+  tests/test_offsets_windows.py tests/offsets tests/joint/test_joint_annealing.py \
+  tests/joint/test_joint_beam.py tests/joint/test_joint_eviction.py tests/joint/test_joint_exact.py \
+  tests/joint/test_joint_spill_set*.py
