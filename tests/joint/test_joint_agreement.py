@@ -114,8 +114,8 @@ def test_plans_and_cosma_with_addresses_agree() -> None:
 
 @pytest.mark.slow
 def test_many_more_plans_and_cosma_agree() -> None:
-    count = compare_plans(random_bare_graph(seed, 3 + seed % 6) for seed in range(2000, 2500))
-    assert count.proven >= 0.99 * count.instances >= 1000
+    count = compare_plans(random_bare_graph(seed, 3 + seed % 6) for seed in range(2000, 2250))
+    assert count.proven >= 0.99 * count.instances >= 450
 
 
 def with_whole_storages(graph: Graph) -> bool:
