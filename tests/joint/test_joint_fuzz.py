@@ -145,7 +145,7 @@ def test_races_on_random_graphs_are_sound(block: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(3))
+@pytest.mark.parametrize("block", range(6))
 def test_many_races_on_random_graphs_are_sound(block: int) -> None:
     for seed in range(100 + 5 * block, 105 + 5 * block):
         assert_sound(seed, most_operators=(12, 20, 40)[seed % 3], seconds=2)

@@ -58,7 +58,7 @@ def races_are_sound(seed: int) -> set[str]:
     """Race with both; what the plan makes use of."""
     problem = random_problem(seed)
     try:
-        result = race(problem, contenders=["belady", "exact"], time_limit_s=10.0)
+        result = race(problem, time_limit_s=30.0)
     except PlannerError:
         return set()
     plan = result.plan
@@ -77,7 +77,7 @@ def test_races_with_moves_and_parts_give_legal_plans(block: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(4))
+@pytest.mark.parametrize("block", range(6))
 def test_many_races_with_moves_and_parts_are_sound(block: int) -> None:
     for seed in range(1000 + 25 * block, 1000 + 25 * block + 25):
         races_are_sound(seed)
