@@ -1,10 +1,13 @@
-"""External data is untrusted: check where it claims to be, without ever opening it."""
+"""External data is untrusted: check where it claims to be before anything is read."""
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from typing import TYPE_CHECKING
 
+from frontends.onnx.dtypes import element_bits
 from planner.errors import BadFileError
 
 if TYPE_CHECKING:
@@ -63,6 +66,45 @@ def _check_location(tensor: str, location: str, folder: Path | None) -> None:
         raise BadFileError(f"{where} is outside the model's folder. Refused.")
     if irregular:
         raise BadFileError(f"{where} is not a regular file. Refused.")
+
+
+def read_external(tensor: TensorProto, folder: Path) -> bytes | None:
+    """Bytes of a tensor stored in a file of the model's folder; None if there is no such file.
+
+    `check_external_data` has vouched for the location.
+
+    Raises
+    ------
+    BadFileError
+        If the file is shorter than the tensor says, or the length is not that of its shape.
+    """
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    path = folder / location
+    if not location or not path.is_file():
+        return None
+    where = f'tensor "{tensor.name}": external data "{location}"'
+    bits = math.prod(tensor.dims) * element_bits(tensor.data_type)
+    wanted = -(-bits // 8)
+    try:
+        offset, length = int(entries.get("offset", "0")), int(entries.get("length", wanted))
+    except ValueError:
+        raise BadFileError(f"{where}: offset and length must be whole numbers.") from None
+    if length != wanted:
+        raise BadFileError(
+            f"{where} has {length:,} bytes, its shape and type need {wanted:,}. Refused."
+        )
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if offset < 0 or offset + length > size:
+                raise BadFileError(
+                    f"{where} ends at byte {offset + length:,} of a file of {size:,} bytes."
+                )
+            file.seek(offset)
+            return file.read(length)
+    except OSError as error:
+        raise BadFileError(f"{where} cannot be read: {error.strerror}.") from None
 
 
 def model_tensors(model: ModelProto) -> Iterator[TensorProto]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from onnx import ModelProto
 
@@ -76,17 +76,47 @@ def load_onnx(
     LoweringError
         If a tensor has no static size or the graph is not well formed.
     """
+    model, name, digest, folder = open_source(source)
+    return lower_source(
+        model, name, digest, folder, dims, shapes, zero_copy, alignment_bytes, on_warning
+    ).graph
+
+
+class Lowering(NamedTuple):
+    """A graph and the resolved block that it was made from."""
+
+    graph: Graph
+    block: Block
+
+
+def open_source(
+    source: str | os.PathLike[str] | ModelProto,
+) -> tuple[ModelProto, str, str, Path | None]:
+    """Model, name, digest and folder of a source."""
+    if isinstance(source, ModelProto):
+        return source, "", "", None
+    model, digest = load_model(source)
+    return model, Path(source).name, digest, Path(source).parent
+
+
+def lower_source(
+    model: ModelProto,
+    name: str,
+    digest: str,
+    folder: Path | None,
+    dims: Mapping[str, int] | None,
+    shapes: Mapping[str, str] | None,
+    zero_copy: bool,
+    alignment_bytes: int,
+    on_warning: Callable[[str], None] | None,
+) -> Lowering:
+    """Lower a model that `open_source` opened; parameters as for `load_onnx`."""
     if alignment_bytes < 1:
         raise UsageError(f"alignment of {alignment_bytes:,} bytes: must be at least 1.")
-    if isinstance(source, ModelProto):
-        model, name, digest, folder = source, "", "", None
-    else:
-        model, digest = load_model(source)
-        name, folder = Path(source).name, Path(source).parent
     check_structure(model, name or "the model")
     check_external_data(model, folder)
     name = name or model.graph.name or "model"
-    return _Frontend(model, dict(dims or {}), dict(shapes or {})).graph(
+    return _Frontend(model, dict(dims or {}), dict(shapes or {})).lowering(
         name, digest, zero_copy, alignment_bytes, on_warning or (lambda _: None)
     )
 
@@ -102,14 +132,14 @@ class _Frontend:
         self.notes: list[str] = []
         self.warnings: list[str] = []
 
-    def graph(
+    def lowering(
         self,
         name: str,
         digest: str,
         zero_copy: bool,
         alignment_bytes: int,
         on_warning: Callable[[str], None],
-    ) -> Graph:
+    ) -> Lowering:
         block, bindings, nodes = self._block(name)
         self._resolve(block, bindings, nodes)
         reference = ModelReference(
@@ -121,7 +151,7 @@ class _Frontend:
         self._report(lowered, block)
         for warning in self.warnings:
             on_warning(warning)
-        return lowered.graph(reference, (*self.warnings, *self.notes))
+        return Lowering(lowered.graph(reference, (*self.warnings, *self.notes)), block)
 
     def _block(self, name: str) -> tuple[Block, Bindings, list[Node]]:
         """The top-level graph with what the file and the user say about its values."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 KEEP_PAYLOAD_BYTES = 4096
 """Larger tensor payloads are left out: no shape or axis list is that long."""
 
+MAX_WHOLE_BYTES = 2 << 30
+"""A model file of this size cannot be parsed with its weights."""
+
 SKIM_ABOVE_BYTES = 8 << 20
 """Smaller files are parsed whole: that is faster than a walk in Python."""
 
@@ -77,6 +80,28 @@ def load_model(
     if not model.ir_version:
         raise BadFileError(f"{path} is no ONNX model: its ir_version is absent or 0.")
     return model, digest
+
+
+def load_whole_model(path: str | os.PathLike[str]) -> ModelProto:
+    """Parse a model file with the weights that are in it; data in other files is not read.
+
+    Raises
+    ------
+    BadFileError
+        As for `load_model`, and if the file is too large for protobuf.
+    """
+    model, _ = load_model(path)
+    size = Path(path).stat().st_size
+    if size <= SKIM_ABOVE_BYTES:
+        return model
+    if size >= MAX_WHOLE_BYTES:
+        raise BadFileError(
+            f"{path} has {size:,} bytes: protobuf reads less than {MAX_WHOLE_BYTES:,} at once. Put "
+            "the weights into a file of their own (onnx.save with save_as_external_data=True)."
+        )
+    model = ModelProto()
+    model.ParseFromString(Path(path).read_bytes())
+    return model
 
 
 def _read(file: BinaryIO, skim_above_bytes: int) -> tuple[bytes, str]:

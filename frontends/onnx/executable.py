@@ -1,0 +1,98 @@
+"""A lowered model together with what it takes to run it operator by operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx import ModelProto
+
+from frontends.onnx.frontend import lower_source, open_source
+from frontends.onnx.load import load_whole_model
+from frontends.onnx.nodes import check_structure
+from frontends.onnx.weights import hydrate
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from onnx import TensorProto
+
+    from frontends.onnx.nodes import Node
+    from planner.graph import Graph
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A graph, and the nodes and weights to run it operator by operator.
+
+    Attributes
+    ----------
+    graph : Graph
+    nodes : tuple of Node
+        One per operator of the graph.
+    folded : tuple of Node
+        Nodes whose results are constants of the graph, in topological order.
+    initializers : mapping of str to TensorProto
+        Weights by value name, all of them with values. Names are those that nodes use.
+    model : ModelProto
+        The whole model with those weights, otherwise as it is in the file.
+    notes : tuple of str
+        What was drawn at random.
+    """
+
+    graph: Graph
+    nodes: tuple[Node, ...]
+    folded: tuple[Node, ...]
+    initializers: Mapping[str, TensorProto]
+    model: ModelProto
+    notes: tuple[str, ...]
+
+
+def load_executable(
+    source: str | os.PathLike[str] | ModelProto,
+    *,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, str] | None = None,
+    zero_copy: bool = False,
+    alignment_bytes: int = 1,
+    seed: int = 0,
+) -> Executable:
+    """Lower an ONNX model as `load_onnx` does, and keep what it takes to run it.
+
+    Parameters
+    ----------
+    source, dims, shapes, zero_copy, alignment_bytes
+        As for `load_onnx`.
+    seed : int
+        Of the weights that are absent, see `frontends.onnx.weights.hydrate`.
+
+    Raises
+    ------
+    PlannerError
+        As `load_onnx`; also if a model file is too large to be read with its weights.
+    """
+    _, name, digest, folder = open_source(source)
+    whole = source if isinstance(source, ModelProto) else load_whole_model(source)
+    check_structure(whole, name or "the model")
+    refilled = hydrate(whole, folder=folder, seed=seed)
+    model = refilled.model
+    lowered = lower_source(
+        model, name, digest, folder, dims, shapes, zero_copy, alignment_bytes, None
+    )
+    block, notes = lowered.block, []
+    if refilled.tensors:
+        notes.append(
+            f"{refilled.tensors:,} weights without data ({refilled.bytes:,} bytes) drawn "
+            f"from seed {seed}."
+        )
+    if refilled.constants:
+        notes.append(f"{refilled.constants:,} constant weights drawn from seed {seed}.")
+    return Executable(
+        lowered.graph,
+        tuple(n for i, n in enumerate(block.nodes) if i not in block.folded),
+        tuple(block.nodes[i] for i in sorted(block.folded)),
+        {name: t for name, t in block.scope.initializers.items() if t is not None},
+        model,
+        tuple(notes),
+    )
