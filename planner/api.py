@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import UsageError
 from planner.graph import Graph
+from planner.measured import measured_for
 from planner.parameters import require_farther_inputs, with_parameters
 from planner.problem import Objective, PlanningProblem
 from planner.result import PlanResult
@@ -161,6 +162,7 @@ def plan(
         parameters=parameters,
     )
     load_s = time.monotonic() - started
+    machine = measured_for(graph, machine)
     problem = PlanningProblem(
         graph, machine, chosen_objective(objective, machine), in_place, partial_spills
     )

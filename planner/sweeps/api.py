@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.api import chosen_objective, load
 from planner.errors import UsageError
+from planner.measured import measured_for
 from planner.parameters import require_farther_inputs
 from planner.problem import Objective
 from planner.sweeps.capacities import CapacityRange, swept_capacities
@@ -117,7 +118,7 @@ def sweep(
     )
     curve = Curve(
         graph,
-        machine,
+        measured_for(graph, machine),
         aim,
         {
             "solvers": solvers,
