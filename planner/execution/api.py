@@ -132,15 +132,15 @@ def prepare(
     )
     graph = with_parameters(executable.graph) if of.parameters else executable.graph
     require_same_model(graph, plan)
-    bare = RunnableModel(executable, graph, {})
+    model = RunnableModel(executable, graph)
     types: dict[str, ValueType] = {}
     for index, tensor in enumerate(executable.graph.tensors):
         kind = executable.graph.storages[tensor.storage].kind
         if kind is StorageKind.INPUT and executable.graph.producer[index] < 0:
-            types[tensor.name] = bare.type_of(index)
+            types[tensor.name] = model.type_of(index)
     chosen = inputs_from(types, dict(inputs or {}), seed)
-    whole = run_whole_model(executable, types, chosen, given=set(inputs or {}))
-    model = RunnableModel(executable, graph, whole.inputs)
+    whole = run_whole_model(model, types, chosen, given=set(inputs or {}))
+    model.inputs = whole.inputs
     return Prepared(model, Reference(model), whole, (*executable.notes, *whole.notes))
 
 

@@ -13,8 +13,8 @@ from planner.execution.sessions import (
     ValueType,
     node_session,
     ort_value,
+    prepared_weight,
     run_session,
-    weight,
 )
 from planner.graph import StorageKind
 
@@ -55,13 +55,14 @@ class RunnableModel:
     executable : Executable
     graph : Graph
         That of the plan: with parameters, constants are inputs in it.
-    feeds : dict of str to OrtValue
-        Graph inputs, and constants that are inputs.
+    inputs : mapping of str to OrtValue
+        Values of the graph inputs; empty until they are chosen.
     """
 
-    def __init__(self, executable: Executable, graph: Graph, inputs: Mapping[str, Any]) -> None:
+    def __init__(self, executable: Executable, graph: Graph) -> None:
         self.executable = executable
         self.graph = graph
+        self.inputs: Mapping[str, Any] = {}
         self._tensors = {tensor.name: index for index, tensor in enumerate(graph.tensors)}
         self._constant_nodes = {
             name: node
@@ -71,7 +72,6 @@ class RunnableModel:
         }
         self._weights: dict[str, Weight] = {}
         self._sessions: dict[int, OperatorSession] = {}
-        self._given: dict[str, Any] = dict(inputs)
 
     @cached_property
     def feeds(self) -> dict[str, Any]:
@@ -83,8 +83,8 @@ class RunnableModel:
                 or self.graph.producer[index] >= 0
             ):
                 continue
-            if tensor.name in self._given:
-                found[tensor.name] = self._given[tensor.name]
+            if tensor.name in self.inputs:
+                found[tensor.name] = self.inputs[tensor.name]
             else:  # a constant that the plan fetches
                 found[tensor.name] = self._constant_value(tensor.name)
         return found
@@ -190,7 +190,7 @@ class RunnableModel:
             if name in self._constant_nodes:
                 protos.append(self._constant_nodes[name].proto)
             elif name in self.executable.initializers:
-                weights[name] = self._weight(name)
+                weights[name] = self.weight(name)
             elif name in computed:
                 value = constants[name] = computed[name]
                 inputs[name] = ValueType(value.element_type(), tuple(value.shape()))
@@ -201,10 +201,10 @@ class RunnableModel:
         ir_version = self.executable.model.ir_version
         return node_session(protos, inputs, results, weights, versions, ir_version), constants
 
-    def _weight(self, name: str) -> Weight:
+    def weight(self, name: str) -> Weight:
+        """Return an initializer of that name, prepared once."""
         if name not in self._weights:
-            tensor = self.executable.initializers[name]
-            self._weights[name] = weight(tensor)
+            self._weights[name] = prepared_weight(self.executable.initializers[name])
         return self._weights[name]
 
     def _constant_value(self, name: str) -> Any:

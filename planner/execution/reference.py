@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from planner.execution.sessions import raw_bytes
+from planner.graph import StorageKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,11 @@ class Reference:
         self.segment_bytes = segment_bytes
         self.tainted = _tainted(model)
         self._index = {tensor.name: index for index, tensor in enumerate(graph.tensors)}
-        total = sum(tensor.size_bytes for tensor in graph.tensors)
+        total = sum(
+            tensor.size_bytes
+            for tensor in graph.tensors
+            if graph.storages[tensor.storage].kind is not StorageKind.CONSTANT
+        )
         self._is_whole = total <= whole_bytes
         self._values: dict[int, Any] = {}
         self._views: dict[int, NDArray[np.uint8]] = {}

@@ -82,7 +82,7 @@ def runtime() -> Any:
     return onnxruntime
 
 
-def weight(tensor: TensorProto) -> Weight:
+def prepared_weight(tensor: TensorProto) -> Weight:
     """Prepare an initializer for `node_session`, without a copy of large ones."""
     size = len(tensor.raw_data)
     if size <= _EMBEDDED_BYTES or tensor.data_type in _WITHOUT_ARRAYS:
@@ -163,21 +163,35 @@ def open_session(serialized: bytes, beside: Mapping[str, Any]) -> Any:
         raise RuntimeRefusalError(first_line(error)) from None
 
 
-def model_session(model: ModelProto) -> Any:
+def model_session(model: ModelProto, weights: Mapping[str, Weight]) -> Any:
     """Return a session of a whole model as it is.
+
+    Parameters
+    ----------
+    weights : mapping of str to Weight
+        Its initializers.
 
     Raises
     ------
     RuntimeRefusalError
         If ONNX Runtime does not take it.
     """
-    bare, beside = ModelProto(), {}
-    bare.CopyFrom(model)
-    for tensor in bare.graph.initializer:
-        entry = weight(tensor)
-        if entry.value is not None:
-            beside[tensor.name] = entry.value
-            tensor.CopyFrom(entry.proto)
+    bare = ModelProto()
+    for message, copy, left_out in (
+        (model, bare, "graph"),
+        (model.graph, bare.graph, "initializer"),
+    ):
+        for field, value in message.ListFields():
+            if field.name == left_out:
+                continue
+            if field.is_repeated:
+                getattr(copy, field.name).extend(value)
+            elif field.message_type is not None:
+                getattr(copy, field.name).CopyFrom(value)
+            else:
+                setattr(copy, field.name, value)
+    bare.graph.initializer.extend(entry.proto for entry in weights.values())
+    beside = {name: entry.value for name, entry in weights.items() if entry.value is not None}
     return open_session(bare.SerializeToString(), beside)
 
 

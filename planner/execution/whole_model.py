@@ -22,7 +22,7 @@ from planner.execution.sessions import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from frontends.onnx.executable import Executable
+    from planner.execution.model import RunnableModel
     from planner.execution.reference import Reference
     from planner.execution.sessions import ValueType
 
@@ -63,7 +63,7 @@ class WholeRun(NamedTuple):
 
 
 def run_whole_model(
-    executable: Executable,
+    model: RunnableModel,
     types: Mapping[str, ValueType],
     inputs: dict[str, Any],
     given: Collection[str],
@@ -83,8 +83,9 @@ def run_whole_model(
     RuntimeRefusalError
         If ONNX Runtime does not take the model, or fails on all these inputs.
     """
-    model = executable.model
-    session = model_session(model)
+    file = model.executable.model
+    weights = {tensor.name: model.weight(tensor.name) for tensor in file.graph.initializer}
+    session = model_session(file, weights)
     wanted = {value.name for value in session.get_inputs()}
     outputs = [value.name for value in session.get_outputs()]
     integers = [name for name in inputs if name not in given and is_integer(types[name])]
