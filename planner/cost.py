@@ -47,9 +47,10 @@ def operator_cost(
 ) -> OperatorCost:
     """Time of one operator: measured where the target has it (`planner.measured`), else a roofline.
 
-    Of the roofline (Williams et al., "Roofline", CACM 2009) the larger of MACs over their rate, vector operations over theirs, and bytes over bandwidth,
-    plus the launch overhead. Memories are read and written one after the other; constants are
-    read from the target's constant memory. A view costs nothing.
+    The roofline (Williams et al., "Roofline", CACM 2009): the larger of MACs over their rate,
+    vector operations over theirs, and bytes over bandwidth, plus the launch overhead. Memories are
+    read and written one after the other; constants are read from the target's constant memory. A
+    view costs nothing.
 
     Parameters
     ----------

@@ -46,7 +46,11 @@ class OperatorFit:
 
     def seconds(self, macs: float, vector_ops: float, size_bytes: float) -> float:
         """Time of an operator with that much to do."""
-        parts = ((macs, self.mac_rate), (vector_ops, self.vector_rate), (size_bytes, self.bandwidth))
+        parts = (
+            (macs, self.mac_rate),
+            (vector_ops, self.vector_rate),
+            (size_bytes, self.bandwidth),
+        )
         return self.overhead_s + sum(amount / rate for amount, rate in parts if rate)
 
 
@@ -92,9 +96,7 @@ def measured_seconds(graph: Graph, target: Target, operator: int) -> tuple[CostL
     if fit is None:
         return CostLayer.ROOFLINE, 0.0
     node = graph.operators[operator]
-    return CostLayer.FITTED, fit.seconds(
-        node.macs, node.vector_ops, moved_bytes(graph, operator)
-    )
+    return CostLayer.FITTED, fit.seconds(node.macs, node.vector_ops, moved_bytes(graph, operator))
 
 
 def cost_layers(graph: Graph, target: Target) -> Counter[CostLayer]:

@@ -39,7 +39,7 @@ def operator_class(graph: Graph, operator: int) -> str:
 
     ``Conv depthwise``, ``Conv pointwise``, ``Conv grouped``, ``Conv``, with ``3d`` and the like if
     there are not two spatial axes, ``Conv depthwise strided`` if the result is smaller; ``MaxPool
-    3d``; ``product``, ``product vector`` if there is one row, and ``product batched`` if both operands
+    3d``; ``product``, ``product vector`` if there is one row, ``product batched`` if both operands
     are batches of matrices, whether Gemm or MatMul; otherwise the type alone.
     """
     node = graph.operators[operator]

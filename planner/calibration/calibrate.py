@@ -114,7 +114,6 @@ def calibrate(
             skipped.append(Skipped(label, f"ONNX Runtime refuses it: {error}"))
     if first_error is not None and not measured:
         raise first_error
-    on_progress("fit", f"{len(measured):,} models")
     source = (
         f"onnxruntime {version} on {processor_name()}, one thread, processor time, least of "
         f"{repeat:,} runs, seed {seed}"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# Beside each sample the fit sees, with little weight, an operator with that many times the work and,
-# the least overhead apart, the time. Else a class with one sample would be a constant.
+# Beside each sample the fit sees, with little weight, an operator with that many times the work
+# and, the least overhead apart, the time. Else a class with one sample would be a constant.
 _LARGER, _LARGER_WEIGHT = 64.0, 0.05
 # Shorter times are clock noise; relative errors of them must not rule the fit.
 _SHORTEST_S = 1e-7
@@ -96,10 +96,10 @@ def nonnegative_least_squares(matrix: Array, target: Array) -> Array:
 
 
 def fit_classes(samples: Iterable[Sample]) -> dict[str, OperatorFit]:
-    """Fit seconds = overhead + macs / rate + vector operations / rate + bytes / bandwidth per class.
+    """Fit a line per class: overhead, arithmetic and bytes over their rates, added up.
 
-    Minimises relative errors. A class with few samples is taken to need time in proportion to
-    its work, rather than time without work.
+    Minimises squared relative errors. A class with few samples is taken to need time in proportion
+    to its work, rather than time without work.
     """
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -110,9 +110,7 @@ def fit_classes(samples: Iterable[Sample]) -> dict[str, OperatorFit]:
         features, seconds = _arrays(group)
         larger = features * (1, _LARGER, _LARGER, _LARGER)
         larger_s = shortest_s + _LARGER * (seconds - shortest_s)
-        rows = np.vstack(
-            [features / seconds[:, None], _LARGER_WEIGHT * larger / larger_s[:, None]]
-        )
+        rows = np.vstack([features / seconds[:, None], _LARGER_WEIGHT * larger / larger_s[:, None]])
         wanted = np.repeat([1.0, _LARGER_WEIGHT], len(group))
         fits[kind] = _operator_fit(nonnegative_least_squares(rows, wanted))
     return fits

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from planner.calibration.measure import MeasuredModel, Sample
 
 
+_SHORTEST_S = 1e-9
+
+
 class Prediction(NamedTuple):
     """A model's latency and what all others say of it, in seconds.
 
@@ -41,6 +44,16 @@ class Prediction(NamedTuple):
     own_s: float
     layers: Counter[CostLayer]
 
+    @property
+    def error(self) -> float:
+        """Relative error of ``predicted_s``; positive where it is too long."""
+        return relative_error(self.measured_s, self.predicted_s)
+
+    @property
+    def roofline_error(self) -> float:
+        """Relative error of ``roofline_s``."""
+        return relative_error(self.measured_s, self.roofline_s)
+
 
 class Accuracy(NamedTuple):
     """Median absolute relative error, and Spearman's rank correlation, of predicted latencies."""
@@ -54,9 +67,15 @@ def predict_each(models: Sequence[MeasuredModel]) -> list[Prediction]:
     return [_predicted(model, [m for m in models if m is not model]) for model in models]
 
 
+def relative_error(measured_s: float, predicted_s: float) -> float:
+    """Predicted minus measured over measured."""
+    # A model of views alone may take no time that the clock sees.
+    return (predicted_s - measured_s) / max(measured_s, _SHORTEST_S)
+
+
 def accuracy(measured: Sequence[float], predicted: Sequence[float]) -> Accuracy:
     """Compare latencies, at least two of each."""
-    errors = [abs(p / m - 1) for m, p in zip(measured, predicted, strict=True)]
+    errors = [abs(relative_error(m, p)) for m, p in zip(measured, predicted, strict=True)]
     return Accuracy(float(np.median(errors)), rank_correlation(measured, predicted))
 
 

@@ -11,11 +11,12 @@ from onnx import NodeProto
 from planner.calibration.stopwatch import Stopwatch, bound_run
 from planner.execution.inputs import drawn_input
 from planner.execution.model import RunnableModel
+from planner.execution.sessions import RuntimeRefusalError
 from planner.graph import StorageKind
-from planner.operator_signature import operator_class, operator_signature
+from planner.measured import moved_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from frontends.onnx.executable import Executable
     from frontends.onnx.nodes import Node
@@ -94,14 +95,14 @@ class Measurer:
             If ONNX Runtime does not take the model or one of its operators.
         """
         graph = executable.graph
-        model = RunnableModel(executable, graph, {})
+        model = RunnableModel(executable, graph)
         on_progress(name, "the whole model")
         seconds = self._whole(model)
         operators: Counter[str] = Counter()
         samples: dict[str, Sample] = {}
         timed = [o for o in range(len(graph.operators)) if not graph.is_view(o)]
         for done, operator in enumerate(timed, 1):
-            signature = operator_signature(graph, operator)
+            signature = graph.signatures[operator]
             operators[signature] += 1
             node = executable.nodes[operator]
             variants = self._seconds.setdefault(signature, {})
@@ -120,7 +121,7 @@ class Measurer:
         written = {name for node in nodes for name in node.results}
         outputs = [v.name for v in model.executable.model.graph.output if v.name in written]
         session, constants = model._session(nodes, outputs, model.computed)
-        run = bound_run(session, {**self._drawn(model, nodes), **constants}, outputs)
+        run = bound_run(session, {**self._drawn(model, session, constants), **constants}, outputs)
         return max(self._stopwatch.warm(run) - self._stopwatch.call_s, 0.0)
 
     def _operator(self, model: RunnableModel, operator: int) -> float:
@@ -130,7 +131,11 @@ class Measurer:
         nodes = _repeated(graph, operator, node, copies)
         results = nodes[-1].results
         session, constants = model._session(nodes, results, model.computed)
-        operands = self._drawn(model, nodes)
+        operands = self._drawn(model, session, constants)
+        try:
+            bound_run(session, {**operands, **constants}, results)()
+        except RuntimeRefusalError:  # drawn integers may be out of a range that the model keeps
+            operands = self._computed(model, operator, operands)
         run = bound_run(session, {**operands, **constants}, results)
         if cold:
             seconds = self._stopwatch.cold(run, operands.values())
@@ -138,26 +143,39 @@ class Measurer:
             seconds = self._stopwatch.warm(run)
         return max(seconds - self._stopwatch.call_s, 0.0) / copies
 
-    def _drawn(self, model: RunnableModel, nodes: Sequence[Node]) -> dict[str, Any]:
-        """Values of what the nodes read and do not write, constants apart."""
-        inside = {name for node in nodes for name in node.results}
-        read = dict.fromkeys(name for node in nodes for name in node.reads if name not in inside)
-        return {
-            name: drawn_input(name, model.type_of(model._tensors[name]), self._seed)
-            for name in model._moving(read)
+    def _drawn(
+        self, model: RunnableModel, session: Any, constants: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Values of the inputs of a session, constants apart."""
+        place = {tensor.name: index for index, tensor in enumerate(model.graph.tensors)}
+        names = [value.name for value in session.get_inputs() if value.name not in constants]
+        return {n: drawn_input(n, model.type_of(place[n]), self._seed) for n in names}
+
+    def _computed(
+        self, model: RunnableModel, operator: int, operands: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Values of operands as the model computes them from drawn inputs."""
+        graph = model.graph
+        given = {
+            tensor.name: drawn_input(tensor.name, model.type_of(index), self._seed)
+            for index, tensor in enumerate(graph.tensors)
+            if graph.producer[index] < 0
+            and graph.storages[tensor.storage].kind is StorageKind.INPUT
         }
+        values = {**given, **model.segment(range(operator), given)} if operator else given
+        return {name: values[name] for name in operands}
 
 
 def _sample(graph: Graph, operator: int, signature: str, seconds: float) -> Sample:
     node = graph.operators[operator]
-    tensors = [graph.tensors[index] for index in (*node.inputs, *node.outputs)]
+    first = next(iter((*node.inputs, *node.outputs)), None)
     return Sample(
         signature,
-        operator_class(graph, operator),
-        tensors[0].dtype if tensors else "",
+        graph.operator_classes[operator],
+        "" if first is None else graph.tensors[first].dtype,
         node.macs,
         node.vector_ops,
-        sum(tensor.size_bytes for tensor in tensors),
+        moved_bytes(graph, operator),
         seconds,
     )
 
@@ -173,8 +191,8 @@ def _constant_bytes(graph: Graph, operator: int) -> int:
 
 def _copies(graph: Graph, operator: int) -> int:
     node = graph.operators[operator]
-    moved = sum(graph.tensors[index].size_bytes for index in (*node.inputs, *node.outputs))
-    guess_s = (node.macs + node.vector_ops + moved) / _GUESSED_RATE
+    work = node.macs + node.vector_ops + moved_bytes(graph, operator)
+    guess_s = work / _GUESSED_RATE
     return max(1, min(_MOST_COPIES, int(_COPIES_S / max(guess_s, 1e-9))))
 
 

@@ -28,9 +28,7 @@ _EMPTY_RUNS = 25
 _SCALAR = ValueType(TensorProto.FLOAT, (1,))
 
 
-def bound_run(
-    session: Any, feeds: Mapping[str, Any], results: Iterable[str]
-) -> Callable[[], None]:
+def bound_run(session: Any, feeds: Mapping[str, Any], results: Iterable[str]) -> Callable[[], None]:
     """Return a call that runs a session on bound OrtValues; nothing is copied or converted."""
     binding = session.io_binding()
     for name, value in feeds.items():

@@ -27,6 +27,7 @@ VERBS = {
     "pack": "give buffers with known lifetimes their offsets",
     "explain": "why the peak is what it is; what a step or a tensor needs",
     "bench": "compare solvers with each other, on your instances or on generated ones",
+    "calibrate": "measure this processor's operators and write them as a target",
     "targets": "list the described machines, or show one",
     "solvers": "list the solvers and whether they can run here",
     "doctor": "examine this installation",
