@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from importlib.resources.abc import Traversable
 
-_LARGEST_FILE_BYTES = 1 << 24
+_LARGEST_FILE_BYTES = 1 << 22
 _LARGEST_SIZE_BYTES = (1 << 53) - 1
 _UNITS = {
     "": 1,

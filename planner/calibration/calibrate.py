@@ -12,7 +12,7 @@ from frontends.onnx.executable import load_executable
 from planner.calibration.fit import fit_classes, fit_roofline
 from planner.calibration.leave_one_out import predict_each
 from planner.calibration.measure import Measurer
-from planner.errors import BadFileError, PlannerError, UsageError
+from planner.errors import BadFileError, LoweringError, PlannerError, UsageError
 from planner.execution.sessions import RuntimeRefusalError, runtime
 from planner.measured import MeasuredCosts, OperatorFit
 from planner.target import Compute, Memory, Target
@@ -110,7 +110,7 @@ def calibrate(
             first_error = first_error or error
             skipped.append(Skipped(label, str(error)))
         except RuntimeRefusalError as error:
-            first_error = first_error or UsageError(f"{label}: ONNX Runtime refuses it: {error}")
+            first_error = first_error or LoweringError(f"{label}: ONNX Runtime refuses it: {error}")
             skipped.append(Skipped(label, f"ONNX Runtime refuses it: {error}"))
     if first_error is not None and not measured:
         raise first_error

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# Beside each sample the fit sees, with little weight, an operator with that many times the work
-# and, the least overhead apart, the time. Else a class with one sample would be a constant.
+# Beside its samples, a class's fit sees with little weight an operator with that many times the
+# work of its longest and, the least overhead apart, the time. Else one sample gave a constant.
 _LARGER, _LARGER_WEIGHT = 64.0, 0.05
-# Shorter times are clock noise; relative errors of them must not rule the fit.
+# Errors of shorter operators count as if they took that long: their times are noise in part.
+_RELATIVE_FROM_S = 1e-6
 _SHORTEST_S = 1e-7
 # Element types with fewer operators that multiply share the default rate.
 _FEWEST_OF_TYPE = 8
 _FIRST_STEP, _LAST_STEP = 1.0, 1e-3
+# No processor is that many times faster or slower than assumed; samples that take no time are.
+_WIDEST = 1e4
 
 
 class Roofline(NamedTuple):
@@ -105,14 +108,17 @@ def fit_classes(samples: Iterable[Sample]) -> dict[str, OperatorFit]:
     for sample in samples:
         groups.setdefault(sample.kind, []).append(sample)
     fits = {}
-    shortest_s = min((max(s.seconds, _SHORTEST_S) for g in groups.values() for s in g), default=0.0)
+    shortest_s = min((sample.seconds for group in groups.values() for sample in group), default=0)
     for kind, group in sorted(groups.items()):
         features, seconds = _arrays(group)
-        larger = features * (1, _LARGER, _LARGER, _LARGER)
-        larger_s = shortest_s + _LARGER * (seconds - shortest_s)
-        rows = np.vstack([features / seconds[:, None], _LARGER_WEIGHT * larger / larger_s[:, None]])
-        wanted = np.repeat([1.0, _LARGER_WEIGHT], len(group))
-        fits[kind] = _operator_fit(nonnegative_least_squares(rows, wanted))
+        longest = int(np.argmax(seconds))
+        larger = features[longest] * (1, _LARGER, _LARGER, _LARGER)
+        larger_s = shortest_s + _LARGER * (seconds[longest] - shortest_s)
+        weights = np.append(1 / np.maximum(seconds, _RELATIVE_FROM_S), _LARGER_WEIGHT / larger_s)
+        rows = np.vstack([features, larger]) * weights[:, None]
+        fits[kind] = _operator_fit(
+            nonnegative_least_squares(rows, np.append(seconds, larger_s) * weights)
+        )
     return fits
 
 
@@ -156,6 +162,8 @@ def _descend(loss: Callable[[Array], float], start: Array) -> Array:
             for change in (step, -step):
                 tried = point.copy()
                 tried[axis] += change
+                if abs(tried[axis] - start[axis]) > np.log(_WIDEST):
+                    continue
                 value = loss(tried)
                 if value < least:
                     point, least, improved = tried, value, True

@@ -71,8 +71,8 @@ def _accuracies(calibration: Calibration) -> tuple[Accuracy, Accuracy] | None:
 def _lines(calibration: Calibration) -> Iterator[str]:
     compute = calibration.target.compute
     if compute is not None and compute.measured is not None:
-        counted = f"{len(compute.measured.seconds):,} distinct operators of "
-        yield f"measured  {counted}{len(calibration.models):,} models"
+        count, models = len(compute.measured.seconds), len(calibration.models)
+        yield f"measured  {count:,} distinct operators of {models:,} model{'s' * (models != 1)}"
         yield f"with      {compute.measured.source}"
         yield (
             f"roofline  {compute.mac_rate['default']:.3g} MACs/s, {compute.vector_rate:.3g} "
