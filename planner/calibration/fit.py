@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LARGER, _LARGER_WEIGHT = 64.0, 0.05
 # Errors of shorter operators count as if they took that long: their times are noise in part.
 _RELATIVE_FROM_S = 1e-6
+_ROUNDS = 4
 _SHORTEST_S = 1e-7
 # Element types with fewer operators that multiply share the default rate.
 _FEWEST_OF_TYPE = 8
@@ -101,7 +102,7 @@ def nonnegative_least_squares(matrix: Array, target: Array) -> Array:
 def fit_classes(samples: Iterable[Sample]) -> dict[str, OperatorFit]:
     """Fit a line per class: overhead, arithmetic and bytes over their rates, added up.
 
-    Minimises squared relative errors. A class with few samples is taken to need time in proportion
+    A class with few samples is taken to need time in proportion
     to its work, rather than time without work.
     """
     groups: dict[str, list[Sample]] = {}
@@ -114,12 +115,26 @@ def fit_classes(samples: Iterable[Sample]) -> dict[str, OperatorFit]:
         longest = int(np.argmax(seconds))
         larger = features[longest] * (1, _LARGER, _LARGER, _LARGER)
         larger_s = shortest_s + _LARGER * (seconds[longest] - shortest_s)
-        weights = np.append(1 / np.maximum(seconds, _RELATIVE_FROM_S), _LARGER_WEIGHT / larger_s)
-        rows = np.vstack([features, larger]) * weights[:, None]
-        fits[kind] = _operator_fit(
-            nonnegative_least_squares(rows, np.append(seconds, larger_s) * weights)
-        )
+        weights = np.append(np.ones(len(group)), _LARGER_WEIGHT)
+        rows = np.vstack([features, larger])
+        fits[kind] = _operator_fit(_balanced_fit(rows, np.append(seconds, larger_s), weights))
     return fits
+
+
+def _balanced_fit(rows: Array, seconds: Array, weights: Array) -> Array:
+    """Coefficients for which too long and too short by the same factor count alike.
+
+    Least squares of errors relative to the geometric mean of time and prediction, the latter
+    from the round before. Errors relative to the time alone would favour predictions that are too
+    short: those cannot be off by more than 100 %.
+    """
+    measured = np.maximum(seconds, _RELATIVE_FROM_S)
+    predicted, found = measured, np.zeros(rows.shape[1])
+    for _ in range(_ROUNDS):
+        scale = weights / np.sqrt(measured * np.maximum(predicted, _RELATIVE_FROM_S))
+        found = nonnegative_least_squares(rows * scale[:, None], seconds * scale)
+        predicted = rows @ found
+    return found
 
 
 def fit_roofline(samples: Sequence[Sample]) -> Roofline:
