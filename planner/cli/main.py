@@ -24,9 +24,13 @@ _MESSAGE_WIDTH = 2000
 VERBS = {
     "solve": "plan a model: order, offsets, spills, and a proof (the default verb)",
     "check": "is a plan legal for a model? exit 4 and the violations if not",
+    "run": "execute a plan: every tensor compared with ONNX Runtime, bit for bit",
     "pack": "give buffers with known lifetimes their offsets",
     "explain": "why the peak is what it is; what a step or a tensor needs",
+    "export": "write a plan as C source, MiniMalloc's CSV or a trace",
     "bench": "compare solvers with each other, on your instances or on generated ones",
+    "hydrate": "fill in the weights that a model lacks, from a seed",
+    "strip": "leave the large weights out of a model",
     "targets": "list the described machines, or show one",
     "solvers": "list the solvers and whether they can run here",
     "doctor": "examine this installation",
