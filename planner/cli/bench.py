@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the solvers, write what was asked for, print the table."""
     from planner.cli.main import EXIT_INTERRUPTED
     from planner.cli.reserved_stdout import reserved_stdout
-    from planner.report.names import printable
+    from planner.interruption import listening_for_ctrl_c
 
     unread: list[str] = []
     on_progress = (lambda _: None) if options.quiet else _show_progress
@@ -111,30 +111,49 @@ def run(options: argparse.Namespace) -> int:
     directory = None if options.output is None else _made(Path(options.output))
     rows: list[Any] = []
     interrupted = False
-    try:
-        with reserved_stdout():
-            for row in suite.rows:
-                rows.append(row)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        if not options.quiet:
-            _clear_progress()
-    results = suite.results(rows, interrupted)
+    with listening_for_ctrl_c() as interruption:
+        try:
+            with reserved_stdout():
+                for row in suite.rows:
+                    rows.append(row)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            interruption.hold()  # the results are there, so they are not thrown away
+            if not options.quiet:
+                _clear_progress()
+        results = suite.results(rows, interrupted)
+        _hand_over(options, directory, results, rows, interrupted)
+        if interrupted or interruption.heard:
+            until = "; these are the results until then" if rows else " before the first result"
+            print(f"plan: interrupted{until}", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        return 0
+
+
+def _hand_over(
+    options: argparse.Namespace,
+    directory: Path | None,
+    results: _Results,
+    rows: Sequence[Any],
+    interrupted: bool,
+) -> None:
+    """Write what was asked for, print the table.
+
+    Raises
+    ------
+    BadFileError
+        If a file cannot be written: after the table, which may have taken hours to get.
+    """
+    from planner.report.names import printable
+
     notes = list(results.notes)
     written: list[Path] = []
     unwritten: BadFileError | None = None
     # Nothing is no reason to overwrite the results of an earlier run.
     if directory is not None and (rows or not interrupted):
         try:
-            try:
-                written = _write_outputs(options.suite, results, directory, notes)
-            except KeyboardInterrupt:  # the results are there, so they are not thrown away
-                interrupted = True
-                notes.append(f"no {results.picture} is drawn: interrupted.")
-                results = suite.results(rows, interrupted)
-                undrawn = results._replace(draw=lambda: undrawn.without_picture)
-                written = _write_outputs(options.suite, undrawn, directory, notes)
+            written = _write_outputs(options.suite, results, directory, notes)
         except BadFileError as error:
             unwritten = error
     if not options.quiet:
@@ -148,11 +167,6 @@ def run(options: argparse.Namespace) -> int:
             print(f"wrote {'  '.join(str(path) for path in written)}")
     if unwritten is not None:
         raise unwritten
-    if interrupted:
-        until_then = "; these are the results until then" if rows else " before the first result"
-        print(f"plan: interrupted{until_then}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
 
 
 def _offsets(
