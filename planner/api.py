@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import UsageError
 from planner.graph import Graph
+from planner.interruption import listening_for_ctrl_c
 from planner.measured import measured_for
 from planner.parameters import require_farther_inputs, with_parameters
 from planner.problem import Objective, PlanningProblem
@@ -166,19 +167,23 @@ def plan(
     problem = PlanningProblem(
         graph, machine, chosen_objective(objective, machine), in_place, partial_spills
     )
-    outcome = race(
-        problem,
-        contenders=solvers,
-        time_limit_s=time_limit,
-        seed=seed,
-        on_progress=on_progress,
-    )
-    solve_s = time.monotonic() - started - load_s
-    try:
+    with listening_for_ctrl_c() as interruption:
+        outcome = race(
+            problem,
+            contenders=solvers,
+            time_limit_s=time_limit,
+            seed=seed,
+            on_progress=on_progress,
+        )
+        solve_s = time.monotonic() - started - load_s
         result = _judged(problem, outcome)
-    except KeyboardInterrupt:  # too late to stop anything: the plan is there, so hand it back
-        result = _judged(problem, replace(outcome, interrupted=True))
-    return replace(result, load_s=load_s, solve_s=solve_s, wall_s=time.monotonic() - started)
+        return replace(
+            result,
+            interrupted=result.interrupted or interruption.heard,
+            load_s=load_s,
+            solve_s=solve_s,
+            wall_s=time.monotonic() - started,
+        )
 
 
 def _judged(problem: PlanningProblem, outcome: RaceResult) -> PlanResult:

@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         help="offsets: CSV files of buffers there and below; A.1048576.csv names a capacity "
-        "(default: a generated set); cosma: bare graphs, *.txt (default: the paper's networks)",
+        "(default: a generated set); cosma: bare graphs, *.txt (default: the paper's networks); "
+        "execution: models, *.onnx (default: the zoo)",
     )
     parser.add_argument(
         "-o",
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=seconds,
         metavar="SECONDS",
-        help="for each run of a solver (default: offsets 5, cosma 30)",
+        help="for each run of a solver, or each plan (default: cosma 30, others 5)",
     )
     parser.add_argument(
         "--solver",
@@ -80,14 +81,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         type=_names,
         metavar="NAME[,NAME...]",
-        help="cosma: only these (default: all)",
+        help="cosma, execution: only these (default: all)",
     )
     parser.add_argument(
         "--parameters",
         action="store_true",
         help="cosma: parameters pass through the scratchpad too",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="cosma: of the race (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="cosma, execution: of the race (default: 0)"
+    )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
 
@@ -100,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the solvers, write what was asked for, print the table."""
     from planner.cli.main import EXIT_INTERRUPTED
     from planner.cli.reserved_stdout import reserved_stdout
-    from planner.report.names import printable
+    from planner.interruption import listening_for_ctrl_c
 
     unread: list[str] = []
     on_progress = (lambda _: None) if options.quiet else _show_progress
@@ -108,30 +111,49 @@ def run(options: argparse.Namespace) -> int:
     directory = None if options.output is None else _made(Path(options.output))
     rows: list[Any] = []
     interrupted = False
-    try:
-        with reserved_stdout():
-            for row in suite.rows:
-                rows.append(row)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        if not options.quiet:
-            _clear_progress()
-    results = suite.results(rows, interrupted)
+    with listening_for_ctrl_c() as interruption:
+        try:
+            with reserved_stdout():
+                for row in suite.rows:
+                    rows.append(row)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            interruption.hold()  # the results are there, so they are not thrown away
+            if not options.quiet:
+                _clear_progress()
+        results = suite.results(rows, interrupted)
+        _hand_over(options, directory, results, rows, interrupted)
+        if interrupted or interruption.heard:
+            until = "; these are the results until then" if rows else " before the first result"
+            print(f"plan: interrupted{until}", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        return 0
+
+
+def _hand_over(
+    options: argparse.Namespace,
+    directory: Path | None,
+    results: _Results,
+    rows: Sequence[Any],
+    interrupted: bool,
+) -> None:
+    """Write what was asked for, print the table.
+
+    Raises
+    ------
+    BadFileError
+        If a file cannot be written: after the table, which may have taken hours to get.
+    """
+    from planner.report.names import printable
+
     notes = list(results.notes)
     written: list[Path] = []
     unwritten: BadFileError | None = None
     # Nothing is no reason to overwrite the results of an earlier run.
     if directory is not None and (rows or not interrupted):
         try:
-            try:
-                written = _write_outputs(options.suite, results, directory, notes)
-            except KeyboardInterrupt:  # the results are there, so they are not thrown away
-                interrupted = True
-                notes.append(f"no {results.picture} is drawn: interrupted.")
-                results = suite.results(rows, interrupted)
-                undrawn = results._replace(draw=lambda: undrawn.without_picture)
-                written = _write_outputs(options.suite, undrawn, directory, notes)
+            written = _write_outputs(options.suite, results, directory, notes)
         except BadFileError as error:
             unwritten = error
     if not options.quiet:
@@ -145,11 +167,6 @@ def run(options: argparse.Namespace) -> int:
             print(f"wrote {'  '.join(str(path) for path in written)}")
     if unwritten is not None:
         raise unwritten
-    if interrupted:
-        until_then = "; these are the results until then" if rows else " before the first result"
-        print(f"plan: interrupted{until_then}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
 
 
 def _offsets(
@@ -251,9 +268,40 @@ def _cosma(
     )
 
 
+def _execution(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> _Suite:
+    from planner.bench.execution_cases import networks_in, run_cases, zoo_networks
+    from planner.bench.execution_table import render_summary, render_table, results_object
+    from planner.execution.sessions import runtime
+
+    if options.parameters or options.solver is not None:
+        raise UsageError("--parameters and --solver are no options of plan bench execution.")
+    runtime()
+    seed = 0 if options.seed is None else options.seed
+    time_limit_s = 5.0 if options.time_limit is None else options.time_limit
+    networks = (
+        zoo_networks(options.network)
+        if options.data is None
+        else networks_in(options.data, options.network)
+    )
+
+    def results(rows: list[Any], interrupted: bool) -> _Results:
+        document = results_object(
+            rows, time_limit_s=time_limit_s, seed=seed, notes=unread, interrupted=interrupted
+        )
+        text = f"{render_table(rows)}\n\n{render_summary(rows)}" if rows else ""
+        return _Results(document, text, unread, "chart", dict)
+
+    return _Suite(
+        run_cases(networks, time_limit_s=time_limit_s, seed=seed, on_progress=on_progress), results
+    )
+
+
 _SUITES: Mapping[str, Callable[[argparse.Namespace, list[str], Callable[[str], None]], _Suite]] = {
     "offsets": _offsets,
     "cosma": _cosma,
+    "execution": _execution,
 }
 
 

@@ -14,6 +14,7 @@ from planner.execution.sessions import (
     node_session,
     ort_value,
     prepared_weight,
+    rounded,
     run_session,
 )
 from planner.graph import StorageKind
@@ -70,8 +71,10 @@ class RunnableModel:
             if node.op_type == "Constant"
             for name in node.results
         }
+        self.halves = half_precision_values(graph)
         self._weights: dict[str, Weight] = {}
         self._sessions: dict[int, OperatorSession] = {}
+        self._segments: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
 
     @cached_property
     def feeds(self) -> dict[str, Any]:
@@ -138,6 +141,8 @@ class RunnableModel:
     def segment(self, operators: Sequence[int], values: Mapping[str, Any]) -> dict[str, Any]:
         """Run some operators at once and return all their results, by name.
 
+        The session is kept: a second plan of the same order takes it again.
+
         Parameters
         ----------
         operators : sequence of int
@@ -151,7 +156,10 @@ class RunnableModel:
             results = [name for node in group for name in node.results]
             inside = set(results)
             read = dict.fromkeys(name for node in group for name in self._moving(node.reads))
-            session, constants = self._session(group, results, self.computed)
+            key = tuple(results)
+            if key not in self._segments:
+                self._segments[key] = self._session(group, results, self.computed)
+            session, constants = self._segments[key]
             feeds = {
                 name: found[name] if name in found else values[name]
                 for name in read
@@ -196,7 +204,7 @@ class RunnableModel:
                 inputs[name] = ValueType(value.element_type(), tuple(value.shape()))
             else:
                 raise RuntimeRefusalError(f'"{name}" has no value')
-        protos += [node.proto for node in nodes]
+        protos += rounded([node.proto for node in nodes], self.halves)
         versions = {domain: v for node in nodes for domain, v in node.versions.items()}
         ir_version = self.executable.model.ir_version
         return node_session(protos, inputs, results, weights, versions, ir_version), constants
@@ -221,6 +229,11 @@ class RunnableModel:
 
 
 _INT64 = 7
+
+
+def half_precision_values(graph: Graph) -> frozenset[str]:
+    """Names of the tensors of 16-bit floating-point numbers."""
+    return frozenset(t.name for t in graph.tensors if t.dtype in ("float16", "bfloat16"))
 
 
 def version_groups(nodes: Sequence[Node]) -> list[list[Node]]:

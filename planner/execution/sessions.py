@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from planner.errors import UsageError
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from onnx import NodeProto
 
 PROVIDERS = ["CPUExecutionProvider"]
 
@@ -45,6 +44,9 @@ _WITHOUT_ARRAYS = frozenset(
         TensorProto.UINT64,
     }
 )
+
+
+_UNROUNDED = "/before rounding"
 
 
 class ValueType(NamedTuple):
@@ -139,6 +141,34 @@ def node_session(
     )
     beside = {name: entry.value for name, entry in weights.items() if entry.value is not None}
     return open_session(model.SerializeToString(), beside)
+
+
+def rounded(nodes: Sequence[NodeProto], halves: frozenset[str]) -> list[NodeProto]:
+    """Keep ONNX Runtime from leaving out the rounding to half precision between two nodes.
+
+    It computes many half-precision operators in single precision, between two conversions, and
+    drops conversions that meet: two nodes at once do not give what they give one by one. An
+    Identity between them prevents it, as long as its result leaves the graph.
+
+    Parameters
+    ----------
+    halves : frozenset of str
+        Values in half precision.
+    """
+    if len(nodes) < 2 or halves.isdisjoint(name for node in nodes for name in node.output):
+        return list(nodes)
+    result: list[NodeProto] = []
+    for node in nodes:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.output[:] = [name + _UNROUNDED if name in halves else name for name in node.output]
+        result.append(copy)
+        result += [
+            helper.make_node("Identity", [name + _UNROUNDED], [name])
+            for name in node.output
+            if name in halves
+        ]
+    return result
 
 
 def open_session(serialized: bytes, beside: Mapping[str, Any]) -> Any:
