@@ -52,12 +52,14 @@ def calibration_object(calibration: Calibration) -> dict[str, Any]:
         "rank_correlation": found[0].rank_correlation if found else None,
         "roofline_median_error": found[1].median_error if found else None,
         "roofline_rank_correlation": found[1].rank_correlation if found else None,
+        "own_operators_median_error": found[2].median_error if found else None,
+        "own_operators_rank_correlation": found[2].rank_correlation if found else None,
         "skipped": [{"name": s.name, "reason": s.reason} for s in calibration.skipped],
     }
 
 
-def _accuracies(calibration: Calibration) -> tuple[Accuracy, Accuracy] | None:
-    """Of the table, and of the roofline alone; None where nothing could be left out."""
+def _accuracies(calibration: Calibration) -> tuple[Accuracy, Accuracy, Accuracy] | None:
+    """Of the table, the roofline alone, and a table without gaps; None if no two models."""
     predictions = calibration.predictions
     if not predictions:
         return None
@@ -65,6 +67,7 @@ def _accuracies(calibration: Calibration) -> tuple[Accuracy, Accuracy] | None:
     return (
         accuracy(measured, [p.predicted_s for p in predictions]),
         accuracy(measured, [p.roofline_s for p in predictions]),
+        accuracy(measured, [p.own_s for p in predictions]),
     )
 
 
@@ -91,7 +94,8 @@ def _lines(calibration: Calibration) -> Iterator[str]:
     )
     for prediction in calibration.predictions:
         yield _row(prediction)
-    for label, accuracy_ in zip(("table and fits", "roofline alone"), found, strict=True):
+    labels = ("table and fits", "roofline alone", "each model's own operators, added up")
+    for label, accuracy_ in zip(labels, found, strict=True):
         yield (
             f"{label}: median error {accuracy_.median_error:.1%}, "
             f"rank correlation {accuracy_.rank_correlation:.3f}"
