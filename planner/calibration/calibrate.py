@@ -11,7 +11,7 @@ from frontends import zoo
 from frontends.onnx.executable import load_executable
 from planner.calibration.fit import fit_classes, fit_roofline
 from planner.calibration.leave_one_out import predict_each
-from planner.calibration.measure import Measurer
+from planner.calibration.measure import Measurer, merged_samples
 from planner.errors import BadFileError, LoweringError, PlannerError, UsageError
 from planner.execution.sessions import RuntimeRefusalError, runtime
 from planner.measured import MeasuredCosts, OperatorFit
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # What times are worth: more digits would be noise, and bytes in every plan.
 _DIGITS = 4
 _ALIGNMENT_BYTES = 64
+_LARGEST_SEED = (1 << 32) - 1
 _PROCESSORS = Path("/proc/cpuinfo")
 
 
@@ -85,7 +86,7 @@ def calibrate(
     Raises
     ------
     UsageError
-        If ONNX Runtime is not installed, or ``repeat`` is not positive.
+        If ONNX Runtime is not installed, ``repeat`` is not positive, or ``seed`` is negative.
     BadFileError
         If a model file does not exist.
     PlannerError
@@ -93,6 +94,8 @@ def calibrate(
     """
     if repeat < 1:
         raise UsageError(f"--repeat {repeat:,}: must be at least 1.")
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise UsageError(f"--seed {seed}: must lie from 0 to {_LARGEST_SEED:,}.")
     for path in models:
         if not Path(path).is_file():
             raise BadFileError(f"{path}: no such model file. Nothing was measured.")
@@ -118,9 +121,8 @@ def calibrate(
         f"onnxruntime {version} on {processor_name()}, one thread, processor time, least of "
         f"{repeat:,} runs, seed {seed}"
     )
-    samples = {signature: s for model in measured for signature, s in model.samples.items()}
     return Calibration(
-        target_of(list(samples.values()), name=name, source=source),
+        target_of(list(merged_samples(measured).values()), name=name, source=source),
         tuple(measured),
         tuple(predict_each(measured)) if len(measured) > 1 else (),
         tuple(skipped),

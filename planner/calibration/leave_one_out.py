@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from planner.calibration.fit import fit_classes, fit_roofline
+from planner.calibration.measure import merged_samples
 from planner.measured import CostLayer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from planner.calibration.measure import MeasuredModel, Sample
+    from planner.calibration.measure import MeasuredModel
 
 
 _SHORTEST_S = 1e-9
@@ -97,9 +98,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _predicted(model: MeasuredModel, others: Sequence[MeasuredModel]) -> Prediction:
-    known: dict[str, Sample] = {}
-    for other in others:
-        known.update(other.samples)
+    known = merged_samples(others)
     fits, roofline = fit_classes(known.values()), fit_roofline(list(known.values()))
     predicted = by_roofline = own = 0.0
     layers: Counter[CostLayer] = Counter()

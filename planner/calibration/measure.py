@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onnx import NodeProto
@@ -16,7 +17,7 @@ from planner.graph import StorageKind
 from planner.measured import moved_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from frontends.onnx.executable import Executable
     from frontends.onnx.nodes import Node
@@ -66,7 +67,7 @@ class MeasuredModel:
     operators : mapping of signature to int
         How often each occurs; views, which cost nothing, are left out.
     samples : mapping of signature to Sample
-        Of these operators.
+        Of these operators. The time of one with several attributes is the mean over these.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Measurer:
         on_progress(name, "the whole model")
         seconds = self._whole(model)
         operators: Counter[str] = Counter()
+        own: dict[str, dict[bytes, float]] = {}
         samples: dict[str, Sample] = {}
         timed = [o for o in range(len(graph.operators)) if not graph.is_view(o)]
         for done, operator in enumerate(timed, 1):
@@ -110,9 +112,9 @@ class Measurer:
             if attributes not in variants:
                 on_progress(name, f"operator {done:,} of {len(timed):,}  {node.type}")
                 variants[attributes] = self._operator(model, operator)
-            samples[signature] = _sample(
-                graph, operator, signature, sum(variants.values()) / len(variants)
-            )
+            times = own.setdefault(signature, {})
+            times[attributes] = variants[attributes]
+            samples[signature] = _sample(graph, operator, fmean(times.values()))
         return MeasuredModel(name, seconds, operators, samples)
 
     def _whole(self, model: RunnableModel) -> float:
@@ -166,11 +168,22 @@ class Measurer:
         return {name: values[name] for name in operands}
 
 
-def _sample(graph: Graph, operator: int, signature: str, seconds: float) -> Sample:
+def merged_samples(models: Iterable[MeasuredModel]) -> dict[str, Sample]:
+    """Operators of several models by signature; times are means over the models that have one."""
+    times: dict[str, list[float]] = {}
+    found: dict[str, Sample] = {}
+    for model in models:
+        for signature, sample in model.samples.items():
+            times.setdefault(signature, []).append(sample.seconds)
+            found[signature] = sample
+    return {s: sample._replace(seconds=fmean(times[s])) for s, sample in found.items()}
+
+
+def _sample(graph: Graph, operator: int, seconds: float) -> Sample:
     node = graph.operators[operator]
     first = next(iter((*node.inputs, *node.outputs)), None)
     return Sample(
-        signature,
+        graph.signatures[operator],
         graph.operator_classes[operator],
         "" if first is None else graph.tensors[first].dtype,
         node.macs,

@@ -131,10 +131,18 @@ def test_an_unwritable_output_is_noticed_before(name, code, message, paths, tmp_
     assert "measuring" not in captured.err
 
 
-def test_repeat_must_be_positive(paths, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--repeat", "0", "--repeat 0: must be at least 1"),
+        ("--seed", "-1", "--seed -1: must lie from 0"),
+        ("--seed", str(1 << 64), "must lie from 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(option, value, message, paths, tmp_path, capsys):
     output = str(tmp_path / "t.toml")
-    assert main(["calibrate", str(paths["first"]), "-o", output, "--repeat", "0"]) == 2
-    assert "--repeat 0: must be at least 1" in capsys.readouterr().err
+    assert main(["calibrate", str(paths["first"]), "-o", output, option, value]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_without_onnx_runtime_the_message_says_how_to_install_it(

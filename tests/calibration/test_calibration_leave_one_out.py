@@ -58,6 +58,13 @@ def test_classes_never_seen_fall_to_the_roofline():
         assert prediction.predicted_s == prediction.roofline_s
 
 
+def test_an_operator_of_several_models_has_the_mean_of_their_times():
+    times = [replace_seconds(sample("Relu", 100), seconds) for seconds in (1.0, 3.0)]
+    asked = measured_model("asked", sample("Relu", 100))
+    others = [measured_model(str(s.seconds), s) for s in times]
+    assert predict_each([asked, *others])[0].predicted_s == 2 * 2.0
+
+
 def test_accuracy_by_hand():
     found = accuracy([1.0, 2.0, 4.0], [1.1, 1.0, 6.0])
     assert found.median_error == pytest.approx(0.5)
