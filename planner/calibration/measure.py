@@ -119,7 +119,7 @@ class Measurer:
 
     def _whole(self, model: RunnableModel) -> float:
         """Seconds of the whole model, constants computed beforehand as in a plan."""
-        nodes = model.executable.nodes
+        nodes = [_renamed(node, {}) for node in model.executable.nodes]
         written = {name for node in nodes for name in node.results}
         outputs = [v.name for v in model.executable.model.graph.output if v.name in written]
         session, constants = model._session(nodes, outputs, model.computed)
@@ -222,19 +222,22 @@ def _repeated(graph: Graph, operator: int, node: Node, copies: int) -> list[Node
         rename = {name: f"{name}~{copy}" for name in node.results}
         if copy and through is not None and through in node.inputs:
             rename[through] = f"{result}~{copy - 1}"
-        proto = NodeProto()
-        proto.CopyFrom(node.proto)
-        proto.ClearField("name")
-        for names in (proto.input, proto.output):
-            names[:] = [rename.get(name, name) for name in names]
-        nodes.append(
-            replace(
-                node,
-                proto=proto,
-                inputs=tuple(proto.input),
-                outputs=tuple(proto.output),
-                reads=tuple(rename.get(name, name) for name in node.reads),
-                results=tuple(rename[name] for name in node.results),
-            )
-        )
+        nodes.append(_renamed(node, rename))
     return nodes
+
+
+def _renamed(node: Node, rename: Mapping[str, str]) -> Node:
+    """Return a node on other values, without a name: ONNX Runtime refuses repeated ones."""
+    proto = NodeProto()
+    proto.CopyFrom(node.proto)
+    proto.ClearField("name")
+    for names in (proto.input, proto.output):
+        names[:] = [rename.get(name, name) for name in names]
+    return replace(
+        node,
+        proto=proto,
+        inputs=tuple(proto.input),
+        outputs=tuple(proto.output),
+        reads=tuple(rename.get(name, name) for name in node.reads),
+        results=tuple(rename.get(name, name) for name in node.results),
+    )
