@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# Beside its samples, a class's fit sees with little weight an operator with that many times the
-# work of its longest and, the least overhead apart, the time. Else one sample gave a constant.
-_LARGER, _LARGER_WEIGHT = 64.0, 0.05
+# Beside its samples, a class's fit sees an operator with that many times the work of its longest,
+# and one with as much less than its shortest; their times are in proportion, the least overhead of
+# all operators apart. Else one sample gave a constant, and a class of large operators an overhead
+# that no small one has.
+_BEYOND = 64.0
+_LARGER_WEIGHT, _SMALLER_WEIGHT = 0.05, 0.5
 # Errors of shorter operators count as if they took that long: their times are noise in part.
 _RELATIVE_FROM_S = 1e-6
 _ROUNDS = 4
@@ -102,8 +105,8 @@ def nonnegative_least_squares(matrix: Array, target: Array) -> Array:
 def fit_classes(samples: Iterable[Sample]) -> dict[str, OperatorFit]:
     """Fit a line per class: overhead, arithmetic and bytes over their rates, added up.
 
-    A class with few samples is taken to need time in proportion
-    to its work, rather than time without work.
+    A class with few samples is taken to need time in proportion to its work, and so are operators
+    much larger or smaller than those of their class.
     """
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -112,12 +115,16 @@ def fit_classes(samples: Iterable[Sample]) -> dict[str, OperatorFit]:
     shortest_s = min((sample.seconds for group in groups.values() for sample in group), default=0)
     for kind, group in sorted(groups.items()):
         features, seconds = _arrays(group)
-        longest = int(np.argmax(seconds))
-        larger = features[longest] * (1, _LARGER, _LARGER, _LARGER)
-        larger_s = shortest_s + _LARGER * (seconds[longest] - shortest_s)
-        weights = np.append(np.ones(len(group)), _LARGER_WEIGHT)
-        rows = np.vstack([features, larger])
-        fits[kind] = _operator_fit(_balanced_fit(rows, np.append(seconds, larger_s), weights))
+        rows, times, weights = [features], [seconds], [np.ones(len(group))]
+        for known, factor, weight in (
+            (int(np.argmax(seconds)), _BEYOND, _LARGER_WEIGHT),
+            (int(np.argmin(seconds)), 1 / _BEYOND, _SMALLER_WEIGHT),
+        ):
+            rows.append(features[[known]] * (1, factor, factor, factor))
+            times.append(shortest_s + factor * (seconds[[known]] - shortest_s))
+            weights.append(np.array([weight]))
+        found = _balanced_fit(np.vstack(rows), np.concatenate(times), np.concatenate(weights))
+        fits[kind] = _operator_fit(found)
     return fits
 
 
