@@ -14,7 +14,7 @@ from frontends.onnx.weights import hydrate
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from onnx import TensorProto
 
@@ -54,7 +54,7 @@ def load_executable(
     *,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
-    zero_copy: bool = False,
+    zero_copy: bool | Collection[str] = False,
     alignment_bytes: int = 1,
     seed: int = 0,
 ) -> Executable:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from frontends.onnx.dtypes import TensorType
     from frontends.onnx.nodes import Node
-    from frontends.onnx.storages import Step
+    from frontends.onnx.parts import Step
     from planner.graph import Storage, Tensor
 
 _UNARY = frozenset(
