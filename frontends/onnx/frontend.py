@@ -147,7 +147,7 @@ class _Frontend:
         self._resolve(block, bindings, nodes)
         values = BlockLowering(block)
         if not isinstance(zero_copy, bool):
-            _require_results(zero_copy, block)
+            require_results(zero_copy, block)
         lowered = values.lowered(zero_copy, alignment_bytes)
         reference = ModelReference(
             name,
@@ -312,7 +312,14 @@ def _sketch(scope: Scope, name: str, bindings: Bindings) -> tuple[str, list[str]
     return f"{'x'.join(shape)}:{dtype}", symbols
 
 
-def _require_results(names: Collection[str], block: Block) -> None:
+def require_results(names: Collection[str], block: Block) -> None:
+    """Refuse names that are no operator's first result.
+
+    Raises
+    ------
+    UsageError
+        If there is one; it names the closest that is.
+    """
     known = {first_result(node) for node in block.nodes}
     for name in names:
         if name not in known:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from frontends.onnx.frontend import lower_source, open_source
+from frontends.onnx.frontend import lower_source, open_source, require_results
 from frontends.onnx.parts import is_join
 from frontends.onnx.storages import first_result
 from planner.sharing import Candidate, Part
@@ -60,7 +60,14 @@ class Variants:
         return tuple(found)
 
     def graph(self, names: Collection[str]) -> Graph:
-        """Return the lowering in which these operators share, as far as they can together."""
+        """Return the lowering in which these operators share, as far as they can together.
+
+        Raises
+        ------
+        UsageError
+            If a name is no operator's first result.
+        """
+        require_results(names, self._copying.block)
         copying = self._copying.graph
         if not names:
             return copying
