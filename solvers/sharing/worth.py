@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # For the states of the order search, which must not decide by the clock what is best.
 _ORDER_MEMORY_BYTES = 16 * 1024**2
+# As greedy has it.
+_OVERWRITES = (InPlaceChoice.YOUNGEST, InPlaceChoice.NONE)
 _NO_PLAN = float("inf")
 
 
@@ -90,7 +92,7 @@ def valued(
         order = [int(operator) for operator in outcome.solution.order]
         placed = lowest_placement(
             problem,
-            (fix_order(problem, order, choice) for choice in InPlaceChoice),
+            (fix_order(problem, order, choice) for choice in _OVERWRITES),
             greedy_pack,
             deadline,
         )
