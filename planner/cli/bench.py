@@ -7,13 +7,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.cli.arguments import seconds
+from planner.cli.arguments import dimension, distinct, seconds
 from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
+
+
+# Options that not all suites have.
+_SUITES_WITH = {
+    "solver": "offsets and cosma",
+    "network": "cosma and sharing",
+    "parameters": "cosma",
+    "dim": "sharing",
+    "seed": "cosma and sharing",
+}
 
 
 class _Results(NamedTuple):
@@ -55,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         help="offsets: CSV files of buffers there and below; A.1048576.csv names a capacity "
-        "(default: a generated set); cosma: bare graphs, *.txt (default: the paper's networks)",
+        "(default: a generated set); cosma: bare graphs, *.txt (default: the paper's networks); "
+        "sharing: models, *.onnx, beside the zoo",
     )
     parser.add_argument(
         "-o",
@@ -67,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=seconds,
         metavar="SECONDS",
-        help="for each run of a solver (default: offsets 5, cosma 30)",
+        help="for each run of a solver (default: offsets 5, cosma 30, sharing 10)",
     )
     parser.add_argument(
         "--solver",
@@ -80,14 +91,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         type=_names,
         metavar="NAME[,NAME...]",
-        help="cosma: only these (default: all)",
+        help="cosma, sharing: only these (default: all)",
     )
     parser.add_argument(
         "--parameters",
         action="store_true",
         help="cosma: parameters pass through the scratchpad too",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="cosma: of the race (default: 0)")
+    parser.add_argument(
+        "--dim",
+        action="append",
+        type=dimension,
+        default=[],
+        metavar="MODEL/NAME=N",
+        help="sharing: bind a symbolic dimension of MODEL.onnx (repeatable)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="cosma, sharing: of the race (default: 0)"
+    )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
 
@@ -166,12 +187,7 @@ def _offsets(
     from planner.bench.offset_solves import chosen_solvers, solve_all
     from planner.bench.performance_profile import draw_profiles
 
-    for option in ("network", "parameters", "seed"):
-        given = getattr(options, option)
-        if given is not None and given is not False:
-            raise UsageError(
-                f"--{option} is an option of plan bench cosma, not of {options.suite}."
-            )
+    _refuse(options, "network", "parameters", "seed", "dim")
     solvers = chosen_solvers(options.solver)
     time_limit_s = 5.0 if options.time_limit is None else options.time_limit
     instances = (
@@ -204,6 +220,7 @@ def _cosma(
     from planner.bench.cosma_results import defects, results_object
     from planner.bench.cosma_table import render_summary, render_table
 
+    _refuse(options, "dim")
     contenders = chosen_contenders(options.solver)
     seed = 0 if options.seed is None else options.seed
     time_limit_s = 30.0 if options.time_limit is None else options.time_limit
@@ -251,9 +268,73 @@ def _cosma(
     )
 
 
+def _sharing(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> _Suite:
+    from planner.bench.sharing_cases import models_in, run_sharing, zoo_models
+    from planner.bench.sharing_chart import draw_shares
+    from planner.bench.sharing_results import (
+        defects,
+        render_summary,
+        render_table,
+        results_object,
+    )
+
+    _refuse(options, "solver", "parameters")
+    seed = 0 if options.seed is None else options.seed
+    time_limit_s = 10.0 if options.time_limit is None else options.time_limit
+    dims = _dims_by_model(options)
+    models = zoo_models(options.network)
+    if options.data is not None:
+        models += models_in(options.data, dims)
+    elif dims:
+        raise UsageError("--dim: the networks of the zoo have none to bind. It goes with --data.")
+
+    def results(rows: list[Any], interrupted: bool) -> _Results:
+        notes = [*unread, *defects(rows)]
+        document = results_object(
+            rows, time_limit_s=time_limit_s, seed=seed, notes=notes, interrupted=interrupted
+        )
+        if not rows:
+            return _Results(document, "", notes, "chart", dict)
+        text = f"{render_table(rows)}\n\n{render_summary(rows)}"
+        return _Results(document, text, notes, "chart", lambda: draw_shares(rows))
+
+    return _Suite(
+        run_sharing(
+            models,
+            time_limit_s=time_limit_s,
+            seed=seed,
+            on_unplanned=unread.append,
+            on_progress=on_progress,
+        ),
+        results,
+    )
+
+
+def _dims_by_model(options: argparse.Namespace) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for name, size in distinct("--dim", options.dim).items():
+        model, slash, dimension = name.partition("/")
+        if not slash:
+            raise UsageError(f"--dim {name}={size}: say of which model, --dim MODEL/{name}={size}.")
+        found.setdefault(model, {})[dimension] = size
+    return found
+
+
+def _refuse(options: argparse.Namespace, *names: str) -> None:
+    """Refuse options of other suites."""
+    for name in names:
+        if getattr(options, name) not in (None, False, []):
+            raise UsageError(
+                f"--{name} is an option of plan bench {_SUITES_WITH[name]}, not of {options.suite}."
+            )
+
+
 _SUITES: Mapping[str, Callable[[argparse.Namespace, list[str], Callable[[str], None]], _Suite]] = {
     "offsets": _offsets,
     "cosma": _cosma,
+    "sharing": _sharing,
 }
 
 

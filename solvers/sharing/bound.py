@@ -1,10 +1,11 @@
 """A lower bound on the peak that holds whichever operators do without a copy.
 
-Follow the bytes. A byte that some operator computes is *needed* from then on until the last operator
-has run that reads it, or any copy of it that candidates (`planner.sharing.Candidate`) make. Under
-every choice, at any time, the last copy made on the way to a reader still to come lies in a live
-storage, and bytes that were computed apart lie apart. So the bytes needed are never more than the
-bytes live, order by order, and a smallest peak of needed bytes bounds the peaks of all choices.
+Follow the bytes. A byte that some operator computes is *needed* from then on until the last
+operator has run that reads it, or any copy of it that candidates (`planner.sharing.Candidate`)
+make. Under every choice, at any time, the last copy made on the way to a reader still to come lies
+in a live storage, and bytes that were computed apart lie apart. So the bytes needed are never more
+than the bytes live, order by order, and a smallest peak of needed bytes bounds those of all
+choices.
 
 As an ordering problem: candidates write nothing; what others write falls into pieces between the
 borders of parts, each with the readers of all that contain it. Where an operand that may be
