@@ -120,7 +120,7 @@ def sweep(
         from planner.zero_copy import chosen_sharing
 
         unlimited = machine.with_capacities({near.name: None})
-        chosen = chosen_sharing(
+        sharing = chosen_sharing(
             load_lowerings(source, **binding),
             lambda graph: PlanningProblem(
                 with_parameters(graph) if parameters else graph, unlimited, Objective.PEAK, in_place
@@ -128,8 +128,8 @@ def sweep(
             time_limit_s=time_limit,
             seed=seed,
         )
-        note = f"Zero copy, chosen for the smallest peak: {chosen.report.summary()}."
-        source = replace(chosen.graph, notes=(*chosen.graph.notes, note))
+        note = f"Zero copy, chosen for the smallest peak: {sharing.report.summary()}."
+        source = replace(sharing.graph, notes=(*sharing.graph.notes, note))
         zero_copy = False
     graph = load(source, zero_copy=zero_copy, parameters=parameters, **binding)
     curve = Curve(
