@@ -36,9 +36,13 @@ class Variants:
         self._copying = copying
         self._alignment_bytes = alignment_bytes
 
-    @cached_property
+    @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Operators that share if all are asked to, or if they alone are."""
+        return self._candidates
+
+    @cached_property
+    def _candidates(self) -> tuple[Candidate, ...]:
         lowering = self._copying.values
         layouts = lowering.layouts(self._alignment_bytes)
         names = {position: first_result(lowering.steps[position].node) for position in layouts}
