@@ -80,7 +80,7 @@ def valued(
         unit = problem.target.nearest.alignment_bytes
         worst = largest_footprint(problem.graph, in_place=problem.in_place, alignment_bytes=unit)
         return Valued((_NO_PLAN, worst.size_bytes, problem.graph.activation_bytes))
-    bound = 0
+    bound = peak = 0
     if problem.objective is not Objective.LATENCY:
         outcome = ExactOrder(memory_bytes=_ORDER_MEMORY_BYTES).solve(
             order_problem(problem), deadline=deadline, seed=seed
@@ -108,5 +108,5 @@ def valued(
     with suppress(DoesNotFitError):
         Greedy().run(problem, board, deadline=deadline, seed=seed)
     if board.best is None:
-        return Valued((_NO_PLAN, 0.0, problem.graph.activation_bytes), bound)
+        return Valued((_NO_PLAN, peak, problem.graph.activation_bytes), bound)
     return Valued(rank(board.best, problem.objective), bound)
