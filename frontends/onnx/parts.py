@@ -101,7 +101,7 @@ def cut_layout(
 def join_layout(step: Step, values: Sequence[Value], alignment_bytes: int) -> Layout | None:
     """Concat: where the operands lie in the result; None as for `cut_layout`."""
     result = step.outputs[0] if step.outputs else -1
-    if result < 0 or any(operand < 0 for operand in step.inputs):
+    if result < 0 or not step.inputs or any(operand < 0 for operand in step.inputs):
         return None
     shape = values[result].type.shape
     axis = step.node.integer("axis", 0)

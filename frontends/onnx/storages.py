@@ -211,7 +211,7 @@ def _join(step: Step, sharing: Sharing, alignment_bytes: int) -> bool:
 def _name_run(step: Step, sharing: Sharing, alignment_bytes: int) -> bool:
     """Concat: the result is another name of operands that lie one after another already."""
     layout = join_layout(step, sharing.values, alignment_bytes)
-    if layout is None or not layout.parts:
+    if layout is None:
         return False
     result, parts = layout
     root, base = sharing.find(parts[0][0])

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from planner.graph import Graph
 
 
+# To find out who may share at all, where many want the same operand.
+_MOST_LOWERINGS = 64
+
+
 class Variants:
     """A model read and resolved; what is left is to decide who shares storage.
 
@@ -36,28 +40,41 @@ class Variants:
         self._copying = copying
         self._alignment_bytes = alignment_bytes
 
-    @cached_property
+    @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """Operators that share if all are asked to, or if they alone are."""
+        """Operators that share if all are asked to, or all that did not share then, and so on.
+
+        The last of these lowerings shares nothing, so what is left then does not share alone.
+        """
+        return self._candidates
+
+    @cached_property
+    def _candidates(self) -> tuple[Candidate, ...]:
         lowering = self._copying.values
         layouts = lowering.layouts(self._alignment_bytes)
         names = {position: first_result(lowering.steps[position].node) for position in layouts}
-        shared = lowering.shares(names.values(), self._alignment_bytes)
-        found = []
-        for position, (whole, parts) in layouts.items():
-            step = lowering.steps[position]
-            if position in shared or lowering.shares({names[position]}, self._alignment_bytes):
-                results = [result for result in step.outputs if result >= 0]
-                found.append(
-                    Candidate(
-                        names[position],
-                        position,
-                        is_join(step.node),
-                        sum(lowering.values[result].size_bytes for result in results),
-                        tuple(Part(part, whole, offset) for part, offset in parts),
-                    )
-                )
-        return tuple(found)
+        shared: set[int] = set()
+        for _ in range(_MOST_LOWERINGS):
+            left = [name for position, name in names.items() if position not in shared]
+            more = lowering.shares(left, self._alignment_bytes)
+            shared |= more
+            if not more:
+                break
+        return tuple(
+            Candidate(
+                names[position],
+                position,
+                is_join(lowering.steps[position].node),
+                sum(
+                    lowering.values[result].size_bytes
+                    for result in lowering.steps[position].outputs
+                    if result >= 0
+                ),
+                tuple(Part(part, whole, offset) for part, offset in parts),
+            )
+            for position, (whole, parts) in layouts.items()
+            if position in shared
+        )
 
     def graph(self, names: Collection[str]) -> Graph:
         """Return the lowering in which these operators share, as far as they can together.

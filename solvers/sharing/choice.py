@@ -2,8 +2,9 @@
 
 Sharing makes a storage live from its first part's birth to its last part's death, which may cost
 more than the copy. Few candidates are tried in all combinations. Of many, the best of four obvious
-choices is improved by switching groups that share a storage and then single operators, as long as
-one of the switches pays. Equal worth goes to the choice that copies less.
+choices is improved as long as that pays: what copies is asked to share, all at once, then half by
+half; what shares is asked to copy, first those that share a storage together, then one by one.
+Equal worth goes to the choice that copies less.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from solvers.sharing.bound import needed_bytes_problem
 from solvers.sharing.worth import Worth, valued
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from planner.graph import Graph
     from planner.problem import PlanningProblem
@@ -76,12 +77,21 @@ class SharingSearch:
         groups = self._groups()
         while not deadline.expired():
             before = self._worth
-            for group in groups:
-                self._try_all([self._request | group, self._request - group], deadline, seed)
-            for candidate in candidates:
-                self._try_all([self._request ^ {candidate.name}], deadline, seed)
+            copying = [c.name for c in candidates if c.name not in self._request]
+            self._grow(copying, deadline, seed)
+            for group in (*groups, *(frozenset([c.name]) for c in candidates)):
+                self._try_all([self._request - group], deadline, seed)
             if self._worth == before:
                 break
+
+    def _grow(self, names: Sequence[str], deadline: Deadline, seed: int) -> None:
+        """Let these share too; where that does not pay, each half of them."""
+        wanted = self._request.union(names)
+        self._try_all([wanted], deadline, seed)
+        if self._request != wanted and len(names) > 1:
+            middle = len(names) // 2
+            self._grow(names[:middle], deadline, seed)
+            self._grow(names[middle:], deadline, seed)
 
     def _bound_all(self, deadline: Deadline, seed: int) -> None:
         copying = self._problem_of(self._lowerings.graph(()))
@@ -120,7 +130,11 @@ class SharingSearch:
         if best is not None and copied >= best.copied_bytes and self._is_lowest(best, problem):
             return
         value, self._bounds[shared] = valued(
-            problem, deadline=deadline, seed=seed, to_beat=None if best is None else best.value
+            problem,
+            deadline=deadline,
+            seed=seed,
+            to_beat=None if best is None else best.value,
+            strictly=best is not None and copied >= best.copied_bytes,
         )
         if not shared:
             self.copying_bound_bytes = self._bounds[shared]

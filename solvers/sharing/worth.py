@@ -63,6 +63,7 @@ def valued(
     deadline: Deadline,
     seed: int,
     to_beat: tuple[float, float, float] | None = None,
+    strictly: bool = False,
 ) -> Valued:
     """Plan by the least-peak order and greedy offsets, or, where bytes must move, as greedy does.
 
@@ -70,6 +71,8 @@ def valued(
     ----------
     to_beat : tuple of float, optional
         Stop as soon as it is clear that the value is above it.
+    strictly : bool
+        Stop also where it is clear that the value is not below it.
     """
     try:
         require_fit(problem)
@@ -77,7 +80,7 @@ def valued(
         unit = problem.target.nearest.alignment_bytes
         worst = largest_footprint(problem.graph, in_place=problem.in_place, alignment_bytes=unit)
         return Valued((_NO_PLAN, worst.size_bytes, problem.graph.activation_bytes))
-    bound = 0
+    bound = peak = 0
     if problem.objective is not Objective.LATENCY:
         outcome = ExactOrder(memory_bytes=_ORDER_MEMORY_BYTES).solve(
             order_problem(problem), deadline=deadline, seed=seed
@@ -87,7 +90,7 @@ def valued(
             return Valued(None, bound)
         peak = outcome.solution.peak_bytes
         at_least = (0.0, peak, peak if problem.objective is Objective.PEAK else 0.0)
-        if to_beat is not None and at_least > to_beat:
+        if to_beat is not None and (at_least > to_beat or (strictly and at_least == to_beat)):
             return Valued(None, bound)
         order = [int(operator) for operator in outcome.solution.order]
         placed = lowest_placement(
@@ -105,5 +108,5 @@ def valued(
     with suppress(DoesNotFitError):
         Greedy().run(problem, board, deadline=deadline, seed=seed)
     if board.best is None:
-        return Valued((_NO_PLAN, 0.0, problem.graph.activation_bytes), bound)
+        return Valued((_NO_PLAN, peak, problem.graph.activation_bytes), bound)
     return Valued(rank(board.best, problem.objective), bound)

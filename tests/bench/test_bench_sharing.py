@@ -22,11 +22,10 @@ from planner.bench.sharing_results import defects, render_table
 from planner.cli.main import main
 from planner.errors import BadFileError, UsageError
 
-# With N = 8: a and b, then the join of both, 768 bytes; shared 512 and the result of the reduction.
+# With N = 8: a and b are 256 bytes each, and their join as much again.
 JOINED = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, N] x) => (y) {
     a = Expand(x, rows) s = ReduceMax<axes = [0], keepdims = 1>(a) b = Expand(s, rows)
-    joined = Concat<axis = 0>(a, b) r = Relu(joined)
-    y = ReduceMax<axes = [0], keepdims = 1>(r) }"""
+    joined = Concat<axis = 0>(a, b) y = ReduceMax<axes = [0], keepdims = 1>(joined) }"""
 
 
 @pytest.fixture
@@ -49,16 +48,15 @@ def cases_of(models):
 
 def test_each_kind_of_sharing_is_compared_with_views_only(data):
     (case,), notes = cases_of(models_in(data, {"joined": {"N": 8}}))
-    assert (case.network, case.operators) == ("joined", 6)
+    assert (case.network, case.operators) == ("joined", 5)
     assert [run.setting for run in case.runs] == list(SETTINGS)
     assert all(run.is_checked and run.status == "optimal" for run in case.runs)
     views, in_place, zero_copy, both = case.runs
     assert (views.candidates, in_place.candidates) == (0, 0)
     assert (zero_copy.shared, zero_copy.candidates, zero_copy.bytes_not_copied) == (1, 1, 512)
-    # The join and its rectified copy; with both, one buffer of it all.
-    assert views.peak_bytes == 1024 + 32
-    assert both.peak_bytes < in_place.peak_bytes < views.peak_bytes
-    assert saved_bytes(case, both) == views.arena_bytes - both.arena_bytes > 0
+    assert (views.peak_bytes, in_place.peak_bytes) == (1024, 1024)
+    assert 512 < zero_copy.peak_bytes == both.peak_bytes < 600
+    assert saved_bytes(case, both) == views.arena_bytes - both.arena_bytes > 400
     assert saved_share(case, views) == 0.0
     assert len(notes) == 1 and notes[0].startswith("broken is left out: ")
 
@@ -67,7 +65,7 @@ def test_the_zoo_and_what_is_named_of_it():
     assert [model.name for model in zoo_models(["unet", "resnet8", "unet"])] == ["unet", "resnet8"]
     assert len(zoo_models(None)) > 20
     for names in (["unet9"], []):
-        with pytest.raises(UsageError, match="There are: .*unet"):
+        with pytest.raises(UsageError, match=r"There are: .*unet"):
             zoo_models(names)
 
 
