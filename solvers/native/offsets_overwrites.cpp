@@ -15,6 +15,9 @@ std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 // One in so many random choices leaves a buffer alone.
 constexpr std::uint64_t kLeftAlone = 6;
 
+// One in so many buffers is chosen for anew.
+constexpr std::array<std::uint64_t, 4> kVariedShares{2, 8, 32, 128};
+
 // So many choices at most are all searched.
 constexpr std::size_t kFewChoices = 128;
 
@@ -92,8 +95,14 @@ Overwritten OverwriteChoices::required(const Overwritten& chosen, std::int64_t c
   return required;
 }
 
-Overwritten OverwriteChoices::random(std::int64_t capacity, std::mt19937_64& random) const {
+Overwritten OverwriteChoices::vary(const Overwritten& chosen, std::int64_t capacity,
+                                   std::mt19937_64& random) const {
+  const std::uint64_t share = kVariedShares[random() % kVariedShares.size()];
   return choose([&](std::int32_t v, const auto& open) {
+    const std::int32_t u = chosen[index(v)];
+    const bool possible = std::find(open.begin(), open.end(), u) != open.end() ||
+                          (u < 0 && !is_required(v, capacity));
+    if (possible && random() % share != 0) return u;
     if (random() % kLeftAlone == 0 && !is_required(v, capacity)) return std::int32_t{-1};
     return open[random() % open.size()];
   });
@@ -190,29 +199,35 @@ class AllOverwrites final : public PlacementSearch {
   std::vector<std::int64_t> offsets_;
 };
 
-// Many choices: some of them by turns, always the same or new ones. Proves nothing.
+// Many choices: some of them by turns, the same again and again or new ones. Proves nothing.
 class SomeOverwrites final : public PlacementSearch {
  public:
   explicit SomeOverwrites(OverwriteChoices choices)
       : choices_(std::move(choices)),
-        kept_{candidate(choices_, choices_.youngest()), candidate(choices_, choices_.oldest())} {}
+        best_(choices_.youngest()),
+        kept_{candidate(choices_, best_), candidate(choices_, choices_.oldest())} {}
 
   Answer run(std::int64_t capacity, Configuration configuration, std::int64_t node_limit,
              Control& control) override {
     nodes_ = 0;
     const std::size_t turn = turns_++ % kTurns;
     if (turn < kept_.size()) return run(kept_[turn], capacity, configuration, node_limit, control);
-    Candidate fresh =
-        candidate(choices_, turn == kept_.size()
-                                ? choices_.required(choices_.youngest(), capacity)
-                                : choices_.random(capacity, random_));
+    const Overwritten chosen = turn == kept_.size() ? choices_.required(best_, capacity)
+                                                    : choices_.vary(best_, capacity, random_);
+    Candidate fresh = candidate(choices_, chosen);
     if (fresh.merged->instance.lower_bound > capacity) return Answer::kStopped;
     const GreedyResult greedy = pack_greedily(fresh.merged->instance, {}, capacity, control);
+    Answer answer = Answer::kPlaced;
     if (greedy.packing.height <= capacity) {
       offsets_ = fresh.merged->unmerged(greedy.packing.offsets);
-      return Answer::kPlaced;
+    } else {
+      answer = run(fresh, capacity, configuration, node_limit, control);
     }
-    return run(fresh, capacity, configuration, node_limit, control);
+    if (answer == Answer::kPlaced) {
+      best_ = chosen;
+      kept_[0] = std::move(fresh);
+    }
+    return answer;
   }
 
   const std::vector<std::int64_t>& offsets() const override { return offsets_; }
@@ -236,7 +251,8 @@ class SomeOverwrites final : public PlacementSearch {
   }
 
   const OverwriteChoices choices_;
-  std::array<Candidate, 2> kept_;  // these go on learning from their failures
+  Overwritten best_;               // of the lowest packing so far
+  std::array<Candidate, 2> kept_;  // the best, the oldest: they go on learning from their failures
   std::mt19937_64 random_;
   std::size_t turns_ = 0;
   std::int64_t nodes_ = 0;

@@ -36,8 +36,9 @@ class OverwriteChoices {
   // Of those chosen the ones without which some section exceeds the capacity.
   Overwritten required(const Overwritten& chosen, std::int64_t capacity) const;
 
-  // Any of those that may be overwritten; sometimes none, where the capacity allows it.
-  Overwritten random(std::int64_t capacity, std::mt19937_64& random) const;
+  // Some chosen anew at random; sometimes none, where the capacity allows it.
+  Overwritten vary(const Overwritten& chosen, std::int64_t capacity,
+                   std::mt19937_64& random) const;
 
   // All there are, those that merge most first; none if there are more than so many.
   std::vector<Overwritten> all(std::size_t most) const;
