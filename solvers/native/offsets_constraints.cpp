@@ -68,13 +68,11 @@ std::int64_t above(const std::vector<OpenInterval>& intervals, std::int64_t base
 ConstrainedDecoder::ConstrainedDecoder(const Instance& instance, std::size_t loose_limit)
     : instance_(instance),
       occupancy_(instance.sections),
+      overwrites_(instance.only_overwrites),
       offsets_(instance.buffers()),
       placed_(instance.buffers(), 0),
       loose_(instance.buffers(), 0) {
-  if (instance.only_overwrites && loose_limit <= kLooseLimit) {
-    overwrites_ = true;
-    return;
-  }
+  if (overwrites_) return;
   for (const PairRule& rule : instance.rules) {
     if (!loosens(instance, rule)) continue;
     loose_[static_cast<std::size_t>(rule.first)] = 1;
@@ -199,21 +197,23 @@ ConstrainedDecoder::sections_beside_overwrites(std::size_t buffer, std::int64_t 
   return sections;
 }
 
-// The lowest offset of a partner at which nothing else is in the way; -1 if there is none.
+// Whether nobody is in the way at this offset but those that the buffer shares it with.
+bool ConstrainedDecoder::may_overwrite(std::size_t buffer, std::int64_t offset) {
+  const auto sections = sections_beside_overwrites(buffer, offset);
+  if (!sections) return false;
+  if (sections->first >= sections->second) return true;
+  occupancy_.select(sections->first, sections->second);
+  return occupancy_.first_fit(instance_.padded_size[buffer], instance_.alignment[buffer],
+                              offset) == offset;
+}
+
+// The lowest offset of a partner at which nobody else is in the way; -1 if there is none.
 std::int64_t ConstrainedDecoder::lowest_overwrite(std::size_t buffer) {
   std::int64_t lowest = -1;
   for (std::size_t k = instance_.rule_row[buffer]; k < instance_.rule_row[buffer + 1]; ++k) {
     const auto u = static_cast<std::size_t>(instance_.rule_links[k].partner);
     if (!placed_[u] || (lowest >= 0 && lowest <= offsets_[u])) continue;
-    const auto sections = sections_beside_overwrites(buffer, offsets_[u]);
-    if (!sections) continue;
-    if (sections->first < sections->second) {
-      occupancy_.select(sections->first, sections->second);
-      const std::int64_t free = occupancy_.first_fit(instance_.padded_size[buffer],
-                                                     instance_.alignment[buffer], offsets_[u]);
-      if (free != offsets_[u]) continue;
-    }
-    lowest = offsets_[u];
+    if (may_overwrite(buffer, offsets_[u])) lowest = offsets_[u];
   }
   return lowest;
 }
@@ -267,7 +267,7 @@ std::int32_t ConstrainedDecoder::first_clash(const std::vector<std::int32_t>& or
     const std::int64_t offset = offsets[v];
     if (offset < 0 || offset % instance_.alignment[v] != 0) return buffer;
     if (instance_.pinned(v) && instance_.fixed[v] != offset) return buffer;
-    if (first_fit(v, offset) != offset) return buffer;
+    if (overwrites_ ? !may_overwrite(v, offset) : first_fit(v, offset) != offset) return buffer;
     put(v, offset);
   }
   return -1;

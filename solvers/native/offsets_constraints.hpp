@@ -51,13 +51,14 @@ class ConstrainedDecoder {
   void put(std::size_t buffer, std::int64_t offset);
   std::optional<std::pair<std::int32_t, std::int32_t>> sections_beside_overwrites(
       std::size_t buffer, std::int64_t offset) const;
+  bool may_overwrite(std::size_t buffer, std::int64_t offset);
   std::int64_t lowest_overwrite(std::size_t buffer);
   void put_beside_overwrites(std::size_t buffer, std::int64_t offset);
 
   const Instance& instance_;
   Occupancy occupancy_;
+  const bool overwrites_;  // are tried where their partners lie, and none of them is loose
   std::vector<std::int64_t> offsets_;
-  bool overwrites_ = false;  // tried where their partners lie, none of them loose
   std::vector<char> placed_, loose_;
   std::vector<std::int32_t> placed_loose_;
   std::uint64_t work_ = 0;

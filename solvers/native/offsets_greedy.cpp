@@ -357,8 +357,10 @@ std::int64_t packing_height(const Instance& instance, const std::vector<std::int
 
 namespace {
 
-// The lowest packing of some choices of overwrites, each packed as an instance without any.
-GreedyResult pack_choices(const Instance& instance, std::int64_t good_enough, Control& control) {
+// The lowest packing of some choices of overwrites, each packed as an instance without any. The
+// first one mostly does, so that a hint usually comes from there.
+GreedyResult pack_choices(const Instance& instance, bool hinted, std::int64_t good_enough,
+                          Control& control) {
   const OverwriteChoices choices(instance);
   const Overwritten youngest = choices.youngest();
   const std::array<std::pair<Overwritten, const char*>, 3> tried{
@@ -366,7 +368,8 @@ GreedyResult pack_choices(const Instance& instance, std::int64_t good_enough, Co
        {choices.required(youngest, instance.lower_bound), "required overwrites: "},
        {choices.oldest(), "the oldest overwritten: "}}};
   GreedyResult best;
-  for (const auto& [chosen, name] : tried) {
+  for (auto k = std::size_t{hinted}; k < tried.size(); ++k) {
+    const auto& [chosen, name] = tried[k];
     const Merged merged = choices.merge(chosen);
     if (!best.packing.offsets.empty() &&
         (merged.instance.lower_bound >= best.packing.height || control.stop_now())) {
@@ -386,7 +389,7 @@ GreedyResult pack_greedily(const Instance& instance, const std::vector<std::int6
                            std::int64_t good_enough, Control& control) {
   if (!instance.only_overwrites) return Portfolio(instance, good_enough, control).run(hint);
   good_enough = std::max(good_enough, instance.lower_bound);
-  GreedyResult merged = pack_choices(instance, good_enough, control);
+  GreedyResult merged = pack_choices(instance, !hint.empty(), good_enough, control);
   if (merged.packing.height <= good_enough || control.stop_now()) return merged;
   GreedyResult own = Portfolio(instance, good_enough, control).run(hint);
   return own.packing.height < merged.packing.height ? own : merged;
