@@ -69,7 +69,8 @@ def possible_overwrites(
     order, lifetimes
         As for `in_place_pairs`.
     """
-    return tuple(
+    # Operands may be views of one storage.
+    possible = dict.fromkeys(
         InPlace(int(operator), output, source)
         for step, operator in enumerate(order)
         for option in graph.operators[operator].in_place
@@ -80,6 +81,7 @@ def possible_overwrites(
         and lifetimes.start[output] == step
         and graph.storages[output].size_bytes > 0
     )
+    return tuple(possible)
 
 
 def _required(

@@ -65,7 +65,7 @@ constexpr int kVainWindows = 8;
 constexpr WindowLimits kFirstWindows{100'000, 100'000};
 
 // Runs in vain at choices of overwrites, most of them random, after which there is little hope.
-constexpr int kVainChoices = 3'000;
+constexpr int kVainChoices = 400;
 
 // Complement each other where sections have room to spare.
 constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
