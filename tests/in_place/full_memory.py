@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from frontends.bare_graph import bare_graph
@@ -32,9 +33,7 @@ def full_memory_graph(rng: random.Random, operators: int, height: int, blocks: i
         blocks_now.append((offset, size, len(sizes) - 1))
         return len(sizes) - 1
 
-    operands.append(
-        ([0], [make(low, high - low) for low, high in zip(cuts, cuts[1:], strict=False)])
-    )
+    operands.append(([0], [make(low, high - low) for low, high in pairwise(cuts)]))
     while len(operands) < operators:
         read = blocks_now.pop(rng.randrange(len(blocks_now)))
         if free and rng.random() < 0.5:

@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from frontends.bare_graph import read_bare_graph
-from planner.graph import Graph
 
 from .full_memory import with_overwrites
+
+if TYPE_CHECKING:
+    from planner.graph import Graph
 
 
 def published_graph(name: str) -> Graph:
