@@ -31,6 +31,7 @@ VERBS = {
     "explain": "why the peak is what it is; what a step or a tensor needs",
     "export": "write a plan as C source, MiniMalloc's CSV or a trace",
     "bench": "compare solvers with each other, on your instances or on generated ones",
+    "calibrate": "measure this processor's operators and write them as a target",
     "hydrate": "fill in the weights that a model lacks, from a seed",
     "strip": "leave the large weights out of a model",
     "targets": "list the described machines, or show one",
