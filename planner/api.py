@@ -17,9 +17,11 @@ from planner.result import PlanResult
 from planner.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from planner.portfolio import RaceResult
+    from planner.result import ZeroCopy
+    from planner.sharing import Lowerings
 
 _LARGEST_SEED = (1 << 53) - 1
 
@@ -29,7 +31,7 @@ def load(
     *,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
-    zero_copy: bool = False,
+    zero_copy: bool | Collection[str] = False,
     alignment_bytes: int = 1,
     parameters: bool = False,
 ) -> Graph:
@@ -43,8 +45,9 @@ def load(
         Sizes of symbolic dimensions, by ``NAME`` or ``INPUT:AXIS``.
     shapes : mapping
         Shapes and types of tensors that inference leaves open: ``{"t88": "1x77x768:float32"}``.
-    zero_copy : bool
-        Let Concat, Split and Slice share storage where the layout allows it.
+    zero_copy : bool or collection of str
+        Let Concat, Split, Slice and Gather share storage where the layout allows it: all of them,
+        none, or those whose first result has one of the names.
     alignment_bytes : int
         Of the memory to plan for: parts of a shared storage begin at multiples of it.
     parameters : bool
@@ -58,16 +61,11 @@ def load(
     LoweringError
         If the model cannot become a graph; unresolved shapes name the ``--dim`` to give.
     UsageError
-        If the source is of no known kind, or a dimension is unknown.
+        If the source is of no known kind, or a dimension or a name of ``zero_copy`` is unknown.
     """
     if isinstance(source, Graph):
         return with_parameters(source) if parameters else source
-    is_proto = type(source).__module__.split(".")[0] == "onnx"
-    if not is_proto and not isinstance(source, (str, os.PathLike)):
-        raise UsageError(
-            f"cannot plan a {type(source).__name__}. Give the path of an ONNX file, an "
-            "onnx.ModelProto or a planner.Graph."
-        )
+    _require_model(source)
     from frontends.onnx import load_onnx
 
     graph = load_onnx(
@@ -78,6 +76,43 @@ def load(
         alignment_bytes=alignment_bytes,
     )
     return with_parameters(graph) if parameters else graph
+
+
+def _require_model(source: Any) -> None:
+    is_proto = type(source).__module__.split(".")[0] == "onnx"
+    if not is_proto and not isinstance(source, (str, os.PathLike)):
+        raise UsageError(
+            f"cannot plan a {type(source).__name__}. Give the path of an ONNX file, an "
+            "onnx.ModelProto or a planner.Graph."
+        )
+
+
+def load_lowerings(
+    source: Any,
+    *,
+    dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, str] | None = None,
+    alignment_bytes: int = 1,
+) -> Lowerings:
+    """Read a model once, to lower it with one choice of sharing operators after the other.
+
+    Parameters
+    ----------
+    source : path or onnx.ModelProto
+    dims, shapes, alignment_bytes
+        As for `load`.
+
+    Raises
+    ------
+    PlannerError
+        As `load`.
+    """
+    _require_model(source)
+    from frontends.onnx.variants import load_variants
+
+    return load_variants(
+        source, dims=dims or {}, shapes=shapes or {}, alignment_bytes=alignment_bytes
+    )
 
 
 def plan(
@@ -92,7 +127,7 @@ def plan(
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
     in_place: bool = True,
-    zero_copy: bool = False,
+    zero_copy: bool | Collection[str] = False,
     parameters: bool = False,
     partial_spills: bool = False,
     on_progress: Callable[[str], None] | None = None,
@@ -114,8 +149,12 @@ def plan(
         Seconds for the race. The best plan by then is returned.
     seed : int
         Less than 2^53 in size, as numbers in plan files are.
-    dims, shapes, zero_copy, parameters
+    dims, shapes, parameters
         As for `load`. Parameters need a target whose ``io_memory`` is not the nearest memory.
+    zero_copy : bool or collection of str
+        True: Concat, Split, Slice and Gather share storage instead of copying where it pays, which
+        is decided for each of them. A collection: exactly these, named by their first results.
+        Without effect on a Graph, which is lowered already.
     in_place : bool
         Whether outputs may overwrite dying operands.
     partial_spills : bool
@@ -154,31 +193,41 @@ def plan(
         machine = machine.with_capacities(memory)
     if parameters:
         require_farther_inputs(machine)
-    graph = load(
-        source,
-        dims=dims,
-        shapes=shapes,
-        zero_copy=zero_copy,
-        alignment_bytes=machine.nearest.alignment_bytes,
-        parameters=parameters,
-    )
-    load_s = time.monotonic() - started
-    machine = measured_for(graph, machine)
-    problem = PlanningProblem(
-        graph, machine, chosen_objective(objective, machine), in_place, partial_spills
-    )
+    aim = chosen_objective(objective, machine)
+
+    def problem_of(graph: Graph) -> PlanningProblem:
+        whole = with_parameters(graph) if parameters else graph
+        return PlanningProblem(whole, measured_for(whole, machine), aim, in_place, partial_spills)
+
+    limits: dict[str, Any] = {
+        "contenders": solvers,
+        "time_limit_s": time_limit,
+        "seed": seed,
+        "on_progress": on_progress,
+    }
+    unit = machine.nearest.alignment_bytes
+    sharing: ZeroCopy | None = None
     with listening_for_ctrl_c() as interruption:
-        outcome = race(
-            problem,
-            contenders=solvers,
-            time_limit_s=time_limit,
-            seed=seed,
-            on_progress=on_progress,
-        )
+        if zero_copy is False or isinstance(source, Graph):
+            problem = problem_of(load(source, dims=dims, shapes=shapes, alignment_bytes=unit))
+            load_s = time.monotonic() - started
+            outcome = race(problem, **limits)
+        else:
+            from planner.zero_copy import race_sharing, sharing_report
+
+            lowerings = load_lowerings(source, dims=dims, shapes=shapes, alignment_bytes=unit)
+            load_s = time.monotonic() - started
+            if zero_copy is True:
+                problem, outcome, sharing = race_sharing(lowerings, problem_of, **limits)
+            else:
+                problem = problem_of(lowerings.graph(zero_copy))
+                sharing = sharing_report(problem.graph, lowerings)
+                outcome = race(problem, **limits)
         solve_s = time.monotonic() - started - load_s
         result = _judged(problem, outcome)
         return replace(
             result,
+            zero_copy=sharing,
             interrupted=result.interrupted or interruption.heard,
             load_s=load_s,
             solve_s=solve_s,

@@ -147,8 +147,10 @@ class ModelReference:
         ``--dim`` bindings, those applied by default included; sorted on construction.
     shapes : tuple of (str, str)
         ``--shape`` overrides, e.g. ``("t88", "1x77x768:float32")``; sorted on construction.
-    zero_copy : bool
-        Concat, Split and Slice share storage where the layout allows it.
+    zero_copy : bool or tuple of str
+        Which of Concat, Split, Slice and Gather share storage: none, those with these first
+        results, or, in plans of earlier versions, all whose layout allows it. Sorted on
+        construction; no names are False.
     parameters : bool
         Constants are inputs that move, see `planner.parameters.with_parameters`.
     """
@@ -157,12 +159,15 @@ class ModelReference:
     sha256: str = ""
     dims: tuple[tuple[str, int], ...] = ()
     shapes: tuple[tuple[str, str], ...] = ()
-    zero_copy: bool = False
+    zero_copy: bool | tuple[str, ...] = False
     parameters: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", tuple(sorted(self.dims)))
         object.__setattr__(self, "shapes", tuple(sorted(self.shapes)))
+        if not isinstance(self.zero_copy, bool):
+            names = tuple(sorted(self.zero_copy))
+            object.__setattr__(self, "zero_copy", names or False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,18 @@ def _model(fields: Fields) -> ModelReference:
         sha256=fields.text("sha256"),
         dims=tuple(fields.mapping("dims", Fields.integer).items()),
         shapes=tuple(fields.mapping("shapes", Fields.text).items()),
-        zero_copy=fields.flag("zero_copy"),
+        zero_copy=_zero_copy(fields),
         parameters="parameters" in fields.values and fields.flag("parameters"),
     )
+
+
+def _zero_copy(fields: Fields) -> bool | tuple[str, ...]:
+    if isinstance(fields.values["zero_copy"], bool):
+        return fields.flag("zero_copy")
+    names = tuple(fields.texts("zero_copy"))
+    if not names or len({*names}) < len(names):
+        raise fields.error("zero_copy", "is to list distinct names, or to be false without any.")
+    return names
 
 
 def _target(fields: Fields) -> Target:

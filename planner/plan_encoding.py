@@ -21,6 +21,7 @@ VERSIONS = (1, 2)
 def plan_object(plan: Plan) -> dict[str, Any]:
     """Return the JSON object of a plan, described in docs/plan_format.md."""
     metrics, provenance = plan.metrics, plan.provenance
+    zero_copy = plan.model.zero_copy
     return {
         "format": FORMAT,
         "version": _version(plan),
@@ -29,7 +30,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
             "sha256": plan.model.sha256,
             "dims": dict(plan.model.dims),
             "shapes": dict(plan.model.shapes),
-            "zero_copy": plan.model.zero_copy,
+            "zero_copy": zero_copy if isinstance(zero_copy, bool) else list(zero_copy),
             **({"parameters": True} if plan.model.parameters else {}),
         },
         "target": _target_object(plan.target),

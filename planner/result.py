@@ -60,6 +60,34 @@ class Bounds:
     latency_s: float | None = None
 
 
+class ZeroCopy(NamedTuple):
+    """Which operators do without a copy.
+
+    Attributes
+    ----------
+    operators : tuple of str
+        Their first results, in the order of the model.
+    candidates : int
+        Operators whose layout allows it, not necessarily of all at once.
+    bytes_not_copied : int
+        Size of their results.
+    peak_bound_bytes : int or None
+        Proven bound on the peak of every plan that moves nothing, whichever operators share.
+    """
+
+    operators: tuple[str, ...]
+    candidates: int
+    bytes_not_copied: int
+    peak_bound_bytes: int | None = None
+
+    def summary(self) -> str:
+        """Return one line for reports."""
+        return (
+            f"{len(self.operators):,} of {self.candidates:,} operators, "
+            f"{self.bytes_not_copied:,} bytes not copied"
+        )
+
+
 @dataclass(frozen=True)
 class PlanResult:
     """The best plan found, checked, with bounds and the contenders' table.
@@ -70,7 +98,8 @@ class PlanResult:
     graph : Graph
     objective : Objective
     status : Status
-        ``optimal`` when the plan meets a proven bound of its objective.
+        ``optimal`` when the plan meets a proven bound of its objective. With zero copy the bound is
+        that of the lowering chosen; ``zero_copy.peak_bound_bytes`` holds for all of them.
     contenders : tuple of ContenderReport
     timeline : Timeline or None
         The simulated run; None where the target gives no rates.
@@ -78,6 +107,8 @@ class PlanResult:
         Seconds for reading and lowering, for the race, and in all.
     interrupted : bool
         The race was stopped by the user; the plan is the best until then.
+    zero_copy : ZeroCopy or None
+        None where it was not asked for.
     """
 
     plan: Plan
@@ -91,6 +122,7 @@ class PlanResult:
     wall_s: float = 0.0
     interrupted: bool = False
     notes: tuple[str, ...] = field(default=())
+    zero_copy: ZeroCopy | None = None
 
     @property
     def lower_bound(self) -> float | None:
@@ -124,6 +156,9 @@ class PlanResult:
             "traffic_lower_bound_bytes": metrics.traffic_lower_bound_bytes,
             "latency_s": metrics.latency_s,
             "latency_lower_bound_s": metrics.latency_lower_bound_s,
+            "zero_copy": None
+            if self.zero_copy is None
+            else {**self.zero_copy._asdict(), "operators": list(self.zero_copy.operators)},
             "checked": True,
             "interrupted": self.interrupted,
             "wall_s": round(self.wall_s, 6),

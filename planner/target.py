@@ -165,7 +165,7 @@ class Target:
                 return link
         return None
 
-    def with_capacities(self, capacities: Mapping[str, int]) -> Target:
+    def with_capacities(self, capacities: Mapping[str, int | None]) -> Target:
         """Return a copy with other capacities.
 
         Raises

@@ -12,7 +12,7 @@ from planner.graph import StorageKind
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from onnx import ModelProto
 
@@ -25,7 +25,7 @@ def load_calls(
     *,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
-    zero_copy: bool = False,
+    zero_copy: bool | Collection[str] = False,
     alignment_bytes: int = 1,
 ) -> ModelCalls:
     """Lower an ONNX model as `load_onnx` does, and keep how each operator is called.
@@ -33,9 +33,10 @@ def load_calls(
     Parameters and errors are those of `load_onnx`. Weights are not read.
     """
     model, name, digest, folder = open_source(source)
-    graph, block = lower_source(
+    lowered = lower_source(
         model, name, digest, folder, dims, shapes, zero_copy, alignment_bytes, None
     )
+    graph, block = lowered.graph, lowered.block
     index = {tensor.name: i for i, tensor in enumerate(graph.tensors)}
     nodes = [node for i, node in enumerate(block.nodes) if i not in block.folded]
     left_out: dict[str, None] = {}

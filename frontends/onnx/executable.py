@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from onnx import ModelProto
 
 from frontends.onnx.constants import is_shape_query
@@ -15,9 +16,8 @@ from frontends.onnx.weights import hydrate
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
     from onnx import TensorProto
 
@@ -61,7 +61,7 @@ def load_executable(
     *,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
-    zero_copy: bool = False,
+    zero_copy: bool | Collection[str] = False,
     alignment_bytes: int = 1,
     seed: int = 0,
 ) -> Executable:
@@ -102,7 +102,7 @@ def load_executable(
         tuple(n for i, n in enumerate(block.nodes) if i not in block.folded),
         tuple(node for node in folded if not is_shape_query(node)),
         {name: t for name, t in block.scope.initializers.items() if t is not None},
-        {name: block.scope.values[name] for name in queries},
+        {name: np.asarray(block.scope.values[name], dtype=np.int64) for name in queries},
         model,
         tuple(notes),
     )

@@ -23,7 +23,7 @@ from frontends.onnx.dtypes import (
     is_element_type,
 )
 from frontends.onnx.load import KEEP_PAYLOAD_BYTES, MAX_WHOLE_BYTES
-from planner.errors import BadFileError
+from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -203,6 +203,35 @@ def file_contents(model: ModelProto, path: Path) -> dict[Path, bytes]:
             f"{path} would be larger than {MAX_WHOLE_BYTES:,} bytes, which protobuf cannot read."
         )
     return {**contents, path: content}
+
+
+def check_output(output: Path, source: Path, model: ModelProto) -> None:
+    """Refuse to write over a file that the model is made of, unless it is the model by its name.
+
+    Raises
+    ------
+    UsageError
+        If the output, or its data file, is one of those.
+    """
+    if os.path.abspath(output) == os.path.abspath(source):
+        return
+    locations = {
+        entry.value
+        for _, tensor, _ in model_tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location" and isinstance(entry.value, str) and "\0" not in entry.value
+    }
+    for file in (source, *(source.parent / location for location in sorted(locations))):
+        for written in (output, data_path(output)):
+            if _is_same(file, written):
+                raise UsageError(f"-o {output} would overwrite {file}, which the model needs.")
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    try:
+        return file.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def data_path(path: Path) -> Path:

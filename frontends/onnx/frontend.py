@@ -14,7 +14,7 @@ from frontends.onnx.external import check_external_data
 from frontends.onnx.inference import inference_message
 from frontends.onnx.inlining import Names, inline_functions
 from frontends.onnx.load import load_model
-from frontends.onnx.lower import lower, no_number_message
+from frontends.onnx.lower import BlockLowering, no_number_message
 from frontends.onnx.nodes import check_structure
 from frontends.onnx.order import sorted_nodes
 from frontends.onnx.scope import Scope
@@ -23,12 +23,13 @@ from frontends.onnx.shapes import (
     bare_model,
     infer_symbolically,
 )
+from frontends.onnx.storages import first_result
 from planner.errors import LoweringError, UsageError
 from planner.graph import Graph, ModelReference, StorageKind
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from onnx import ValueInfoProto
 
@@ -42,7 +43,7 @@ def load_onnx(
     *,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
-    zero_copy: bool = False,
+    zero_copy: bool | Collection[str] = False,
     alignment_bytes: int = 1,
     on_warning: Callable[[str], None] | None = None,
 ) -> Graph:
@@ -57,8 +58,9 @@ def load_onnx(
         Sizes of symbolic dimensions, by symbol (``batch``) or by place (``input:0``, which wins).
     shapes : mapping of str to str
         Shapes of tensors that nothing else knows, ``{"t88": "1x77x768:float32"}``.
-    zero_copy : bool
-        Let Split, Slice, Gather and Concat share storage where the layout allows it.
+    zero_copy : bool or collection of str
+        Let Split, Slice, Gather and Concat share storage where the layout allows it: all, none, or
+        those whose first result has one of the names.
     alignment_bytes : int
         That of the target's nearest memory. Zero copy leaves out an operator with a part that
         would not begin at a multiple of it; nothing else depends on it.
@@ -71,8 +73,8 @@ def load_onnx(
     BadFileError
         If the file is missing, damaged, no ONNX model, or refers to data outside its folder.
     UsageError
-        If a key of ``dims`` or ``shapes`` names nothing in the model, or the alignment is not
-        positive.
+        If a key of ``dims`` or ``shapes``, or a name of ``zero_copy``, names nothing in the model,
+        or the alignment is not positive.
     LoweringError
         If a tensor has no static size or the graph is not well formed.
     """
@@ -83,10 +85,11 @@ def load_onnx(
 
 
 class Lowering(NamedTuple):
-    """A graph and the resolved block that it was made from."""
+    """A graph, the resolved block that it was made from, and how that became the graph."""
 
     graph: Graph
     block: Block
+    values: BlockLowering
 
 
 def open_source(
@@ -106,7 +109,7 @@ def lower_source(
     folder: Path | None,
     dims: Mapping[str, int] | None,
     shapes: Mapping[str, str] | None,
-    zero_copy: bool,
+    zero_copy: bool | Collection[str],
     alignment_bytes: int,
     on_warning: Callable[[str], None] | None,
 ) -> Lowering:
@@ -136,22 +139,29 @@ class _Frontend:
         self,
         name: str,
         digest: str,
-        zero_copy: bool,
+        zero_copy: bool | Collection[str],
         alignment_bytes: int,
         on_warning: Callable[[str], None],
     ) -> Lowering:
         block, bindings, nodes = self._block(name)
         self._resolve(block, bindings, nodes)
+        values = BlockLowering(block)
+        if not isinstance(zero_copy, bool):
+            require_results(zero_copy, block)
+        lowered = values.lowered(zero_copy, alignment_bytes)
         reference = ModelReference(
-            name, digest, tuple(bindings.applied), tuple(self.shapes.items()), zero_copy
+            name,
+            digest,
+            tuple(bindings.applied),
+            tuple(self.shapes.items()),
+            zero_copy if isinstance(zero_copy, bool) else lowered.without_copy,
         )
-        lowered = lower(block, zero_copy=zero_copy, alignment_bytes=alignment_bytes)
         if not lowered.operators:
             raise LoweringError(f"{name} has no operators: there is nothing to plan.")
         self._report(lowered, block)
         for warning in self.warnings:
             on_warning(warning)
-        return Lowering(lowered.graph(reference, (*self.warnings, *self.notes)), block)
+        return Lowering(lowered.graph(reference, (*self.warnings, *self.notes)), block, values)
 
     def _block(self, name: str) -> tuple[Block, Bindings, list[Node]]:
         """The top-level graph with what the file and the user say about its values."""
@@ -300,6 +310,23 @@ def _sketch(scope: Scope, name: str, bindings: Bindings) -> tuple[str, list[str]
     shape = [str(d.dim_value) if d.dim_value > 0 else next(letters, "A") for d in dims]
     symbols = [dim.dim_param for dim in dims if dim.dim_param in bindings.open_symbols]
     return f"{'x'.join(shape)}:{dtype}", symbols
+
+
+def require_results(names: Collection[str], block: Block) -> None:
+    """Refuse names that are no operator's first result.
+
+    Raises
+    ------
+    UsageError
+        If there is one; it names the closest that is.
+    """
+    known = {first_result(node) for node in block.nodes}
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f'zero copy of "{name}": the model has no operator with a first result of that '
+                f"name.{did_you_mean(name, known)}"
+            )
 
 
 def _count(number: int, noun: str) -> str:

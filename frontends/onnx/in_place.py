@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from frontends.onnx.dtypes import element_bits
 from planner.graph import InPlaceOption, StorageKind
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from frontends.onnx.dtypes import TensorType
     from frontends.onnx.nodes import Node
-    from frontends.onnx.storages import Step
+    from frontends.onnx.parts import Step
     from planner.graph import Storage, Tensor
 
 _UNARY = frozenset(
@@ -111,10 +112,14 @@ def overwritable_operands(
     operands : sequence of TensorType or None
         By position; None where omitted.
     """
+    if element_bits(result.element) % 8:
+        # Elements share a byte, which is written for the first before it is read for the second.
+        return []
     if not node.domain and node.op_type in ("Cast", "CastLike"):  # these may change the type
         source = operands[0]
-        same = source is not None and source.shape == result.shape
-        return [0] if same and source.size_bytes == result.size_bytes else []
+        if source is None or source.shape != result.shape:
+            return []
+        return [0] if source.size_bytes == result.size_bytes else []
     return [
         position for position in _candidates(node) if operands[position : position + 1] == [result]
     ]

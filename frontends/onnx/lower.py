@@ -10,7 +10,8 @@ from frontends.onnx.constants import is_deterministic
 from frontends.onnx.control_flow import iterations
 from frontends.onnx.dtypes import MAX_BYTES, STRING, TensorType
 from frontends.onnx.in_place import in_place_options, overwritable_operands
-from frontends.onnx.storages import Step, Value, share
+from frontends.onnx.parts import Step, Value, cut_layout, is_cut, is_join, join_layout
+from frontends.onnx.storages import first_result, share
 from planner.errors import LoweringError
 from planner.graph import (
     Graph,
@@ -24,10 +25,11 @@ from planner.graph import (
 from planner.liveness import live_bytes, storage_lifetimes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from frontends.onnx.blocks import Block
     from frontends.onnx.nodes import Node
+    from frontends.onnx.parts import Layout
     from frontends.onnx.storages import Sharing
 
 MAX_OPERATIONS = 1 << 62
@@ -77,6 +79,8 @@ class Lowered:
         How many operators of each type have no entry in the operator table.
     is_lower_bound : bool
         Some value has no static size and counts nothing; only in bodies.
+    without_copy : tuple of str
+        First results of the operators that would copy had they not been asked to share.
     """
 
     operators: tuple[Operator, ...]
@@ -85,6 +89,7 @@ class Lowered:
     workspaces: list[Workspace]
     unknown_operators: dict[str, int]
     is_lower_bound: bool
+    without_copy: tuple[str, ...]
 
     def graph(self, model: ModelReference, notes: tuple[str, ...] = ()) -> Graph:
         """The graph itself."""
@@ -92,14 +97,19 @@ class Lowered:
 
 
 def lower(
-    block: Block, *, zero_copy: bool = False, alignment_bytes: int = 1, lenient: bool = False
+    block: Block,
+    *,
+    zero_copy: bool | Collection[str] = False,
+    alignment_bytes: int = 1,
+    lenient: bool = False,
 ) -> Lowered:
     """Build the graph of a resolved block.
 
     Parameters
     ----------
-    zero_copy : bool
-        Share storage between Concat, Split, Slice, Gather and their operands where possible.
+    zero_copy : bool or collection of str
+        Share storage between Concat, Split, Slice, Gather and their operands where possible:
+        wherever, nowhere, or where the first result of the operator has one of the names.
     alignment_bytes : int
         An operator with a part that would not begin at a multiple of this copies instead.
     lenient : bool
@@ -110,7 +120,7 @@ def lower(
     LoweringError
         If a value has no static size, or a view changes the number of bytes.
     """
-    return _Lowering(block, lenient).run(zero_copy, alignment_bytes)
+    return BlockLowering(block, lenient=lenient).lowered(zero_copy, alignment_bytes)
 
 
 def no_number_message(name: str, role: str, kind: str) -> str:
@@ -121,10 +131,16 @@ def no_number_message(name: str, role: str, kind: str) -> str:
     )
 
 
-class _Lowering:
-    """The tables that grow while nodes are read, in one order for all."""
+class BlockLowering:
+    """The values and operators of a resolved block, in one order for all; storages come last.
 
-    def __init__(self, block: Block, lenient: bool) -> None:
+    Raises
+    ------
+    LoweringError
+        If a value has no static size.
+    """
+
+    def __init__(self, block: Block, *, lenient: bool = False) -> None:
         self.block = block
         self.scope = block.scope
         self.lenient = lenient
@@ -135,9 +151,6 @@ class _Lowering:
         self.workspaces: dict[int, Workspace] = {}  # by step
         self.workspace_values: dict[int, int] = {}
         self.is_lower_bound = False
-
-    def run(self, zero_copy: bool, alignment_bytes: int) -> Lowered:
-        block = self.block
         for name in block.inputs:
             self._value(name, StorageKind.INPUT, "a graph input")
         for index, node in enumerate(block.nodes):
@@ -146,6 +159,32 @@ class _Lowering:
         for name in block.outputs:
             if name not in self.index:
                 self._value(name, StorageKind.CONSTANT, "a graph output")
+
+    def layouts(self, alignment_bytes: int) -> dict[int, Layout]:
+        """Steps that cut a tensor into contiguous parts or join such parts, whoever owns them."""
+        found: dict[int, Layout] = {}
+        for position, step in enumerate(self.steps):
+            layout = None
+            if is_cut(step.node):
+                layout = cut_layout(step, self.values, self.scope, alignment_bytes)
+            elif is_join(step.node):
+                layout = join_layout(step, self.values, alignment_bytes)
+            if layout is not None:
+                found[position] = layout
+        return found
+
+    def shares(self, zero_copy: Collection[str], alignment_bytes: int) -> set[int]:
+        """Steps that do without a copy if these are asked to; see `lowered`."""
+        return share(self.steps, self.values, self.scope, zero_copy, alignment_bytes).on_request
+
+    def lowered(self, zero_copy: bool | Collection[str], alignment_bytes: int) -> Lowered:
+        """Decide on storages; parameters as for `lower`.
+
+        Raises
+        ------
+        LoweringError
+            If a view changes the number of bytes, or there are too many of them.
+        """
         sharing = share(self.steps, self.values, self.scope, zero_copy, alignment_bytes)
         tensors, storages = self._tables(sharing)
         total = sum(storage.size_bytes for storage in storages)
@@ -169,7 +208,11 @@ class _Lowering:
                 unknown[step.node.type] = unknown.get(step.node.type, 0) + 1
         workspaces = list(self.workspaces.values())
         lower_bound = self.is_lower_bound or any(w.is_lower_bound for w in workspaces)
-        return Lowered(operators, tuple(tensors), tuple(storages), workspaces, unknown, lower_bound)
+        shared = (first_result(self.steps[p].node) for p in sorted(sharing.on_request))
+        return Lowered(
+            *(operators, tuple(tensors), tuple(storages), workspaces, unknown, lower_bound),
+            without_copy=tuple(shared),
+        )
 
     def _value(self, name: str, kind: StorageKind, role: str) -> int:
         type_ = self.scope.type_of(name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from planner.errors import DoesNotFitError, PlannerError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from planner.execution.api import Prepared
     from planner.execution.result import Execution
@@ -87,8 +87,15 @@ def zoo_networks(names: Sequence[str] | None) -> list[Network]:
     ]
 
 
-def networks_in(directory: str, names: Sequence[str] | None) -> list[Network]:
-    """Return the ONNX files of a directory, open dimensions bound to 1.
+def networks_in(
+    directory: str, names: Sequence[str] | None, dims: Mapping[str, Mapping[str, int]]
+) -> list[Network]:
+    """Return the ONNX files of a directory, open dimensions of inputs bound as told, or to 1.
+
+    Parameters
+    ----------
+    dims : mapping of str to mapping of str to int
+        By model; keys as of ``--dim``.
 
     Raises
     ------
@@ -106,7 +113,7 @@ def networks_in(directory: str, names: Sequence[str] | None) -> list[Network]:
         Network(
             path.stem,
             lambda path=path: path,
-            dict.fromkeys(open_dimensions(load_model(path)[0]), 1),
+            dict(dims.get(path.stem) or dict.fromkeys(open_dimensions(load_model(path)[0]), 1)),
         )
         for path in chosen
     ]

@@ -56,7 +56,7 @@ class Stopwatch:
         self._repeat = repeat
         self._swept = np.ones(_SWEPT_BYTES // 8)
         node = helper.make_node("Identity", ["x"], ["y"])
-        session = node_session([node], {"x": _SCALAR}, ["y"], {}, {"": 13}, 8)
+        session = node_session([node], {"x": _SCALAR}, ["y"], {}, {"": 13}, 8, prepacks=True)
         value = ort_value(np.ones(1, dtype=np.float32).tobytes(), _SCALAR)
         self._empty = bound_run(session, {"x": value}, ["y"])
         self.call_s = min(_timed(self._empty) for _ in range(_EMPTY_RUNS))

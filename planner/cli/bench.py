@@ -5,58 +5,29 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from planner.cli.arguments import seconds
-from planner.errors import BadFileError, UsageError
+from planner.cli.arguments import dimension, seconds
+from planner.cli.bench_suites import SUITES
+from planner.errors import BadFileError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
-
-class _Results(NamedTuple):
-    """What a suite has to show.
-
-    Attributes
-    ----------
-    document : mapping
-        For ``--json``.
-    text : str
-    notes : sequence of str
-    picture : str
-        What is drawn.
-    draw : callable
-        Makes files by suffix; raises ImportError where matplotlib is missing.
-    without_picture : mapping of str to str
-        The files where it is.
-    """
-
-    document: Mapping[str, Any]
-    text: str
-    notes: Sequence[str]
-    picture: str
-    draw: Callable[[], Mapping[str, str | bytes]]
-    without_picture: Mapping[str, str | bytes] = {}
-
-
-class _Suite(NamedTuple):
-    """A suite about to run: its rows, and what to make of those that there are in the end."""
-
-    rows: Iterator[Any]
-    results: Callable[[list[Any], bool], _Results]
+    from planner.cli.bench_suites import Results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``plan bench``."""
-    parser.add_argument("suite", metavar="SUITE", choices=_SUITES, help=f"{' or '.join(_SUITES)}")
+    parser.add_argument("suite", metavar="SUITE", choices=SUITES, help=f"{' or '.join(SUITES)}")
     parser.add_argument(
         "--data",
         metavar="DIR",
         help="offsets: CSV files of buffers there and below; A.1048576.csv names a capacity "
         "(default: a generated set); cosma: bare graphs, *.txt (default: the paper's networks); "
-        "execution: models, *.onnx (default: the zoo)",
+        "execution: models, *.onnx (default: the zoo); sharing: likewise, beside the zoo",
     )
     parser.add_argument(
         "-o",
@@ -68,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=seconds,
         metavar="SECONDS",
-        help="for each run of a solver, or each plan (default: cosma 30, others 5)",
+        help="for each run of a solver, or each plan (default: cosma 30, sharing 10, others 5)",
     )
     parser.add_argument(
         "--solver",
@@ -81,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         type=_names,
         metavar="NAME[,NAME...]",
-        help="cosma, execution: only these (default: all)",
+        help="cosma, execution, sharing: only these (default: all)",
     )
     parser.add_argument(
         "--parameters",
@@ -89,7 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cosma: parameters pass through the scratchpad too",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="cosma, execution: of the race (default: 0)"
+        "--dim",
+        action="append",
+        type=dimension,
+        default=[],
+        metavar="MODEL/NAME=N",
+        help="execution, sharing: bind a symbolic dimension of MODEL.onnx (repeatable)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="not offsets: of the race (default: 0)"
     )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
@@ -107,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
     unread: list[str] = []
     on_progress = (lambda _: None) if options.quiet else _show_progress
-    suite = _SUITES[options.suite](options, unread, on_progress)
+    suite = SUITES[options.suite](options, unread, on_progress)
     directory = None if options.output is None else _made(Path(options.output))
     rows: list[Any] = []
     interrupted = False
@@ -134,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
 def _hand_over(
     options: argparse.Namespace,
     directory: Path | None,
-    results: _Results,
+    results: Results,
     rows: Sequence[Any],
     interrupted: bool,
 ) -> None:
@@ -169,142 +148,6 @@ def _hand_over(
         raise unwritten
 
 
-def _offsets(
-    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
-) -> _Suite:
-    from planner.bench.offset_instances import generated_instances, instances_in
-    from planner.bench.offset_results import (
-        by_instance,
-        contradictions,
-        render_summary,
-        render_table,
-        results_object,
-    )
-    from planner.bench.offset_solves import chosen_solvers, solve_all
-    from planner.bench.performance_profile import draw_profiles
-
-    for option in ("network", "parameters", "seed"):
-        given = getattr(options, option)
-        if given is not None and given is not False:
-            raise UsageError(
-                f"--{option} is an option of plan bench cosma, not of {options.suite}."
-            )
-    solvers = chosen_solvers(options.solver)
-    time_limit_s = 5.0 if options.time_limit is None else options.time_limit
-    instances = (
-        generated_instances() if options.data is None else instances_in(options.data, unread.append)
-    )
-
-    def results(rows: list[Any], interrupted: bool) -> _Results:
-        found = by_instance(rows)
-        notes = [*unread, *contradictions(found)]
-        return _Results(
-            results_object(found, time_limit_s=time_limit_s, notes=notes, interrupted=interrupted),
-            f"{render_table(found)}\n\n{render_summary(found)}" if found else "",
-            notes,
-            "performance profile",
-            lambda: draw_profiles(found),
-        )
-
-    return _Suite(
-        solve_all(instances, solvers, time_limit_s=time_limit_s, on_progress=on_progress), results
-    )
-
-
-def _cosma(
-    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
-) -> _Suite:
-    from planner.bench.cosma_cases import chosen_contenders, run_cases
-    from planner.bench.cosma_chart import draw_bars
-    from planner.bench.cosma_networks import networks_in, published_networks
-    from planner.bench.cosma_page import render_page
-    from planner.bench.cosma_results import defects, results_object
-    from planner.bench.cosma_table import render_summary, render_table
-
-    contenders = chosen_contenders(options.solver)
-    seed = 0 if options.seed is None else options.seed
-    time_limit_s = 30.0 if options.time_limit is None else options.time_limit
-    networks = (
-        published_networks(options.network)
-        if options.data is None
-        else networks_in(options.data, options.network, unread.append)
-    )
-
-    def results(rows: list[Any], interrupted: bool) -> _Results:
-        notes = [*unread, *defects(rows)]
-        document = results_object(
-            rows,
-            parameters=options.parameters,
-            time_limit_s=time_limit_s,
-            seed=seed,
-            notes=notes,
-            interrupted=interrupted,
-        )
-        if not rows:
-            return _Results(document, "", notes, "chart", dict)
-
-        def page(svg: bytes | None) -> str:
-            return render_page(
-                rows, svg, parameters=options.parameters, time_limit_s=time_limit_s, notes=notes
-            )
-
-        def draw() -> dict[str, str | bytes]:
-            pictures = draw_bars(rows)
-            return {"html": page(pictures["svg"]), **pictures}
-
-        text = f"{render_table(rows)}\n\n{render_summary(rows, parameters=options.parameters)}"
-        return _Results(document, text, notes, "chart", draw, {"html": page(None)})
-
-    return _Suite(
-        run_cases(
-            networks,
-            contenders,
-            parameters=options.parameters,
-            time_limit_s=time_limit_s,
-            seed=seed,
-            on_progress=on_progress,
-        ),
-        results,
-    )
-
-
-def _execution(
-    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
-) -> _Suite:
-    from planner.bench.execution_cases import networks_in, run_cases, zoo_networks
-    from planner.bench.execution_table import render_summary, render_table, results_object
-    from planner.execution.sessions import runtime
-
-    if options.parameters or options.solver is not None:
-        raise UsageError("--parameters and --solver are no options of plan bench execution.")
-    runtime()
-    seed = 0 if options.seed is None else options.seed
-    time_limit_s = 5.0 if options.time_limit is None else options.time_limit
-    networks = (
-        zoo_networks(options.network)
-        if options.data is None
-        else networks_in(options.data, options.network)
-    )
-
-    def results(rows: list[Any], interrupted: bool) -> _Results:
-        document = results_object(
-            rows, time_limit_s=time_limit_s, seed=seed, notes=unread, interrupted=interrupted
-        )
-        text = f"{render_table(rows)}\n\n{render_summary(rows)}" if rows else ""
-        return _Results(document, text, unread, "chart", dict)
-
-    return _Suite(
-        run_cases(networks, time_limit_s=time_limit_s, seed=seed, on_progress=on_progress), results
-    )
-
-
-_SUITES: Mapping[str, Callable[[argparse.Namespace, list[str], Callable[[str], None]], _Suite]] = {
-    "offsets": _offsets,
-    "cosma": _cosma,
-    "execution": _execution,
-}
-
-
 def _made(directory: Path) -> Path:
     """Make the directory before hours are spent on what goes there.
 
@@ -322,7 +165,7 @@ def _made(directory: Path) -> Path:
     return directory
 
 
-def _write_outputs(suite: str, results: _Results, directory: Path, notes: list[str]) -> list[Path]:
+def _write_outputs(suite: str, results: Results, directory: Path, notes: list[str]) -> list[Path]:
     """Write the JSON and, where it can be drawn, the chart; all or none.
 
     Raises

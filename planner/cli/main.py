@@ -22,6 +22,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 _MESSAGE_WIDTH = 2000
+_VERBS_THAT_RACE = frozenset({"solve", "pack", "bench"})
 
 VERBS = {
     "solve": "plan a model: order, offsets, spills, and a proof (the default verb)",
@@ -136,6 +137,10 @@ def _run(arguments: Sequence[str]) -> int:
     except PlannerError as error:
         _complain(str(error))
         return error.exit_code
+    except KeyboardInterrupt as interrupt:
+        if options.verb in _VERBS_THAT_RACE or str(interrupt):
+            raise
+        raise KeyboardInterrupt("interrupted") from None
     except BrokenPipeError:
         # The reader went away (plan ... | head). Python would complain at exit on the dead pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

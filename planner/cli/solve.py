@@ -86,7 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-inplace", action="store_true", help="outputs never overwrite operands"
     )
     parser.add_argument(
-        "--zero-copy", action="store_true", help="Concat, Split and Slice share storage"
+        "--zero-copy",
+        action="store_true",
+        help="Concat, Split, Slice and Gather share storage instead of copying, where it pays",
     )
     parser.add_argument(
         "--parameters",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.hydrate import add_files, open_model, write_model
+from planner.cli.hydrate import add_files, files, write
 
 if TYPE_CHECKING:
     import argparse
@@ -18,10 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read the model and its data, write it without."""
+    from frontends.onnx.external import check_output, file_contents
+    from frontends.onnx.load import load_whole_model
     from frontends.onnx.weights import strip
 
-    source, output = Path(options.model), Path(options.output)
-    stripped = strip(open_model(source, output), folder=source.parent)
+    source, output = files(options)
+    model = load_whole_model(source)
+    check_output(output, source, model)
+    stripped = strip(model, folder=source.parent)
+    write(file_contents(stripped.model, output))
     print(f"left out  {stripped.tensors:,} weights ({stripped.bytes:,} bytes)")
-    write_model(stripped.model, output)
     return 0

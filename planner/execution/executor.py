@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from planner.plans import Plan
 
 
+# Kernels may need the alignment of their elements, and some sum up to the first address at which
+# whole vectors begin by itself: other bits come out of the same numbers elsewhere.
+_KERNEL_ALIGNMENT = 16
+
+
 class _WrongError(Exception):
     """The plan went wrong; holds the `Mismatch`."""
 
@@ -254,7 +259,7 @@ class _Executor:
         node = self.graph.operators[operator]
         session = self.model.session_of(operator)
         binding = session.session.io_binding()
-        scratch: dict[int, NDArray[np.uint8]] = {}
+        scratch: dict[tuple[int, int], NDArray[np.uint8]] = {}
         for name, tensor in session.operands.items():
             self._bind(binding.bind_input, name, tensor, run, scratch, is_read=True)
         for name, value in session.constants.items():
@@ -269,8 +274,9 @@ class _Executor:
         for tensor in self._moving(session.results.values()):
             location = self._location(run, tensor)
             place = self._tensor_place(tensor, location, step)
-            if place.ctypes.data in scratch:
-                place[:] = scratch[place.ctypes.data][: len(place)]
+            stand_in = scratch.get((place.ctypes.data, len(place)))
+            if stand_in is not None:
+                place[:] = stand_in
             self._wrote(location, self._range(tensor), self._result_name(step, tensor))
 
     def _bind(
@@ -279,7 +285,7 @@ class _Executor:
         name: str,
         tensor: int,
         run: Run,
-        scratch: dict[int, NDArray[np.uint8]],
+        scratch: dict[tuple[int, int], NDArray[np.uint8]],
         *,
         is_read: bool,
     ) -> None:
@@ -294,21 +300,18 @@ class _Executor:
             return
         place = self._tensor_place(tensor, self._location(run, tensor), run.step)
         address = place.ctypes.data
-        if address % self._item_bytes(tensor):
-            # Kernels may rely on the alignment of their element type: the plan's is less.
-            if address not in scratch:
-                scratch[address] = np.empty(len(place) + 64, dtype=np.uint8)
-                scratch[address] = scratch[address][-scratch[address].ctypes.data % 64 :]
-                scratch[address] = scratch[address][: len(place)]
+        if address % _KERNEL_ALIGNMENT:
+            # The plan's alignment is less than what kernels expect.
+            # An operand and the result that is written over it share what stands in for both.
+            stand_in = scratch.get((address, len(place)))
+            if stand_in is None:
+                stand_in = np.empty(len(place) + 64, dtype=np.uint8)
+                start = -stand_in.ctypes.data % 64
+                stand_in = scratch[address, len(place)] = stand_in[start : start + len(place)]
             if is_read:
-                scratch[address][:] = place
-            address = scratch[address].ctypes.data
+                stand_in[:] = place
+            address = stand_in.ctypes.data
         bind(name, "cpu", 0, type_.element, shape, address)
-
-    def _item_bytes(self, tensor: int) -> int:
-        described = self.graph.tensors[tensor]
-        elements = int(np.prod(described.shape, dtype=np.int64)) or 1
-        return max(1, described.size_bytes // elements)
 
     def _fill_workspace(self, run: Run) -> None:
         """Scratch memory holds nonsense while its operator runs."""

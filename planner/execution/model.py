@@ -72,6 +72,8 @@ class RunnableModel:
             for name in node.results
         }
         self.halves = half_precision_values(graph)
+        # Weights that are operands cannot be prepacked; then none are, wherever they are compared.
+        self.prepacks = graph is executable.graph
         self._weights: dict[str, Weight] = {}
         self._sessions: dict[int, OperatorSession] = {}
         self._segments: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
@@ -207,7 +209,10 @@ class RunnableModel:
         protos += rounded([node.proto for node in nodes], self.halves)
         versions = {domain: v for node in nodes for domain, v in node.versions.items()}
         ir_version = self.executable.model.ir_version
-        return node_session(protos, inputs, results, weights, versions, ir_version), constants
+        session = node_session(
+            protos, inputs, results, weights, versions, ir_version, prepacks=self.prepacks
+        )
+        return session, constants
 
     def weight(self, name: str) -> Weight:
         """Return an initializer of that name, prepared once."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,10 @@ _WITHOUT_ARRAYS = frozenset(
     }
 )
 
+
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+# The file, line and signature of the function that refused.
+_SOURCE_LINE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z\[])")
 
 _UNROUNDED = "/before rounding"
 
@@ -107,6 +112,8 @@ def node_session(
     weights: Mapping[str, Weight],
     versions: Mapping[str, int],
     ir_version: int,
+    *,
+    prepacks: bool,
 ) -> Any:
     """Return a session that runs some nodes.
 
@@ -118,6 +125,8 @@ def node_session(
         Those that the nodes read, bodies included.
     versions : mapping of str to int
         Operator-set versions by domain.
+    prepacks : bool
+        As for `open_session`.
 
     Raises
     ------
@@ -140,7 +149,7 @@ def node_session(
         ir_version=max(_OLDEST_IR, ir_version),
     )
     beside = {name: entry.value for name, entry in weights.items() if entry.value is not None}
-    return open_session(model.SerializeToString(), beside)
+    return open_session(model.SerializeToString(), beside, prepacks=prepacks)
 
 
 def rounded(nodes: Sequence[NodeProto], halves: frozenset[str]) -> list[NodeProto]:
@@ -171,8 +180,14 @@ def rounded(nodes: Sequence[NodeProto], halves: frozenset[str]) -> list[NodeProt
     return result
 
 
-def open_session(serialized: bytes, beside: Mapping[str, Any]) -> Any:
+def open_session(serialized: bytes, beside: Mapping[str, Any], *, prepacks: bool) -> Any:
     """Return a session of a serialized model; ``beside`` has the values of external weights.
+
+    Parameters
+    ----------
+    prepacks : bool
+        Whether kernels may rearrange weights beforehand. It changes the order of their sums: not
+        for a model in which the same weights are operands elsewhere.
 
     Raises
     ------
@@ -185,6 +200,8 @@ def open_session(serialized: bytes, beside: Mapping[str, Any]) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False
+    if not prepacks:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if beside:
         options.add_external_initializers(list(beside), list(beside.values()))
     try:
@@ -193,13 +210,15 @@ def open_session(serialized: bytes, beside: Mapping[str, Any]) -> Any:
         raise RuntimeRefusalError(first_line(error)) from None
 
 
-def model_session(model: ModelProto, weights: Mapping[str, Weight]) -> Any:
+def model_session(model: ModelProto, weights: Mapping[str, Weight], *, prepacks: bool) -> Any:
     """Return a session of a whole model as it is.
 
     Parameters
     ----------
     weights : mapping of str to Weight
         Its initializers.
+    prepacks : bool
+        As for `open_session`.
 
     Raises
     ------
@@ -222,7 +241,7 @@ def model_session(model: ModelProto, weights: Mapping[str, Weight]) -> Any:
                 setattr(copy, field.name, value)
     bare.graph.initializer.extend(entry.proto for entry in weights.values())
     beside = {name: entry.value for name, entry in weights.items() if entry.value is not None}
-    return open_session(bare.SerializeToString(), beside)
+    return open_session(bare.SerializeToString(), beside, prepacks=prepacks)
 
 
 def run_session(session: Any, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
@@ -265,4 +284,5 @@ def raw_bytes(value: Any) -> NDArray[np.uint8]:
 def first_line(error: Exception) -> str:
     """Return what ONNX Runtime says, without its codes and file names."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return text.removeprefix("[ONNXRuntimeError] : ")[:500]
+    text = _CODE.sub("", text)
+    return _SOURCE_LINE.sub("", text)[:500]

@@ -85,7 +85,7 @@ def run_whole_model(
     """
     file = model.executable.model
     weights = {tensor.name: model.weight(tensor.name) for tensor in file.graph.initializer}
-    session = model_session(file, weights)
+    session = model_session(file, weights, prepacks=model.prepacks)
     wanted = {value.name for value in session.get_inputs()}
     outputs = [value.name for value in session.get_outputs()]
     integers = [name for name in inputs if name not in given and is_integer(types[name])]

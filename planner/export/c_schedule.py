@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from planner.export.c_text import ELEMENTS
 from planner.graph import StorageKind
 from planner.instructions import Begin, End, Give, Release, Run, Take, instructions
-from planner.plans import ByteRange, TransferKind
+from planner.plans import TransferKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from planner.export.model_calls import ModelCalls, OperatorCall
     from planner.graph import Graph
     from planner.instructions import Location
-    from planner.plans import Plan
+    from planner.plans import ByteRange, Plan
 
 
 class Address(NamedTuple):
@@ -249,33 +249,11 @@ class _Builder:
 
     def _release(self, release: Release) -> None:
         # Outputs are released when they are taken: after the run.
-        if release.storage in self.taken:
+        if release.storage in self.taken or not release.part.size_bytes:
             return
-        memory, offset = release.location
-        free = [ByteRange(offset + release.part.begin, offset + release.part.end)]
-        for copy in reversed(self.copies):
-            if copy.boundary != release.boundary:
-                break
-            # A move may end on bytes that its own source leaves.
-            if copy.destination.memory == memory:
-                begin = copy.destination.offset
-                free = _without(free, ByteRange(begin, begin + copy.part.size_bytes))
-        for left in filter(lambda left: left.size_bytes, free):
-            self._act(ActionKind.RELEASE, len(self.releases))
-            self.releases.append(
-                Released(release.storage, Address(memory, left.begin), left.size_bytes)
-            )
-
-
-def _without(free: list[ByteRange], filled: ByteRange) -> list[ByteRange]:
-    left = []
-    for part in free:
-        if part.intersects(filled):
-            left.append(ByteRange(part.begin, max(part.begin, filled.begin)))
-            left.append(ByteRange(min(part.end, filled.end), part.end))
-        else:
-            left.append(part)
-    return left
+        self._act(ActionKind.RELEASE, len(self.releases))
+        address = _at(release.location, release.part.begin)
+        self.releases.append(Released(release.storage, address, release.part.size_bytes))
 
 
 def _at(location: Location, distance: int) -> Address:

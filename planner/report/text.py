@@ -41,6 +41,7 @@ def render_text(result: PlanResult) -> str:
             _model(result.plan),
             _target(result.plan),
             *_arenas(result),
+            *_zero_copy(result),
             *_traffic_and_latency(result.plan),
             *_costs(result),
             *_peak(result),
@@ -87,6 +88,21 @@ def _arenas(result: PlanResult) -> Iterator[tuple[str, str]]:
     for memory in plan.target.memories[1:]:
         if metrics.arena_bytes.get(memory.name, 0):
             yield "", f"{printable(memory.name)} {format_bytes(metrics.arena_bytes[memory.name])}"
+
+
+def _zero_copy(result: PlanResult) -> Iterator[tuple[str, str]]:
+    sharing = result.zero_copy
+    if sharing is None:
+        return
+    parts = [sharing.summary()]
+    bound = sharing.peak_bound_bytes
+    peak = result.plan.metrics.peak_bytes.get(result.plan.target.nearest.name, 0)
+    if bound is not None and result.plan.metrics.traffic_bytes == 0:
+        if peak <= bound:
+            parts.append("no other choice has a smaller peak")
+        else:
+            parts.append(f"peak of any choice at least {bound:,}")
+    yield from wrapped("zero copy", parts, "   ")
 
 
 def _traffic_and_latency(plan: Plan) -> Iterator[tuple[str, str]]:

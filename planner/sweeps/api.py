@@ -6,12 +6,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from planner.api import chosen_objective, load
+from planner.api import chosen_objective, load, load_lowerings
 from planner.errors import UsageError
+from planner.graph import Graph
 from planner.interruption import listening_for_ctrl_c
 from planner.measured import measured_for
-from planner.parameters import require_farther_inputs
-from planner.problem import Objective
+from planner.parameters import require_farther_inputs, with_parameters
+from planner.problem import Objective, PlanningProblem
 from planner.sweeps.capacities import CapacityRange, swept_capacities
 from planner.sweeps.curve import Curve
 from planner.target import Target
@@ -19,7 +20,7 @@ from planner.target_file import read_target
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from planner.sweeps.result import SweepResult
 
@@ -37,7 +38,7 @@ def sweep(
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, str] | None = None,
     in_place: bool = True,
-    zero_copy: bool = False,
+    zero_copy: bool | Collection[str] = False,
     parameters: bool = False,
     partial_spills: bool = False,
     on_progress: Callable[[str], None] | None = None,
@@ -62,8 +63,11 @@ def sweep(
         Default: traffic.
     time_limit : float
         Seconds for the whole sweep, which its races share.
-    solvers, seed, dims, shapes, in_place, zero_copy, parameters, partial_spills
+    solvers, seed, dims, shapes, in_place, parameters, partial_spills
         As for `planner.plan`.
+    zero_copy : bool or collection of str
+        As for `planner.plan`, but decided once, for the smallest peak, so that all capacities are
+        about one graph.
     on_progress : callable
         Receives one line per improvement and per point.
 
@@ -109,14 +113,27 @@ def sweep(
         )
     if parameters:
         require_farther_inputs(machine)
-    graph = load(
-        source,
-        dims=dims,
-        shapes=shapes,
-        zero_copy=zero_copy,
-        alignment_bytes=near.alignment_bytes,
-        parameters=parameters,
-    )
+    binding: dict[str, Any] = {
+        "dims": dims,
+        "shapes": shapes,
+        "alignment_bytes": near.alignment_bytes,
+    }
+    if zero_copy is True and not isinstance(source, Graph):
+        from planner.zero_copy import chosen_sharing
+
+        unlimited = machine.with_capacities({near.name: None})
+        sharing = chosen_sharing(
+            load_lowerings(source, **binding),
+            lambda graph: PlanningProblem(
+                with_parameters(graph) if parameters else graph, unlimited, Objective.PEAK, in_place
+            ),
+            time_limit_s=time_limit,
+            seed=seed,
+        )
+        note = f"Zero copy, chosen for the smallest peak: {sharing.report.summary()}."
+        source = replace(sharing.graph, notes=(*sharing.graph.notes, note))
+        zero_copy = False
+    graph = load(source, zero_copy=zero_copy, parameters=parameters, **binding)
     curve = Curve(
         graph,
         measured_for(graph, machine),

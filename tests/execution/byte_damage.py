@@ -146,6 +146,7 @@ def misplace_a_part(case: Case, rng: random.Random):
             q
             for q in case.plan.placements
             if p.part is not None
+            and p.memory == case.target.nearest.name
             and (q.storage, q.memory) == (p.storage, p.memory)
             and q is not p
             and q.start < p.end - 1
@@ -315,7 +316,8 @@ def reverse_an_overwrite(case: Case, rng: random.Random):
 
 def place_where_operators_find_nothing(case: Case, rng: random.Random):
     # Operators that may use either memory find it in the other one.
-    return place_in_another_memory(case, rng) if case.target.operands_resident else None
+    is_lost = case.target.operands_resident and len(case.target.memories) > 1
+    return place_in_another_memory(case, rng) if is_lost else None
 
 
 BYTE_DAMAGES: tuple[Damage, ...] = (

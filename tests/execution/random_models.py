@@ -180,7 +180,7 @@ def _product(b: _Builder) -> None:
 
 
 def _concat(b: _Builder) -> None:
-    name = b.pick(lambda e, s: 0 < len(s) and e != BOOL)
+    name = b.pick(lambda e, s: len(s) > 0 and e != BOOL)
     if name:
         element, shape = b.known[name]
         parts = [name, b.same(name), *([b.same(name)] if b.rng.random() < 0.3 else [])]

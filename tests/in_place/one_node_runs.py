@@ -44,10 +44,7 @@ TYPES: Mapping[str, tuple[int, Any]] = {
     "uint32": (TensorProto.UINT32, np.uint32),
     "uint64": (TensorProto.UINT64, np.uint64),
     "bool": (TensorProto.BOOL, np.bool_),
-    "int4": (TensorProto.INT4, np.uint8),
-    "uint4": (TensorProto.UINT4, np.uint8),
 }
-NIBBLES = ("int4", "uint4")
 
 _SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1.0, -1.0, 3e38, -3e38, 1e-310)
 
@@ -138,9 +135,7 @@ class Session:
         buffers = {name: _aligned(operand.values) for name, operand in operands.items()}
         number, dtype = TYPES[self.result]
         if over is None:
-            elements = math.prod(shape)
-            count = (elements + 1) // 2 if self.result in NIBBLES else elements
-            place = _aligned(np.zeros(count, dtype))
+            place = _aligned(np.zeros(math.prod(shape), dtype))
         else:
             place = buffers[over]
         binding = self._session.io_binding()
@@ -163,19 +158,10 @@ def _aligned(values: Array) -> Array:
 
 @cache
 def drawn(label: str, kind: str, shape: Sequence[int]) -> Array:
-    """Values of all magnitudes, special ones among them, as a vector; the same for a label.
-
-    Two elements of 4 bits are one byte.
-    """
+    """Values of all magnitudes, special ones among them, as a vector; the same for a label."""
     rng = np.random.default_rng(zlib.crc32(label.encode()))
     dtype = np.dtype(TYPES[kind][1])
     count = math.prod(shape)
-    if kind in NIBBLES:
-        # What is behind the last element of an odd number is not compared: it stays 0.
-        count, odd = (count + 1) // 2, count % 2
-        packed = rng.integers(0, 256, count, np.uint8)
-        packed[count - 1 :] &= 0x0F if odd else 0xFF
-        return packed
     if dtype == np.bool_:
         return rng.integers(0, 2, count).astype(bool)
     bits = rng.integers(0, 256, count * dtype.itemsize, np.uint8).view(dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from onnx import TensorProto
 
 from frontends.onnx import in_place
 from frontends.onnx.dtypes import TensorType
@@ -153,3 +154,10 @@ def test_an_operand_that_is_read_again_is_not_offered():
     assert offered(one_node("ScatterElements", "", scattered.names, {}), scattered, 18) == []
     added = whole("float", 2, (7,))._replace(same=(0, 1))
     assert offered(one_node("Add", "", added.names, {}), added, 13) == [0, 1]
+
+
+def test_elements_that_share_a_byte_are_not_offered():
+    packed = TensorType((8,), TensorProto.INT4)
+    for kind in ("Cast", "Identity", "Relu"):
+        read = read_node(one_node(kind, "", ["x"], {}), {"": 21})
+        assert in_place.overwritable_operands(read, [packed], packed) == []
