@@ -8,8 +8,10 @@ import sys
 import pytest
 from onnx import parser, save
 
+from frontends import zoo
 from frontends.onnx.executable import load_executable
 from planner.calibration import calibrate as module
+from planner.calibration.leave_one_out import accuracy
 from planner.calibration.measure import Measurer
 from planner.cli.main import main
 from planner.target_file import read_target
@@ -196,3 +198,13 @@ def test_bodies_and_their_captured_values_are_timed():
     assert sum(measured.operators.values()) == 3  # Squeeze is a view
     assert {sample.kind for sample in measured.samples.values()} == {"ArgMax", "Gather", "If"}
     assert all(sample.seconds >= 0 for sample in measured.samples.values())
+
+
+@pytest.mark.slow
+def test_latencies_of_the_zoo_are_predicted_from_the_other_networks():
+    predictions = module.calibrate().predictions
+    assert len(predictions) == len(zoo.names())
+    measured = [prediction.measured_s for prediction in predictions]
+    found = accuracy(measured, [prediction.predicted_s for prediction in predictions])
+    assert found.median_error <= 0.25
+    assert found.rank_correlation >= 0.9
