@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import UsageError
 from planner.graph import Graph
+from planner.interruption import listening_for_ctrl_c
 from planner.parameters import require_farther_inputs, with_parameters
 from planner.problem import Objective, PlanningProblem
 from planner.result import PlanResult
@@ -205,28 +206,32 @@ def plan(
     }
     unit = machine.nearest.alignment_bytes
     sharing: ZeroCopy | None = None
-    if zero_copy is False or isinstance(source, Graph):
-        problem = problem_of(load(source, dims=dims, shapes=shapes, alignment_bytes=unit))
-        load_s = time.monotonic() - started
-        outcome = race(problem, **limits)
-    else:
-        from planner.zero_copy import race_sharing, sharing_report
-
-        lowerings = load_lowerings(source, dims=dims, shapes=shapes, alignment_bytes=unit)
-        load_s = time.monotonic() - started
-        if zero_copy is True:
-            problem, outcome, sharing = race_sharing(lowerings, problem_of, **limits)
-        else:
-            problem = problem_of(lowerings.graph(zero_copy))
-            sharing = sharing_report(problem.graph, lowerings)
+    with listening_for_ctrl_c() as interruption:
+        if zero_copy is False or isinstance(source, Graph):
+            problem = problem_of(load(source, dims=dims, shapes=shapes, alignment_bytes=unit))
+            load_s = time.monotonic() - started
             outcome = race(problem, **limits)
-    solve_s = time.monotonic() - started - load_s
-    try:
+        else:
+            from planner.zero_copy import race_sharing, sharing_report
+
+            lowerings = load_lowerings(source, dims=dims, shapes=shapes, alignment_bytes=unit)
+            load_s = time.monotonic() - started
+            if zero_copy is True:
+                problem, outcome, sharing = race_sharing(lowerings, problem_of, **limits)
+            else:
+                problem = problem_of(lowerings.graph(zero_copy))
+                sharing = sharing_report(problem.graph, lowerings)
+                outcome = race(problem, **limits)
+        solve_s = time.monotonic() - started - load_s
         result = _judged(problem, outcome)
-    except KeyboardInterrupt:  # too late to stop anything: the plan is there, so hand it back
-        result = _judged(problem, replace(outcome, interrupted=True))
-    result = replace(result, zero_copy=sharing)
-    return replace(result, load_s=load_s, solve_s=solve_s, wall_s=time.monotonic() - started)
+        return replace(
+            result,
+            zero_copy=sharing,
+            interrupted=result.interrupted or interruption.heard,
+            load_s=load_s,
+            solve_s=solve_s,
+            wall_s=time.monotonic() - started,
+        )
 
 
 def _judged(problem: PlanningProblem, outcome: RaceResult) -> PlanResult:

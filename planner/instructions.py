@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.graph import StorageKind
 from planner.metrics import far_operands
-from planner.plans import ByteRange, boundary_rank, part_of
+from planner.plans import ByteRange, boundary_rank, covers, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -78,8 +78,8 @@ class Run:
     ----------
     step, operator : int
     locations : mapping of int to Location
-        Of the storages that it uses, constants and empty ones apart. A storage that an illegal
-        plan has nowhere at this step is missing.
+        Of the storages that it uses, constants and empty ones apart. A storage of which an
+        illegal plan has nothing, or not all, in a memory at this step is missing.
     """
 
     step: int
@@ -132,7 +132,8 @@ class _Linearisation:
         self.near = plan.target.nearest.name
         self.by_storage: dict[tuple[int, str], list[Placement]] = {}
         self.ending: dict[int, list[Placement]] = {}
-        for placement in sorted(plan.placements, key=lambda p: p.start):
+        self.placements = [p for p in plan.placements if p.start < p.end]
+        for placement in sorted(self.placements, key=lambda p: p.start):
             key = placement.storage, placement.memory
             self.by_storage.setdefault(key, []).append(placement)
             self.ending.setdefault(placement.end, []).append(placement)
@@ -140,26 +141,28 @@ class _Linearisation:
         self.ends: dict[int, list[int]] = {}
         for index, transfer in enumerate(plan.transfers):
             self.begins.setdefault(transfer.start, []).append(index)
-            if transfer.end > transfer.start:
+            if transfer.end > transfer.start >= 0:
                 self.ends.setdefault(transfer.end, []).append(index)
         step_of = {operator: step for step, operator in enumerate(plan.order)}
         self.overwritten = {
             (pair.input, step_of[pair.operator] + 1): pair for pair in plan.in_place
         }
+        self.arrived: dict[Placement, list[ByteRange]] = {}
 
     def run(self) -> Iterator[Instruction]:
         graph, plan = self.graph, self.plan
         steps, io = len(plan.order), plan.target.io_memory
-        for placement in plan.placements:
+        for placement in self.placements:
             given = graph.storages[placement.storage].kind is StorageKind.INPUT
             if given and placement.memory == io and placement.start == 0:
+                self.arrived[placement] = [self._where(placement)[1]]
                 yield Give(placement.storage, *self._where(placement))
         far = far_operands(graph, plan.target, plan)
         for step, operator in enumerate(plan.order):
             yield from self._gap(step)
             yield Run(step, operator, self._locations(step, operator, far[step]))
         yield from self._gap(steps, is_last=True)
-        for placement in plan.placements:
+        for placement in self.placements:
             if self._is_taken(placement):
                 yield Take(placement.storage, *self._where(placement))
         for placement in self.ending.get(steps, ()):
@@ -177,6 +180,7 @@ class _Linearisation:
         """Everything between two steps."""
         transfers = self.plan.transfers
         for index in self.ends.get(boundary, ()):
+            self._note_arrival(transfers[index])
             yield End(index, boundary)
         begins = sorted(
             self.begins.get(boundary, ()),
@@ -199,10 +203,11 @@ class _Linearisation:
             transfer = transfers[index]
             yield self._begin(index, transfer)
             if transfer.end <= transfer.start:
+                self._note_arrival(transfer)
                 yield End(index, boundary)
             for placement in waiting.get(index, ()):
                 if self._keeps_bytes(placement, boundary):
-                    yield self._release(placement, boundary)
+                    yield from self._release_around(placement, transfer, boundary)
 
     def _keeps_bytes(self, placement: Placement, boundary: int) -> bool:
         """Whether the bytes of an ending placement are still its own."""
@@ -219,19 +224,49 @@ class _Linearisation:
         location, part = self._where(placement)
         return Release(boundary, placement.storage, location, part)
 
+    def _release_around(
+        self, placement: Placement, transfer: Transfer, boundary: int
+    ) -> Iterator[Release]:
+        """Release the source of a copy, but for bytes that the copy has just written: a move may
+        overlap its own source.
+        """
+        location, part = self._where(placement)
+        filled = next(iter(self._destinations(transfer)), None)
+        kept = ByteRange(part.end, part.end)
+        if filled is not None and filled.memory == placement.memory:
+            shift = filled.offset - location.offset
+            copied = part_of(transfer, self._size(transfer.storage))
+            kept = ByteRange(copied.begin + shift, copied.end + shift)
+        below = ByteRange(part.begin, min(part.end, kept.begin))
+        above = ByteRange(max(part.begin, kept.end), part.end)
+        for rest in (below, above):
+            if rest.size_bytes > 0:
+                yield Release(boundary, placement.storage, location, rest)
+
     def _begin(self, index: int, transfer: Transfer) -> Begin:
-        part = part_of(transfer, self.graph.storages[transfer.storage].size_bytes)
-        source = next(iter(self._sources(transfer)), None)
-        destination = next(iter(self._destinations(transfer)), None)
+        part = part_of(transfer, self._size(transfer.storage))
         return Begin(
             index,
             transfer.start,
             transfer.storage,
-            None if source is None else Location(source.memory, source.offset),
-            None if destination is None else Location(destination.memory, destination.offset),
+            self._common_location(self._sources(transfer), part),
+            self._common_location(self._destinations(transfer), part),
             part,
             transfer.kind,
         )
+
+    def _common_location(self, held: Sequence[Placement], part: ByteRange) -> Location | None:
+        """Where those bytes of a storage lie: placements of parts of it have one offset."""
+        if not held:
+            return None
+        first = held[0]
+        parts = (self._where(p)[1] for p in held if p.offset == first.offset)
+        inside = [
+            ByteRange(max(own.begin, part.begin) - part.begin, min(own.end, part.end) - part.begin)
+            for own in parts
+        ]
+        is_whole = covers(inside, part.size_bytes)
+        return Location(first.memory, first.offset) if is_whole else None
 
     def _sources(self, transfer: Transfer) -> list[Placement]:
         """Placements that hold until the copy has arrived, the oldest first.
@@ -259,26 +294,55 @@ class _Linearisation:
         ]
 
     def _of_part(self, transfer: Transfer, memory: str) -> Iterator[Placement]:
-        size = self.graph.storages[transfer.storage].size_bytes
+        size = self._size(transfer.storage)
         part = part_of(transfer, size)
         for held in self.by_storage.get((transfer.storage, memory), ()):
             if part_of(held, size).intersects(part):
                 yield held
 
+    def _size(self, storage: int) -> int:
+        return self.graph.storages[storage].size_bytes
+
     def _where(self, placement: Placement) -> tuple[Location, ByteRange]:
-        size = self.graph.storages[placement.storage].size_bytes
+        size = self._size(placement.storage)
         return Location(placement.memory, placement.offset), part_of(placement, size)
+
+    def _note_arrival(self, transfer: Transfer) -> None:
+        part = part_of(transfer, self._size(transfer.storage))
+        for placement in self._destinations(transfer)[:1]:
+            self.arrived.setdefault(placement, []).append(part)
 
     def _locations(self, step: int, operator: int, far: Mapping[int, str]) -> dict[int, Location]:
         found: dict[int, Location] = {}
+        is_view = self.graph.is_view(operator)
         for storage in self.graph.operand_storages.row(operator).tolist():
-            memory = far.get(storage, self.near)
-            held = _at(self.by_storage.get((storage, memory), ()), step)
-            if held is not None:
-                found[storage] = Location(memory, held.offset)
+            memory = self._viewed_in(storage, step) if is_view else far.get(storage, self.near)
+            held = self._at(storage, memory, step)
+            location = self._common_location(held, ByteRange(0, self._size(storage)))
+            if location is not None:
+                found[storage] = location
+        if not is_view:
+            self._note_results(step, operator, found)
         return found
 
+    def _note_results(self, step: int, operator: int, found: Mapping[int, Location]) -> None:
+        for tensor in self.graph.operators[operator].outputs:
+            storage = self.graph.tensors[tensor].storage
+            if storage in found:
+                for held in self._at(storage, found[storage].memory, step):
+                    self.arrived[held] = [self._where(held)[1]]
 
-def _at(placements: Sequence[Placement], step: int) -> Placement | None:
-    """The placement at a step; of several parts, which have one offset, the first."""
-    return next((held for held in placements if held.start <= step < held.end), None)
+    def _at(self, storage: int, memory: str, step: int) -> list[Placement]:
+        held = self.by_storage.get((storage, memory), ())
+        return [placement for placement in held if placement.start <= step < placement.end]
+
+    def _viewed_in(self, storage: int, step: int) -> str:
+        """The nearest memory that has all of a storage; a view moves nothing, so any will do."""
+        if self.plan.target.operands_resident:
+            return self.near
+        for memory in self.plan.target.memories:
+            held = self._at(storage, memory.name, step)
+            parts = [part for placement in held for part in self.arrived.get(placement, ())]
+            if covers(parts, self._size(storage)):
+                return memory.name
+        return self.near

@@ -7,12 +7,12 @@ plan meets the bounds. A contender that crashes or makes an illegal plan loses; 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from planner.errors import DoesNotFitError, LoweringError, UsageError
 from planner.footprint import largest_footprint, require_fit
+from planner.interruption import listening_for_ctrl_c
 from planner.problem import Objective, Status
 from planner.race_thread import RaceThread, wait_for
 from planner.registry import CONTENDERS
@@ -22,6 +22,7 @@ from planner.scoreboard import Scoreboard, objective_value, with_bounds
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from planner.interruption import Interruption
     from planner.plans import Plan
     from planner.problem import PlanningProblem
     from planner.target import Target
@@ -106,31 +107,46 @@ def race(
     board.raise_bounds(_opening_bounds(problem))
     deadline = Deadline(time_limit_s)
     runs = {name: _Run(name) for name in names}
-    interrupted = False
-    try:
-        runs[_BASELINE].start(problem, board, deadline, seed)
-        wait_for(_threads(runs), deadline, owes=lambda: board.best is None)
-        for run in _in_starting_order(runs):
-            wait_for(_threads(runs), deadline, settled=board.settled, at_most_s=_ALONE_S)
-            run.start(problem, board, deadline, seed)
-        wait_for(_threads(runs), deadline, settled=board.settled)
-    except KeyboardInterrupt:
-        interrupted = True
-        deadline.cancel.set()
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait, not the race
-            wait_for(_threads(runs), deadline)
-    best = board.best
-    reports = tuple(runs[name].report(problem, board) for name in names)
-    if best is None:
-        if interrupted:
-            raise KeyboardInterrupt
-        misfits = [run.misfit for run in runs.values() if run.misfit is not None]
-        limit = f" within {time_limit_s:g} s" if deadline.expired() else ""
-        raise _no_plan(problem, board, reports, misfits, limit)
-    status = _status(best, problem.objective)
-    wall_s = time.monotonic() - started
-    provenance = replace(best.provenance, status=status.value, wall_s=wall_s)
-    return RaceResult(replace(best, provenance=provenance), status, reports, interrupted)
+    with listening_for_ctrl_c() as interruption:
+        interruption.hold_or_raise()
+        _compete(runs, problem, board, deadline, seed, interruption)
+        best = board.best
+        reports = tuple(runs[name].report(problem, board) for name in names)
+        if best is None:
+            if interruption.heard:
+                raise KeyboardInterrupt
+            misfits = [run.misfit for run in runs.values() if run.misfit is not None]
+            limit = f" within {time_limit_s:g} s" if deadline.expired() else ""
+            raise _no_plan(problem, board, reports, misfits, limit)
+        status = _status(best, problem.objective)
+        wall_s = time.monotonic() - started
+        provenance = replace(best.provenance, status=status.value, wall_s=wall_s)
+        plan = replace(best, provenance=provenance)
+        return RaceResult(plan, status, reports, interruption.heard)
+
+
+def _compete(
+    runs: Mapping[str, _Run],
+    problem: PlanningProblem,
+    board: Scoreboard,
+    deadline: Deadline,
+    seed: int,
+    interruption: Interruption,
+) -> None:
+    """Run the contenders until the race is settled or over."""
+    runs[_BASELINE].start(problem, board, deadline, seed)
+    wait_for(
+        _threads(runs),
+        deadline,
+        interruption,
+        owes=lambda: board.best is None and not interruption.heard,
+    )
+    for run in _in_starting_order(runs):
+        wait_for(_threads(runs), deadline, interruption, settled=board.settled, at_most_s=_ALONE_S)
+        if interruption.heard:
+            break
+        run.start(problem, board, deadline, seed)
+    wait_for(_threads(runs), deadline, interruption, settled=board.settled)
 
 
 def _chosen(contenders: Sequence[str] | None) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from planner.interruption import listening_for_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from planner.interruption import Interruption
     from solvers.protocol import Deadline
 
 _POLL_S = 0.05
@@ -38,7 +40,7 @@ class RaceThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start it. Apart from making it, so that Ctrl-C meanwhile does not lose sight of it."""
+        """Start it."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -64,6 +66,7 @@ class RaceThread:
 def wait_for(
     threads: Sequence[RaceThread],
     deadline: Deadline,
+    interruption: Interruption,
     *,
     owes: Callable[[], bool] = lambda: False,
     settled: Callable[[], bool] = lambda: False,
@@ -71,12 +74,13 @@ def wait_for(
 ) -> None:
     """Return when all threads have ended, or some time after the deadline, which is then cancelled.
 
-    Short waits keep the main thread responsive to Ctrl-C.
-
     Parameters
     ----------
+    interruption : Interruption
+        Asked again and again; once heard, the deadline is cancelled, and once the user is
+        impatient, nobody is waited for.
     owes : callable
-        Says whether there is nothing to show yet; then the wait goes on past the deadline.
+        Says whether there is nothing to show yet; then the wait goes on all the same.
     settled : callable
         Asked again and again; once true, the threads are asked to stop.
     at_most_s : float
@@ -85,11 +89,16 @@ def wait_for(
     give_up = time.monotonic() + at_most_s
     grace_end: float | None = None
     while any(thread.running() for thread in threads):
-        for thread in threads:
-            thread.wait(min(_POLL_S, at_most_s))
-        if settled():
+        try:
+            for thread in threads:
+                thread.wait(min(_POLL_S, at_most_s))
+        except KeyboardInterrupt:
+            if interruption.insistent:
+                raise
+            interruption.hear()  # of a handler that the caller has put in place
+        if interruption.heard or settled():
             deadline.cancel.set()
-        if time.monotonic() >= give_up:
+        if time.monotonic() >= give_up or (interruption.impatient and not owes()):
             return
         if not deadline.expired():
             continue
@@ -108,12 +117,8 @@ def run_interruptibly(thread: RaceThread, deadline: Deadline) -> bool:
     bool
         Whether the user stopped it.
     """
-    try:
+    with listening_for_ctrl_c() as interruption:
+        interruption.hold_or_raise()
         thread.start()
-        wait_for([thread], deadline)
-    except KeyboardInterrupt:
-        deadline.cancel.set()
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait
-            wait_for([thread], deadline)
-        return True
-    return False
+        wait_for([thread], deadline, interruption)
+        return interruption.heard

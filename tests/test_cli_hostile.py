@@ -273,7 +273,7 @@ def test_an_interrupt_while_the_winner_is_checked_does_not_lose_it(
     def interrupted_once(*arguments: object) -> object:
         if threading.current_thread() is threading.main_thread() and not calls:
             calls.append(1)
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return judged(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("planner.checker.check", interrupted_once)

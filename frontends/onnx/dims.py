@@ -13,7 +13,7 @@ from planner.errors import LoweringError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from onnx import ValueInfoProto
+    from onnx import ModelProto, ValueInfoProto
 
 _BATCH = re.compile(r"(.*[^a-z0-9])?batch([^a-z0-9]?(size|dim|axis))?|n|b|bs", re.IGNORECASE)
 _SHAPE = re.compile(r"(?P<dims>\d+(x\d+)*)?:(?P<dtype>[A-Za-z0-9]+)")
@@ -138,6 +138,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A trailing suggestion, or nothing."""
     close = get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]}?" if close else ""
+
+
+def open_dimensions(model: ModelProto) -> list[str]:
+    """Dimensions of the inputs that have no number, as keys of ``--dim``: ``INPUT:AXIS``."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    return [f"{name}:{axis}" for name, axis in _open_places(inputs)]
 
 
 def _open_places(inputs: Iterable[ValueInfoProto]) -> dict[tuple[str, int], str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from onnx import ModelProto
 
+from frontends.onnx.constants import is_shape_query
 from frontends.onnx.frontend import lower_source, open_source
 from frontends.onnx.load import load_whole_model
 from frontends.onnx.nodes import check_structure
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Mapping
 
+    from numpy.typing import NDArray
     from onnx import TensorProto
 
     from frontends.onnx.nodes import Node
@@ -32,9 +35,12 @@ class Executable:
     nodes : tuple of Node
         One per operator of the graph.
     folded : tuple of Node
-        Nodes whose results are constants of the graph, in topological order.
+        Nodes whose results are constants of the graph, in topological order, but for those that
+        ask for a shape.
     initializers : mapping of str to TensorProto
         Weights by value name, all of them with values. Names are those that nodes use.
+    shape_contents : mapping of str to int64 array
+        What folded nodes that ask for a static shape give.
     model : ModelProto
         The whole model with those weights, otherwise as it is in the file.
     notes : tuple of str
@@ -45,6 +51,7 @@ class Executable:
     nodes: tuple[Node, ...]
     folded: tuple[Node, ...]
     initializers: Mapping[str, TensorProto]
+    shape_contents: Mapping[str, NDArray[np.int64]]
     model: ModelProto
     notes: tuple[str, ...]
 
@@ -88,11 +95,14 @@ def load_executable(
         )
     if refilled.constants:
         notes.append(f"{refilled.constants:,} constant weights drawn from seed {seed}.")
+    folded = [block.nodes[i] for i in sorted(block.folded)]
+    queries = [node.results[0] for node in folded if is_shape_query(node)]
     return Executable(
         lowered.graph,
         tuple(n for i, n in enumerate(block.nodes) if i not in block.folded),
-        tuple(block.nodes[i] for i in sorted(block.folded)),
+        tuple(node for node in folded if not is_shape_query(node)),
         {name: t for name, t in block.scope.initializers.items() if t is not None},
+        {name: np.asarray(block.scope.values[name], dtype=np.int64) for name in queries},
         model,
         tuple(notes),
     )

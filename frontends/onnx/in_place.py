@@ -1,13 +1,18 @@
 """Which operand an operator may overwrite with its result.
 
-Only operators that read each element no later than they write it. Softmax-like operators depend
-on the kernel and are not offered; whether an operand is dead by then is the solver's question.
+Only operators that read each element no later than they write it, and whose kernels in ONNX Runtime
+give the same bytes in place (tests/in_place runs all of them); whether an operand is dead by then
+is the solver's question. Not offered although elementwise, because kernels compute them in several
+passes and read the operand again after the result was first written: Gelu, and FastGelu, QuickGelu
+and BiasGelu of com.microsoft. Not offered because it depends on the kernel, though those of ONNX
+Runtime can do it: Softmax and the normalisations over rows. LogSoftmax and Hardmax cannot.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from frontends.onnx.dtypes import element_bits
 from planner.graph import InPlaceOption, StorageKind
 
 if TYPE_CHECKING:
@@ -28,8 +33,6 @@ _UNARY = frozenset(
         "Atan",
         "Atanh",
         "BitwiseNot",
-        "Cast",
-        "CastLike",
         "Ceil",
         "Celu",
         "Clip",
@@ -39,7 +42,6 @@ _UNARY = frozenset(
         "Erf",
         "Exp",
         "Floor",
-        "Gelu",
         "HardSigmoid",
         "HardSwish",
         "LeakyRelu",
@@ -75,10 +77,6 @@ _BINARY = frozenset(
         "BitwiseXor",
         "Div",
         "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "Less",
-        "LessOrEqual",
         "Mod",
         "Mul",
         "Or",
@@ -91,6 +89,17 @@ _BINARY = frozenset(
 # Kernels may sum up operand by operand in the result, so from the third operand on an operand
 # would be read after the result was first written.
 _VARIADIC = frozenset({"Max", "Mean", "Min", "Sum"})
+# Before they could broadcast, they copied the first operand into the result and read the second
+# one then.
+_COPIED_FIRST = {"Max": 8, "Min": 8}
+# The first operand is copied and then changed in places, while the others are read.
+_SCATTERS = frozenset({"Scatter", "ScatterElements", "ScatterND"})
+_MICROSOFT = {
+    "QLinearAdd": (0, 3),
+    "QLinearLeakyRelu": (0,),
+    "QLinearMul": (0, 3),
+    "QLinearSigmoid": (0,),
+}
 
 
 def overwritable_operands(
@@ -103,25 +112,38 @@ def overwritable_operands(
     operands : sequence of TensorType or None
         By position; None where omitted.
     """
-    if node.domain:
+    if element_bits(result.element) % 8:
+        # Elements share a byte, which is written for the first before it is read for the second.
         return []
+    if not node.domain and node.op_type in ("Cast", "CastLike"):  # these may change the type
+        source = operands[0]
+        if source is None or source.shape != result.shape:
+            return []
+        return [0] if source.size_bytes == result.size_bytes else []
+    return [
+        position for position in _candidates(node) if operands[position : position + 1] == [result]
+    ]
+
+
+def _candidates(node: Node) -> Sequence[int]:
+    """Positions of operands that may be overwritten if they have the type of the result."""
     kind = node.op_type
+    if node.domain:
+        return _MICROSOFT.get(kind, ()) if node.domain == "com.microsoft" else ()
     if kind in _UNARY:
-        candidates = [0]
-        if kind in ("Cast", "CastLike"):  # the one operator here that may change the type
-            source = operands[0]
-            if source is None or source.shape != result.shape:
-                return []
-            return candidates if source.size_bytes == result.size_bytes else []
-    elif kind in _BINARY or kind in _VARIADIC:
-        candidates = [0, 1]
-    elif kind == "Where":
-        candidates = [0, 1, 2]
-    elif kind == "BatchNormalization" and len(node.results) == 1:
-        candidates = [] if node.integer("training_mode", 0) else [0]
-    else:
-        return []
-    return [position for position in candidates if operands[position : position + 1] == [result]]
+        return (0,)
+    if kind in _BINARY:
+        return (0, 1)
+    if kind == "Where":
+        return (0, 1, 2)
+    if kind in _VARIADIC:
+        first = node.inputs[: 1 if node.version < _COPIED_FIRST.get(kind, 0) else 2]
+        return [i for i, name in enumerate(first) if node.inputs.count(name) == 1]
+    if kind in _SCATTERS:
+        return (0,) if node.inputs.count(node.inputs[0]) == 1 else ()
+    if kind == "BatchNormalization" and len(node.results) == 1:
+        return () if node.integer("training_mode", 0) else (0,)
+    return ()
 
 
 def in_place_options(

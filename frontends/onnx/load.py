@@ -99,9 +99,12 @@ def load_whole_model(path: str | os.PathLike[str]) -> ModelProto:
             f"{path} has {size:,} bytes: protobuf reads less than {MAX_WHOLE_BYTES:,} at once. Put "
             "the weights into a file of their own (onnx.save with save_as_external_data=True)."
         )
-    model = ModelProto()
-    model.ParseFromString(Path(path).read_bytes())
-    return model
+    whole = ModelProto()
+    try:
+        whole.ParseFromString(Path(path).read_bytes())
+    except (OSError, DecodeError):
+        raise BadFileError(f"{path} changed while it was read.") from None
+    return whole
 
 
 def _read(file: BinaryIO, skim_above_bytes: int) -> tuple[bytes, str]:

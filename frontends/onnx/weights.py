@@ -3,31 +3,43 @@
 A stripped tensor keeps name, dims and element type, has ``data_location = EXTERNAL`` with the
 location ``__stripped__``, and keeps mean, standard deviation, minimum and maximum of its values as
 JSON in ``doc_string``. What is drawn depends on the seed, the tensor's name and those figures
-alone, so it does not change when other tensors come or go.
+alone, so it does not change when other tensors come or go. A tensor that was drawn says from which
+seed, in the same place: stripping draws it again, and where it is equal leaves what there was.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import zlib
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from frontends.onnx.external import check_external_data, model_tensors, read_external
-from planner.errors import BadFileError
+from frontends.onnx.drawn_weights import (
+    FLOATS,
+    INTEGERS,
+    STRIPPED,
+    description,
+    drawn_content,
+    is_stripped,
+    stated_figures,
+)
+from frontends.onnx.dtypes import STRING, is_element_type
+from frontends.onnx.external import (
+    check_external_data,
+    model_tensors,
+    read_external,
+    tensor_bytes,
+)
+from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from typing import Any
 
-    from numpy.typing import NDArray
+    from onnx import GraphProto
 
-    Array = NDArray[Any]
-
-STRIPPED = "__stripped__"
 KEEP_BYTES = 4096
 """Tensors up to this size are never stripped: shapes, scales, norm parameters, slice bounds."""
 
@@ -40,12 +52,6 @@ _PAYLOADS = (
     "uint64_data",
     "string_data",
 )
-_FLOATS = frozenset(
-    {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
-)
-_INTEGERS = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.INT32})
-_DRAWN_STD = 0.05
-_SMALLEST_STD = 1e-9
 
 
 class Refilled(NamedTuple):
@@ -74,6 +80,13 @@ class Stripped(NamedTuple):
     bytes: int
 
 
+class _Constant(NamedTuple):
+    """A weight that a ``ConstantOfShape`` makes: position of the node, and what it makes."""
+
+    node: int
+    tensor: TensorProto
+
+
 def hydrate(model: ModelProto, *, folder: Path | None = None, seed: int = 0) -> Refilled:
     """Return a copy of a model in which every weight has values.
 
@@ -87,123 +100,96 @@ def hydrate(model: ModelProto, *, folder: Path | None = None, seed: int = 0) -> 
 
     Raises
     ------
+    UsageError
+        If the seed is negative.
     BadFileError
-        If external data lies outside the folder, is too short, or belongs to a type that cannot be
-        drawn.
+        If external data lies outside the folder or is too short, if an absent weight is of a type
+        that cannot be drawn, or if the weights do not fit into this machine's memory.
     """
+    if seed < 0:
+        raise UsageError(f"seed {seed}: must be at least 0.")
     check_external_data(model, folder)
     filled = ModelProto()
     filled.CopyFrom(model)
+    absent = [(name, t) for name, t, _ in model_tensors(filled) if _is_absent(name, t)]
+    constants = list(_constant_weights(filled.graph))
+    _check_memory([*absent, *((c.tensor.name, c.tensor) for c in constants)])
     tensors = size = 0
-    for tensor in model_tensors(filled):
-        if not _is_absent(tensor):
-            continue
+    for name, tensor in absent:
         content = None if folder is None else read_external(tensor, folder)
         if content is None:
-            values = drawn_values(tensor, seed)
-            content = values.tobytes()
+            content = drawn_content(name, tensor, seed)
             tensors += 1
             size += len(content)
-        _clear_payload(tensor)
-        tensor.ClearField("data_location")
-        tensor.ClearField("doc_string")
-        tensor.raw_data = content
-    return Refilled(filled, tensors, size, _randomise_constants(filled, seed))
+            if is_stripped(tensor) or not tensor.doc_string:
+                tensor.doc_string = json.dumps({**stated_figures(name, tensor), "seed": seed})
+        _fill(tensor, content)
+    for constant in constants:
+        _fill(constant.tensor, drawn_content(constant.tensor.name, constant.tensor, seed))
+    _replace_nodes(filled, constants)
+    return Refilled(filled, tensors, size, len(constants))
 
 
-def strip(model: ModelProto) -> Stripped:
+def strip(model: ModelProto, *, folder: Path | None = None) -> Stripped:
     """Return a copy of a model without the values of its large weights.
 
     Structure, names, shapes, types and all tensors up to `KEEP_BYTES` stay; of the others their
-    statistics stay. `hydrate` is the reverse, as far as there can be one.
+    statistics stay. `hydrate` is the reverse, as far as there can be one. Tensors that could not
+    be drawn are not stripped. Those in a file beside the model are judged as if they were in it.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where the model file lies; None takes what is stored outside the model as absent.
+
+    Raises
+    ------
+    BadFileError
+        If external data lies outside the folder or is too short, or if a tensor is malformed.
     """
+    check_external_data(model, folder)
     bare = ModelProto()
     bare.CopyFrom(model)
     tensors = size = 0
-    for tensor in model_tensors(bare):
-        if tensor.data_type not in _FLOATS | _INTEGERS or is_stripped(tensor):
+    for name, tensor, _ in model_tensors(bare):
+        if is_stripped(tensor):
             continue
-        own = math.prod(tensor.dims) * _item_bytes(tensor)
-        absent = _is_absent(tensor)
-        if own <= KEEP_BYTES and not absent:
+        absent = _is_absent(name, tensor)
+        content = read_external(tensor, folder) if absent and folder is not None else None
+        known = content is not None or not absent
+        is_drawable = tensor.data_type in {*FLOATS, *INTEGERS}
+        own = tensor_bytes(name, tensor) if is_drawable else 0
+        if not is_drawable or (known and own <= KEEP_BYTES):
+            if content is not None:
+                _fill(tensor, content)
             continue
-        statistics = {"mean": 0.0, "std": _DRAWN_STD, "min": 0.0, "max": 0.0}
-        if not absent:
-            statistics = _statistics(numpy_helper.to_array(tensor))
+        if known:
+            tensor.doc_string = description(name, tensor, content)
+        else:
+            tensor.ClearField("doc_string")
         _clear_payload(tensor)
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value=STRIPPED)
-        tensor.doc_string = json.dumps(statistics)
         tensors += 1
         size += own
     return Stripped(bare, tensors, size)
 
 
-def is_stripped(tensor: TensorProto) -> bool:
-    """Whether a tensor's values were left out by `strip`."""
-    return any(e.key == "location" and e.value == STRIPPED for e in tensor.external_data)
-
-
-def drawn_values(tensor: TensorProto, seed: int) -> Array:
-    """Values for a tensor without any: normal, clipped to what is known of the original.
-
-    Raises
-    ------
-    BadFileError
-        If its element type has no such values.
-    """
-    if tensor.data_type not in _FLOATS | _INTEGERS:
-        kind = TensorProto.DataType.Name(tensor.data_type).lower()
-        raise BadFileError(
-            f'tensor "{tensor.name}" has no data, and {kind} values cannot be drawn at random. '
-            "Put the file with its data beside the model."
-        )
-    known = _known_statistics(tensor)
-    rng = np.random.default_rng([seed, zlib.crc32(tensor.name.encode())])
-    is_integer = tensor.data_type in _INTEGERS
-    std = max(known["std"], _SMALLEST_STD if is_integer else 0.0)
-    values = rng.normal(known["mean"], std, tuple(tensor.dims))
-    if known["max"] > known["min"]:
-        values = np.clip(values, known["min"], known["max"])
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    if is_integer:
-        limits = np.iinfo(dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(dtype)
-
-
-def _known_statistics(tensor: TensorProto) -> dict[str, float]:
-    """Statistics in the doc string of a stripped tensor; of any other those of a usual weight."""
-    known = {"mean": 0.0, "std": _DRAWN_STD, "min": 0.0, "max": 0.0}
-    if not is_stripped(tensor) or not tensor.doc_string:
-        return known
-    try:
-        stored = json.loads(tensor.doc_string)
-        known.update({key: float(stored[key]) for key in known if key in stored})
-    except (ValueError, TypeError, RecursionError):
-        raise BadFileError(
-            f'tensor "{tensor.name}": its statistics are no JSON of numbers: '
-            f"{tensor.doc_string[:80]!r}."
-        ) from None
-    if not all(math.isfinite(value) for value in known.values()) or known["std"] < 0:
-        raise BadFileError(f'tensor "{tensor.name}": its statistics are not finite numbers.')
-    return known
-
-
-def _statistics(values: Array) -> dict[str, float]:
-    wide = values.astype(np.float64)
-    wide = wide[np.isfinite(wide)]
-    if not wide.size:
-        return {"mean": 0.0, "std": _DRAWN_STD, "min": 0.0, "max": 0.0}
-    figures = {"mean": wide.mean(), "std": wide.std(), "min": wide.min(), "max": wide.max()}
-    return {key: float(f"{value:.6g}") for key, value in figures.items()}
-
-
-def _is_absent(tensor: TensorProto) -> bool:
+def _is_absent(name: str, tensor: TensorProto) -> bool:
     """Whether the values are not in the model itself."""
     if tensor.data_location == TensorProto.EXTERNAL:
         return True
-    return math.prod(tensor.dims) > 0 and not any(getattr(tensor, name) for name in _PAYLOADS)
+    if any(len(getattr(tensor, payload)) for payload in _PAYLOADS):
+        return False
+    if not is_element_type(tensor.data_type) or tensor.data_type == STRING:
+        return False
+    return tensor_bytes(name, tensor) > 0
+
+
+def _fill(tensor: TensorProto, content: bytes) -> None:
+    _clear_payload(tensor)
+    tensor.ClearField("data_location")
+    tensor.raw_data = content
 
 
 def _clear_payload(tensor: TensorProto) -> None:
@@ -211,40 +197,103 @@ def _clear_payload(tensor: TensorProto) -> None:
         tensor.ClearField(name)
 
 
-def _item_bytes(tensor: TensorProto) -> int:
-    return helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+def _check_memory(tensors: Sequence[tuple[str, TensorProto]]) -> None:
+    """Refuse what cannot be, before anything is allocated."""
+    needed = sum(tensor_bytes(name, tensor) for name, tensor in tensors)
+    free = _free_bytes()
+    if 3 * needed > free:  # the weights, the file made of them, and what is on its way
+        name, largest = max(tensors, key=lambda item: tensor_bytes(*item))
+        raise BadFileError(
+            f"{len(tensors):,} weights without data take {needed:,} bytes "
+            f'({tensor_bytes(name, largest):,} of them tensor "{name}"), and three times that to '
+            f"fill in. {free:,} bytes of memory are free. Refused."
+        )
 
 
-def _randomise_constants(model: ModelProto, seed: int) -> int:
-    """Turn weights made by ``ConstantOfShape`` of an initializer into random initializers."""
-    graph = model.graph
+def _free_bytes() -> int:
+    """Memory that this machine can still give; all it has, where that is not said."""
+    try:
+        with open("/proc/meminfo") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 16 << 30
+
+
+_LARGEST_CONSTANT = 1e4
+# Their floating-point operands decide shapes.
+_SHAPED_BY_VALUES = frozenset({"Range", "Resize", "Upsample"})
+
+
+def _constant_weights(graph: GraphProto) -> Iterator[_Constant]:
+    """The weights that a ``ConstantOfShape`` of an initializer makes at the top level."""
     shapes = {tensor.name: tensor for tensor in graph.initializer}
-    kept, outputs = [], {value.name for value in graph.output}
+    kept = {value.name for value in graph.output}
     for node in graph.node:
-        if (
-            node.op_type != "ConstantOfShape"
-            or not node.input
-            or node.input[0] not in shapes
-            or not node.output
-            or node.output[0] in outputs
-            or not _makes_floats(node)
-        ):
-            kept.append(node)
+        if node.op_type in _SHAPED_BY_VALUES or (node.op_type == "Cast" and not _is_float(node)):
+            kept.update(node.input)
+    for position, node in enumerate(graph.node):
+        if node.op_type != "ConstantOfShape" or not node.input or not node.output:
             continue
-        shape = tuple(int(dim) for dim in numpy_helper.to_array(shapes[node.input[0]]))
-        rng = np.random.default_rng([seed, zlib.crc32(node.output[0].encode())])
-        if len(shape) > 1:
-            values = rng.standard_normal(shape) * math.sqrt(2 / max(1, math.prod(shape[1:])))
-        else:
-            values = rng.uniform(0.5, 1.5, shape)
-        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), node.output[0]))
-    replaced = len(graph.node) - len(kept)
-    if replaced:
-        nodes = [type(node).FromString(node.SerializeToString()) for node in kept]
-        del graph.node[:]
-        graph.node.extend(nodes)
-    return replaced
+        shape, name = shapes.get(node.input[0]), node.output[0]
+        if shape is None or name in kept or not _is_float(node) or _is_mask(node):
+            continue
+        dims = _whole_numbers(shape)
+        if dims is not None:
+            yield _Constant(position, TensorProto(name=name, data_type=_made(node), dims=dims))
 
 
-def _makes_floats(node: Any) -> bool:
-    return all(a.t.data_type == TensorProto.FLOAT for a in node.attribute if a.name == "value")
+def _made(node: NodeProto) -> int:
+    """Element type that a ``ConstantOfShape`` or a ``Cast`` makes."""
+    for attribute in node.attribute:
+        if attribute.name in ("value", "to"):
+            return attribute.t.data_type or attribute.i
+    return TensorProto.FLOAT
+
+
+def _is_float(node: NodeProto) -> bool:
+    return _made(node) in FLOATS
+
+
+def _is_mask(node: NodeProto) -> bool:
+    """Whether a constant is so large that it is what masks are made of, and no weight."""
+    values = [_value(a.t) for a in node.attribute if a.name == "value"]
+    return any(abs(value) > _LARGEST_CONSTANT for value in values)
+
+
+def _value(tensor: TensorProto) -> float:
+    try:
+        return float(numpy_helper.to_array(tensor).reshape(-1)[0])
+    except (ValueError, TypeError, IndexError, OSError):
+        return math.inf
+
+
+def _whole_numbers(tensor: TensorProto) -> list[int] | None:
+    """Values of a vector of int64 that is stored in the model; None of anything else."""
+    if tensor.data_type != TensorProto.INT64 or len(tensor.dims) != 1:
+        return None
+    try:
+        return numpy_helper.to_array(tensor).tolist()
+    except (ValueError, TypeError, OSError):
+        return None
+
+
+def _replace_nodes(model: ModelProto, constants: Sequence[_Constant]) -> None:
+    """Put weights in the place of the nodes that made them."""
+    if not constants:
+        return
+    graph = model.graph
+    replaced = {constant.node for constant in constants}
+    nodes = [NodeProto.FromString(n.SerializeToString()) for n in graph.node]
+    del graph.node[:]
+    graph.node.extend(node for i, node in enumerate(nodes) if i not in replaced)
+    graph.initializer.extend(constant.tensor for constant in constants)
+    if model.ir_version < 4:  # up to then an initializer had to be an input as well
+        graph.input.extend(
+            helper.make_tensor_value_info(c.tensor.name, c.tensor.data_type, c.tensor.dims)
+            for c in constants
+        )

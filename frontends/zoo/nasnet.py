@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from frontends.zoo.builder import GraphBuilder
-from frontends.zoo.convolution import (
-    average_pool,
-    conv_batch_norm,
-    factorized_reduction,
-    max_pool,
-    pooled_classifier,
-    relu_conv_batch_norm,
-    separable_twice,
-)
+from frontends.zoo.cell import adapted, stem_and_first_cell
+from frontends.zoo.convolution import average_pool, max_pool, pooled_classifier, separable_twice
 from frontends.zoo.operators import add, concat, relu
 from planner.errors import UsageError
 
@@ -105,13 +98,9 @@ def _nasnet_a(
         raise UsageError(f"{b.name}: cells={cells} must be at least 1.")
     # the last cell joins six tensors, after two doublings
     width = filters // 24
-    stem = conv_batch_norm(
-        b, b.input("image", shape), stem_filters, 3, stride=2, padding=0, name="stem"
+    previous, current = stem_and_first_cell(
+        b, shape, stem_filters, width // 4, lambda p, c: _reduction_cell(b, p, c, width // 4)
     )
-    # the first stem cell has no earlier cell and reads the stem itself, at its own width
-    with b.scope("stem0"):
-        current = relu_conv_batch_norm(b, stem, width // 4, name="adapt")
-        previous, current = stem, _reduction_cell(b, stem, current, width // 4)
     previous, current = current, _adapted_reduction_cell(b, previous, current, width // 2, "stem1")
     for group in range(3):
         if group:
@@ -130,12 +119,12 @@ def _adapted_reduction_cell(
     b: GraphBuilder, previous: Value, current: Value, width: int, scope: str
 ) -> Value:
     with b.scope(scope):
-        previous, current = _adapt(b, previous, current, width)
+        previous, current = adapted(b, previous, current, width)
         return _reduction_cell(b, previous, current, width)
 
 
 def _normal_cell(b: GraphBuilder, previous: Value, current: Value, width: int) -> Value:
-    p, c = _adapt(b, previous, current, width)
+    p, c = adapted(b, previous, current, width)
     blocks = [
         add(
             b,
@@ -176,12 +165,3 @@ def _reduction_cell(b: GraphBuilder, p: Value, c: Value, width: int) -> Value:
         b, separable_twice(b, block0, width, 3, name="sep4l"), max_pool(b, c, 3, 2, padding=1)
     )
     return concat(b, [block1, block2, block3, block4], axis=1)
-
-
-def _adapt(b: GraphBuilder, previous: Value, current: Value, width: int) -> tuple[Value, Value]:
-    """Give both operands ``width`` channels and the height and width of ``current``."""
-    if previous.shape[2:] == current.shape[2:]:
-        p = relu_conv_batch_norm(b, previous, width, name="adapt_previous")
-    else:
-        p = factorized_reduction(b, previous, width)
-    return p, relu_conv_batch_norm(b, current, width, name="adapt")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from frontends.zoo.builder import GraphBuilder
+from frontends.zoo.cell import adapted, stem_and_first_cell
 from frontends.zoo.convolution import (
     conv_batch_norm,
-    factorized_reduction,
     max_pool,
     pooled_classifier,
     relu_conv_batch_norm,
@@ -99,14 +99,9 @@ def _pnasnet5(
         raise UsageError(f"{b.name}: cells={cells} must be at least 1.")
     if filters < 8:
         raise UsageError(f"{b.name}: filters={filters} must be at least 8.")
-    stem = conv_batch_norm(
-        b, b.input("image", shape), stem_filters, 3, stride=2, padding=0, name="stem"
+    previous, current = stem_and_first_cell(
+        b, shape, stem_filters, filters // 4, lambda p, c: _cell(b, p, c, filters // 4, 2)
     )
-    # the first cell has no earlier cell and reads the stem twice, once at the stem's own width
-    with b.scope("stem0"):
-        width = filters // 4
-        adapted = relu_conv_batch_norm(b, stem, width, name="adapt")
-        previous, current = stem, _cell(b, stem, adapted, width, 2)
     previous, current = current, _adapted_cell(b, previous, current, filters // 2, 2, "stem1")
     for group in range(3):
         for cell in range(cells):
@@ -121,13 +116,8 @@ def _pnasnet5(
 def _adapted_cell(
     b: GraphBuilder, previous: Value, current: Value, width: int, stride: int, scope: str
 ) -> Value:
-    """Give both operands ``width`` channels and the size of ``current``, then apply the cell."""
     with b.scope(scope):
-        if previous.shape[2:] == current.shape[2:]:
-            previous = relu_conv_batch_norm(b, previous, width, name="adapt_previous")
-        else:
-            previous = factorized_reduction(b, previous, width)
-        current = relu_conv_batch_norm(b, current, width, name="adapt")
+        previous, current = adapted(b, previous, current, width)
         return _cell(b, previous, current, width, stride)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +11,7 @@ from planner.errors import UsageError
 from planner.packing.memory_race import packing_fault
 from planner.packing.result import SolverReport
 from planner.problem import Status
-from planner.race_thread import RaceThread, wait_for
+from planner.race_thread import RaceThread, run_interruptibly
 from planner.registry import SOLVERS
 
 if TYPE_CHECKING:
@@ -147,14 +146,8 @@ class _Run(NamedTuple):
             lambda: outcomes.append(solver.solve(problem, deadline=deadline)),
         )
         cpu_started = cpu_seconds()
-        try:
-            thread.start()
-            wait_for([thread], deadline)
-        except KeyboardInterrupt:
-            deadline.cancel.set()
-            with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait
-                wait_for([thread], deadline)
-            raise
+        if run_interruptibly(thread, deadline):
+            raise KeyboardInterrupt
         times = (thread.wall_s, cpu_seconds() - cpu_started)
         if thread.error is not None:
             text = f"{type(thread.error).__name__}: {thread.error}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from planner.cli.streams import open_streams
 from planner.errors import PlannerError
+from planner.interruption import listening_for_ctrl_c
 from planner.version import VERSION
 
 if TYPE_CHECKING:
@@ -24,9 +26,13 @@ _MESSAGE_WIDTH = 2000
 VERBS = {
     "solve": "plan a model: order, offsets, spills, and a proof (the default verb)",
     "check": "is a plan legal for a model? exit 4 and the violations if not",
+    "run": "execute a plan: every tensor compared with ONNX Runtime, bit for bit",
     "pack": "give buffers with known lifetimes their offsets",
     "explain": "why the peak is what it is; what a step or a tensor needs",
+    "export": "write a plan as C source, MiniMalloc's CSV or a trace",
     "bench": "compare solvers with each other, on your instances or on generated ones",
+    "hydrate": "fill in the weights that a model lacks, from a seed",
+    "strip": "leave the large weights out of a model",
     "targets": "list the described machines, or show one",
     "solvers": "list the solvers and whether they can run here",
     "doctor": "examine this installation",
@@ -76,16 +82,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str or None
         Default: those of the process. Then the process may also end in here.
     """
-    open_streams()
-    if arguments is not None:
-        return _run(arguments)
-    code = _run(sys.argv[1:])
-    if any(thread.daemon for thread in threading.enumerate()):
-        # A contender that outlived its deadline is inside a kernel. The interpreter's own way out
-        # would pull the ground from under it.
+    is_process = arguments is None
+    try:
+        with listening_for_ctrl_c():
+            if is_process:
+                sys.unraisablehook = _report_unraisable
+            open_streams()
+            code = _run(sys.argv[1:] if arguments is None else arguments)
+            if is_process:
+                _ignore_ctrl_c()
+    except KeyboardInterrupt as error:
+        if is_process:
+            _ignore_ctrl_c()
+        _complain(str(error) or "interrupted before a plan was found")
+        code = EXIT_INTERRUPTED
+    # A contender that outlived its deadline is inside a kernel. The interpreter's own way out would
+    # pull the ground from under it. And where KeyboardInterrupt has passed through an exec, that of
+    # a dataclass say, that way ends in a signal, not in an exit code.
+    is_alone = not any(thread.daemon for thread in threading.enumerate())
+    if is_process and (code == EXIT_INTERRUPTED or not is_alone):
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _ignore_ctrl_c() -> None:
+    """All is said: leaving takes no time, and nobody is left to handle an exception."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Say nothing of Ctrl-C in a destructor: a race hears of it all the same."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -105,9 +135,6 @@ def _run(arguments: Sequence[str]) -> int:
     except PlannerError as error:
         _complain(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        _complain("interrupted before a plan was found")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader went away (plan ... | head). Python would complain at exit on the dead pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -74,50 +74,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Pack, write what was asked for, report."""
     from frontends.buffers import load_buffers
-    from planner.cli.main import EXIT_INTERRUPTED
     from planner.cli.progress import ProgressLine
     from planner.cli.reserved_stdout import reserved_stdout
-    from planner.packing.misfit import misfit
+    from planner.interruption import listening_for_ctrl_c
     from planner.packing.race import race
     from planner.registry import SOLVERS
-    from planner.report.names import printable
 
     outputs = _outputs(options.output, Path(options.buffers))
     if options.solver == []:
         known = ", ".join(SOLVERS["offsets"])
         raise UsageError(f"--solver: no solver is named. There are: {known}.")
-    with ProgressLine(options) as progress, reserved_stdout():
-        problem = load_buffers(
-            options.buffers, capacity=options.capacity, alignment=options.alignment
-        )
-        problem = _with_memories(problem, options)
-        inclusive = _has_inclusive_ends(options.buffers, outputs)
-        if any(path.suffix.lower() == ".lp" for path in outputs):
-            _require_mip(problem)
-        result = race(
-            problem,
-            time_limit=options.time_limit,
-            seed=options.seed,
-            solvers=options.solver,
-            on_progress=progress.update,
-        )
-    try:
-        notes, text = _hand_over(result, outputs, inclusive, options)
-    except KeyboardInterrupt:  # the packing is there, so it is not thrown away
-        result = replace(result, interrupted=True)
-        notes, text = _hand_over(result, outputs, inclusive, options)
-    for note in notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
-    if text:
-        print(text)
-    if result.interrupted:
+    with listening_for_ctrl_c() as interruption:
+        with ProgressLine(options) as progress, reserved_stdout():
+            problem = load_buffers(
+                options.buffers, capacity=options.capacity, alignment=options.alignment
+            )
+            problem = _with_memories(problem, options)
+            inclusive = _has_inclusive_ends(options.buffers, outputs)
+            if any(path.suffix.lower() == ".lp" for path in outputs):
+                _require_mip(problem)
+            result = race(
+                problem,
+                time_limit=options.time_limit,
+                seed=options.seed,
+                solvers=options.solver,
+                on_progress=progress.update,
+            )
+        _hand_over(result, outputs, inclusive, options)
+        return _exit_code(result, options.time_limit, result.interrupted or interruption.heard)
+
+
+def _exit_code(result: PackResult, time_limit: float, interrupted: bool) -> int:
+    """Say how an interrupted race ended.
+
+    Raises
+    ------
+    DoesNotFitError
+        If another one ended without a packing.
+    """
+    from planner.cli.main import EXIT_INTERRUPTED
+    from planner.packing.misfit import misfit
+    from planner.report.names import printable
+
+    if interrupted:
         so_far = "this is the best packing until then"
         if result.packing is None:
             so_far = printable(str(misfit(result, result.wall_s)))
         print(f"plan: interrupted; {so_far}", file=sys.stderr)
         return EXIT_INTERRUPTED
     if result.packing is None:
-        raise misfit(result, options.time_limit)
+        raise misfit(result, time_limit)
     return 0
 
 
@@ -248,31 +254,22 @@ def _lp(problem: PackingProblem) -> bytes:
 
 def _hand_over(
     result: PackResult, outputs: Sequence[Path], inclusive: bool, options: argparse.Namespace
-) -> tuple[list[str], str]:
-    """Write the files.
-
-    Returns
-    -------
-    list of str
-        The notes to print.
-    str
-        The report to print.
-    """
+) -> None:
+    """Write the files, then print notes and report."""
     from planner.report.names import printable
 
     source = Path(options.buffers).name
     written, notes = _write(result, outputs, source, inclusive)
     # Without a packing the error says what the notes say.
-    quiet = options.quiet or result.packing is None
+    if not options.quiet and result.packing is not None:
+        for note in (*result.notes, *notes):
+            print(f"note: {printable(note)}", file=sys.stderr)
     if options.json:
-        text = json.dumps(result.to_json(), indent=2, sort_keys=True)
-    else:
-        lines = []
-        if result.packing is not None:
-            from planner.report.packing_text import render_packing
+        print(json.dumps(result.to_json(), indent=2, sort_keys=True))
+        return
+    if result.packing is not None:
+        from planner.report.packing_text import render_packing
 
-            lines.append(render_packing(result, result.packing, source))
-        if written:
-            lines.append(f"wrote     {'  '.join(printable(str(path)) for path in written)}")
-        text = "\n".join(lines)
-    return [] if quiet else [*result.notes, *notes], text
+        print(render_packing(result, result.packing, source))
+    if written:
+        print(f"wrote     {'  '.join(printable(str(path)) for path in written)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
+    from planner.interruption import Interruption
     from planner.result import PlanResult
     from planner.sweeps.result import SweepResult
 
@@ -123,24 +123,27 @@ def run(options: argparse.Namespace) -> int:
     import planner
     from planner.cli.progress import ProgressLine
     from planner.cli.reserved_stdout import reserved_stdout
+    from planner.interruption import listening_for_ctrl_c
     from planner.report.text import render_text
 
-    with ProgressLine(options) as progress, reserved_stdout():
-        result = planner.plan(
-            options.model,
-            target=options.target,
-            memory=distinct("--memory", options.memory),
-            on_progress=progress.update,
-            **race_options(options),
-        )
     wants_program = any(name.startswith(_REFERENCE) for name in options.solver or ())
-    return conclude(
-        result,
-        options,
-        _outputs_and_program if wants_program else _outputs,
-        render_text,
-        "this is the best plan until then",
-    )
+    with listening_for_ctrl_c() as interruption:
+        with ProgressLine(options) as progress, reserved_stdout():
+            result = planner.plan(
+                options.model,
+                target=options.target,
+                memory=distinct("--memory", options.memory),
+                on_progress=progress.update,
+                **race_options(options),
+            )
+        return conclude(
+            result,
+            options,
+            interruption,
+            _outputs_and_program if wants_program else _outputs,
+            render_text,
+            "this is the best plan until then",
+        )
 
 
 def race_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -162,6 +165,7 @@ def race_options(options: argparse.Namespace) -> dict[str, Any]:
 def conclude(
     result: Result,
     options: argparse.Namespace,
+    interruption: Interruption,
     outputs: Callable[[Result], Mapping[str, str | bytes]],
     render: Callable[[Result], str],
     until_then: str,
@@ -170,6 +174,8 @@ def conclude(
 
     Parameters
     ----------
+    interruption : Interruption
+        Heard or not until the report is printed.
     outputs : callable
         Makes the contents of the files, by name.
     render : callable
@@ -190,11 +196,7 @@ def conclude(
     if options.output:
         directory = Path(options.output)
         try:
-            try:
-                written = _write_into(directory, outputs(result))
-            except KeyboardInterrupt:  # the result is there, so it is not thrown away
-                result = replace(result, interrupted=True)
-                written = _write_into(directory, outputs(result))
+            written = _write_into(directory, outputs(result))
         except BadFileError as error:
             unwritten = error
     if not options.quiet:
@@ -208,7 +210,7 @@ def conclude(
             print(f"wrote     {'  '.join(str(path) for path in written)}")
     if unwritten is not None:
         raise unwritten
-    if result.interrupted:
+    if result.interrupted or interruption.heard:
         print(f"plan: interrupted; {until_then}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0

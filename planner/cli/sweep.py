@@ -21,19 +21,28 @@ def run_sweep(options: argparse.Namespace) -> int:
     import planner
     from planner.cli.progress import ProgressLine
     from planner.cli.reserved_stdout import reserved_stdout
+    from planner.interruption import listening_for_ctrl_c
     from planner.report.sweep_text import render_sweep_text
 
     memory, capacities, fixed = _swept(distinct("--memory", options.memory))
-    with ProgressLine(options) as progress, reserved_stdout():
-        result = planner.sweep(
-            options.model,
-            capacities=capacities,
-            target=planner.read_target(options.target).with_capacities(fixed),
-            memory=memory,
-            on_progress=progress.update,
-            **race_options(options),
+    with listening_for_ctrl_c() as interruption:
+        with ProgressLine(options) as progress, reserved_stdout():
+            result = planner.sweep(
+                options.model,
+                capacities=capacities,
+                target=planner.read_target(options.target).with_capacities(fixed),
+                memory=memory,
+                on_progress=progress.update,
+                **race_options(options),
+            )
+        return conclude(
+            result,
+            options,
+            interruption,
+            _outputs,
+            render_sweep_text,
+            "these are the points until then",
         )
-    return conclude(result, options, _outputs, render_sweep_text, "these are the points until then")
 
 
 def _swept(

@@ -11,14 +11,16 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from planner.interruption import listening_for_ctrl_c
 from planner.packing.result import NOT_NEEDED, SolverReport
 from planner.problem import Status
-from planner.race_thread import RaceThread, run_interruptibly, wait_for
+from planner.race_thread import RaceThread, wait_for
 from planner.registry import SOLVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from planner.interruption import Interruption
     from planner.problem import OffsetProblem, OffsetSolution, Outcome
     from solvers import SharedBest
     from solvers.protocol import Deadline
@@ -98,64 +100,84 @@ def race_offsets(
     """
     from solvers import SharedBest
     from solvers.offsets import lower_bound
-    from solvers.protocol import Deadline
 
     board = _Board(problem, offence, SharedBest(), lower_bound(problem), memory, on_progress)
     if incumbent is not None:
         with suppress(RuntimeError):  # an illegal one is as good as none
             board.enter(*incumbent)
     runs = {name: _Run(name) for name in solvers}
-    stages = _stages(solvers)
-    interrupted = False
+    with listening_for_ctrl_c() as interruption:
+        interruption.hold_or_raise()
+        _run_stages(runs, board, deadline, seed, interruption)
+        if run_all:
+            idle = [run for run in runs.values() if not run.started()]
+            _run_alone(idle, board, deadline, seed, interruption)
+        started = [run for run in runs.values() if run.started()]
+        # Who has not handed back what it published is still running, or has crashed.
+        board.take_shared(
+            max(started, key=_Run.running).name if started else "",
+            trusted=not any(run.failed() for run in started),
+        )
+        return OffsetRace(
+            board.best,
+            board.height,
+            board.lower_bound,
+            board.winner,
+            tuple(run.report(board) for run in runs.values()),
+            interruption.heard,
+        )
+
+
+def _run_stages(
+    runs: Mapping[str, _Run],
+    board: _Board,
+    deadline: Deadline,
+    seed: int,
+    interruption: Interruption,
+) -> None:
+    """Run the solvers until the race is settled or over; greedy in any case."""
+    from solvers.protocol import Deadline
+
+    stages = _stages(list(runs))
     for number, names in enumerate(stages):
-        if interrupted or (number and board.settled()):
-            break
+        if number and (interruption.heard or board.settled()):
+            return
         # Greedy takes little, the others equal shares of what is left. A flag of their own: what
         # settles this memory must not stop the next one.
         share = Deadline(deadline.remaining_s() / (len(stages) - number if number else 1))
+        # Greedy is not stopped, so that a height that will do is known even above the capacity.
+        settled = board.settled if number else lambda: False
         running: list[RaceThread] = []
-        try:
-            for name in names:
-                if running:
-                    wait_for(running, share, settled=board.settled, at_most_s=_ALONE_S)
-                if number and board.settled():
-                    break
-                thread = runs[name].prepare(board, share, seed)
-                if thread is not None:
-                    running.append(thread)
-                    thread.start()
-            # Greedy is not stopped, so that a height that will do is known even above the capacity.
-            settled = board.settled if number else lambda: False
-            wait_for(running, share, owes=board.empty, settled=settled)
-        except KeyboardInterrupt:
-            interrupted = True
-            share.cancel.set()
-            with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait, not the race
-                wait_for(running, share, owes=board.empty)
-    idle = [run for run in runs.values() if not run.started()] if run_all else []
-    for number, run in enumerate(idle):
-        if interrupted:
-            break
-        share = Deadline(deadline.remaining_s() / (len(idle) - number))
-        try:
-            thread = run.prepare(board, share, seed, alone=True)
-            interrupted = thread is not None and run_interruptibly(thread, share)
-        except KeyboardInterrupt:  # the packing is there, so it is not thrown away
-            interrupted = True
-    started = [run for run in runs.values() if run.started()]
-    # Who has not handed back what it published is still running, or has crashed.
-    board.take_shared(
-        max(started, key=_Run.running).name if started else "",
-        trusted=not any(run.failed() for run in started),
-    )
-    return OffsetRace(
-        board.best,
-        board.height,
-        board.lower_bound,
-        board.winner,
-        tuple(run.report(board) for run in runs.values()),
-        interrupted,
-    )
+        for name in names:
+            if running:
+                wait_for(running, share, interruption, settled=settled, at_most_s=_ALONE_S)
+            if number and (interruption.heard or board.settled()):
+                break
+            thread = runs[name].prepare(board, share, seed)
+            if thread is not None:
+                running.append(thread)
+                thread.start()
+        wait_for(running, share, interruption, owes=board.empty, settled=settled)
+
+
+def _run_alone(
+    runs: Sequence[_Run],
+    board: _Board,
+    deadline: Deadline,
+    seed: int,
+    interruption: Interruption,
+) -> None:
+    """Run those that the settled race had no need of, each from scratch."""
+    from solvers.protocol import Deadline
+
+    for number, run in enumerate(runs):
+        if interruption.heard:
+            return
+        share = Deadline(deadline.remaining_s() / (len(runs) - number))
+        thread = run.prepare(board, share, seed, alone=True)
+        if thread is not None:
+            thread.start()
+            wait_for([thread], share, interruption)
 
 
 def _stages(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planner.errors import UsageError
+from planner.interruption import listening_for_ctrl_c
 from planner.packing.memory_race import MemoryRace, keep_hints, race_memory
 from planner.packing.offset_race import BASELINE
 from planner.packing.problem import Packing, PackingProblem
@@ -72,10 +73,15 @@ def race(
     started = time.monotonic()
     names = _chosen(solvers)
     deadline = Deadline(time_limit)
-    groups = group_buffers(problem)
-    contest = _Contest(problem, names, solvers is not None, deadline, seed, on_progress)
-    result = contest.one(groups) if len(problem.memories) == 1 else contest.several(groups)
-    return replace(result, wall_s=time.monotonic() - started)
+    with listening_for_ctrl_c() as interruption:
+        groups = group_buffers(problem)
+        contest = _Contest(problem, names, solvers is not None, deadline, seed, on_progress)
+        result = contest.one(groups) if len(problem.memories) == 1 else contest.several(groups)
+        return replace(
+            result,
+            wall_s=time.monotonic() - started,
+            interrupted=result.interrupted or interruption.heard,
+        )
 
 
 def offset_problem_of(problem: PackingProblem) -> OffsetProblem:
@@ -238,13 +244,8 @@ class _Contest:
             self._interrupted = self._interrupted or race.outcome.interrupted
             if self._hinted and race.outcome.solution is not None and not self._interrupted:
                 share = self._deadline.remaining_s() / (len(problem.memories) - memory)
-                try:
-                    race = keep_hints(
-                        problem, memory, race, self._deadline.within(share), self._seed
-                    )
-                    self._interrupted = race.outcome.interrupted
-                except KeyboardInterrupt:  # the packing is there, so it is not thrown away
-                    self._interrupted = True
+                race = keep_hints(problem, memory, race, self._deadline.within(share), self._seed)
+                self._interrupted = race.outcome.interrupted
             races.append(race)
         return races
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from planner.api import chosen_objective, load, load_lowerings
 from planner.errors import UsageError
 from planner.graph import Graph
+from planner.interruption import listening_for_ctrl_c
 from planner.parameters import require_farther_inputs, with_parameters
 from planner.problem import Objective, PlanningProblem
 from planner.sweeps.capacities import CapacityRange, swept_capacities
@@ -146,12 +147,11 @@ def sweep(
         on_progress=on_progress,
     )
     ranged = isinstance(wanted, CapacityRange)
-    curve.run(chosen, with_corners=ranged, with_slope=ranged and wanted[2:] == (None, None))
-    spent = {"seed": seed, "time_limit_s": time_limit, "wall_s": time.monotonic() - started}
-    try:
-        return curve.result(**spent)
-    except KeyboardInterrupt:  # too late to stop anything: the curve is there, so hand it back
-        return replace(curve.result(**spent), interrupted=True)
+    with listening_for_ctrl_c() as interruption:
+        curve.run(chosen, with_corners=ranged, with_slope=ranged and wanted[2:] == (None, None))
+        wall_s = time.monotonic() - started
+        result = curve.result(seed=seed, time_limit_s=time_limit, wall_s=wall_s)
+        return replace(result, interrupted=result.interrupted or interruption.heard)
 
 
 def _range_or_list(

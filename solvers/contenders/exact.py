@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.problem import Objective, OrderSolution
 from planner.result import Bounds
-from solvers.contenders.fixed_order import fix_order
+from solvers.contenders.fixed_order import fix_order, leave_overwrites_open
 from solvers.contenders.in_place import InPlaceChoice
 from solvers.contenders.least_traffic import offer_least_traffic
 from solvers.contenders.orders import (
@@ -24,10 +24,11 @@ from solvers.protocol import Availability
 from solvers.replacement.benders import GapSelection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from planner.problem import OrderProblem, PlanningProblem
     from planner.scoreboard import Scoreboard
+    from solvers.contenders.fixed_order import FixedOrder
     from solvers.contenders.traffic_bound import SpillBound
     from solvers.protocol import Deadline
 
@@ -116,9 +117,7 @@ class Exact:
     ) -> bool:
         """Offer the lowest arenas found for an order; return whether one fits."""
         placing = deadline.within(_PLACEMENT_SHARE * deadline.remaining_s())
-        lowest = lowest_placement(
-            problem, (fix_order(problem, order, choice) for choice in InPlaceChoice), pack, placing
-        )
+        lowest = lowest_placement(problem, _overwriting(problem, order), pack, placing)
         if lowest is None:
             return False
         offer_placement(problem, board, lowest, self.name, deadline=deadline, seed=seed)
@@ -161,6 +160,15 @@ class Exact:
             board.raise_bounds(Bounds(traffic_bytes=bound))
             return "spills optimised on the only order"
         return f"spills optimised on {len(outcomes)} of the orders tried"
+
+
+def _overwriting(problem: PlanningProblem, order: Sequence[int]) -> Iterator[FixedOrder]:
+    """Yield an order with the overwrites that mostly do, then left open, then the other choices."""
+    for choice in InPlaceChoice:
+        fixed = fix_order(problem, order, choice)
+        yield fixed
+        if choice is InPlaceChoice.YOUNGEST:
+            yield leave_overwrites_open(problem, fixed)
 
 
 def _is_only_order(problem: PlanningProblem, order: Sequence[int]) -> bool:

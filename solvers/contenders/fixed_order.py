@@ -9,9 +9,10 @@ import numpy as np
 
 from planner.graph import RaggedArray, StorageKind
 from planner.liveness import live_bytes, storage_lifetimes
-from planner.problem import ReplacementProblem
-from solvers.contenders.in_place import InPlaceChoice, in_place_pairs
+from planner.problem import OffsetSolution, ReplacementProblem
+from solvers.contenders.in_place import InPlaceChoice, in_place_pairs, possible_overwrites
 from solvers.offsets import GreedyOffsets
+from solvers.offsets.overwrites import overwrite
 from solvers.replacement.demand import Demand
 from solvers.replacement.episodes import episodes_to_buffers, placed, stays_between
 
@@ -21,16 +22,10 @@ if TYPE_CHECKING:
     from planner.graph import Graph
     from planner.liveness import Lifetimes
     from planner.plans import InPlace
-    from planner.problem import (
-        Episode,
-        OffsetProblem,
-        OffsetSolution,
-        Outcome,
-        PlanningProblem,
-    )
+    from planner.problem import Episode, OffsetProblem, Outcome, PlanningProblem
     from solvers.protocol import Deadline
 
-    Packer = Callable[[OffsetProblem, Deadline], Outcome[OffsetSolution]]
+    Packer = Callable[[OffsetProblem, Deadline, OffsetSolution | None], Outcome[OffsetSolution]]
 
 # Stands for no capacity; sums with it stay far below 2**63.
 _UNLIMITED = 2**61
@@ -39,25 +34,30 @@ _UNLIMITED = 2**61
 class FixedOrder(NamedTuple):
     """An order, the overwrites chosen for it, and the problem that is left.
 
-    ``peak_bytes`` counts exact sizes, without spills.
+    ``peak_bytes`` counts exact sizes, without spills. ``optional`` overwrites are left to the
+    offset solver; they take part in the peak, not in the replacement problem.
     """
 
     order: tuple[int, ...]
     in_place: tuple[InPlace, ...]
     peak_bytes: int
     replacement: ReplacementProblem
+    optional: tuple[InPlace, ...] = ()
 
 
 class WholeLifePlacement(NamedTuple):
-    """Offsets for a plan without spills, and the arena they need."""
+    """Offsets for a plan without spills, the arena they need, and the overwrites they make."""
 
     episodes: tuple[Episode, ...]
     height_bytes: int
+    in_place: tuple[InPlace, ...]
 
 
-def greedy_pack(problem: OffsetProblem, deadline: Deadline) -> Outcome[OffsetSolution]:
+def greedy_pack(
+    problem: OffsetProblem, deadline: Deadline, incumbent: OffsetSolution | None = None
+) -> Outcome[OffsetSolution]:
     """Pack by the greedy portfolio alone."""
-    return GreedyOffsets().solve(problem, deadline=deadline)
+    return GreedyOffsets().solve(problem, deadline=deadline, incumbent=incumbent)
 
 
 def fix_order(
@@ -157,17 +157,44 @@ def _uses(
     return RaggedArray.from_rows(rows)
 
 
+def leave_overwrites_open(problem: PlanningProblem, fixed: FixedOrder) -> FixedOrder:
+    """Return the same order with all overwrites left to the offset solver.
+
+    Parameters
+    ----------
+    fixed : FixedOrder
+        With as many overwrites as its order allows, so that its peak is the lowest.
+    """
+    if not fixed.in_place:
+        return fixed
+    graph, resident = problem.graph, problem.inputs_resident
+    lifetimes = storage_lifetimes(
+        graph, fixed.order, inputs_resident=resident, outputs_resident=resident
+    )
+    output_of = {pair.operator: pair.output for pair in fixed.in_place}
+    optional = tuple(
+        pair
+        for pair in possible_overwrites(graph, fixed.order, lifetimes)
+        if output_of.get(pair.operator) == pair.output and pair.input not in problem.far_storages
+    )
+    apart = replace(fixed.replacement, merged=())
+    return FixedOrder(fixed.order, (), fixed.peak_bytes, apart, optional)
+
+
 def place_whole_lives(
-    fixed: FixedOrder, pack: Packer, deadline: Deadline, capacity: int | None = None
+    fixed: FixedOrder,
+    pack: Packer,
+    deadline: Deadline,
+    known: WholeLifePlacement | None = None,
 ) -> WholeLifePlacement | None:
-    """Pack all storages for their whole lives.
+    """Pack all storages for their whole lives, as low as possible.
 
     Parameters
     ----------
     pack : callable
         The offset solver.
-    capacity : int or None
-        None: as low as possible; else any height up to it.
+    known : WholeLifePlacement or None
+        One of the same order to start from, if the overwrites are optional.
 
     Returns
     -------
@@ -178,10 +205,26 @@ def place_whole_lives(
     stays = stays_between(demand, set())
     buffers = episodes_to_buffers(demand, stays)
     if not stays:
-        return WholeLifePlacement((), 0)
-    outcome = pack(replace(buffers.problem, capacity=capacity), deadline)
+        return WholeLifePlacement((), 0, ())
+    buffer_of = {stay.storage: b for stay, b in zip(stays, buffers.of_stay, strict=True)}
+    size = buffers.problem.size
+    rules = tuple(
+        overwrite(buffer_of[pair.input], buffer_of[pair.output], int(size[buffer_of[pair.input]]))
+        for pair in fixed.optional
+    )
+    start = None
+    if known is not None and fixed.optional:
+        lies_at = {episode.storage: episode.offset for episode in known.episodes}
+        offsets = np.array([lies_at[storage] for storage in buffer_of], dtype=np.int64)
+        start = OffsetSolution(offsets, known.height_bytes)
+    outcome = pack(replace(buffers.problem, capacity=None, pair_rules=rules), deadline, start)
     if outcome.solution is None:
         return None
     offsets = [int(offset) for offset in outcome.solution.offsets]
+    used = tuple(
+        pair
+        for pair in fixed.optional
+        if offsets[buffer_of[pair.input]] == offsets[buffer_of[pair.output]]
+    )
     episodes = placed(demand, stays, buffers.of_stay, offsets).episodes
-    return WholeLifePlacement(episodes, int(outcome.solution.height))
+    return WholeLifePlacement(episodes, int(outcome.solution.height), (*fixed.in_place, *used))

@@ -42,22 +42,28 @@ def lowest_placement(
     """
     capacity = problem.capacity_bytes
     alignment = problem.target.nearest.alignment_bytes
-    seen: set[tuple[object, object]] = set()
+    seen: set[tuple[object, ...]] = set()
     best: Placed | None = None
+    known: Placed | None = None
     lowest_peak: int | None = None
     for fixed in candidates:
         if lowest_peak is None:
             lowest_peak = fixed.peak_bytes
-        if (fixed.order, fixed.in_place) in seen:
+        if (fixed.order, fixed.in_place, fixed.optional) in seen:
             continue
-        seen.add((fixed.order, fixed.in_place))
+        seen.add((fixed.order, fixed.in_place, fixed.optional))
         if best is not None and (
             deadline.expired() or fixed.peak_bytes + alignment > best.placement.height_bytes
         ):
             continue
         share = deadline.within(_SHARE * deadline.remaining_s())
-        placement = place_whole_lives(fixed, pack, share)
-        if placement is None or (capacity is not None and placement.height_bytes > capacity):
+        start = known.placement if known and known.fixed.order == fixed.order else None
+        placement = place_whole_lives(fixed, pack, share, start)
+        if placement is None:
+            continue
+        if start is None or placement.height_bytes < start.height_bytes:
+            known = Placed(fixed, placement)
+        if capacity is not None and placement.height_bytes > capacity:
             continue
         if best is None or placement.height_bytes < best.placement.height_bytes:
             best = Placed(fixed, placement)
@@ -81,7 +87,7 @@ def offer_placement(
         assemble(
             problem,
             placed.fixed.order,
-            placed.fixed.in_place,
+            placed.placement.in_place,
             placed.placement.episodes,
             contender=contender,
             deadline=deadline,

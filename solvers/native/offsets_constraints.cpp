@@ -68,9 +68,11 @@ std::int64_t above(const std::vector<OpenInterval>& intervals, std::int64_t base
 ConstrainedDecoder::ConstrainedDecoder(const Instance& instance, std::size_t loose_limit)
     : instance_(instance),
       occupancy_(instance.sections),
+      overwrites_(instance.only_overwrites),
       offsets_(instance.buffers()),
       placed_(instance.buffers(), 0),
       loose_(instance.buffers(), 0) {
+  if (overwrites_) return;
   for (const PairRule& rule : instance.rules) {
     if (!loosens(instance, rule)) continue;
     loose_[static_cast<std::size_t>(rule.first)] = 1;
@@ -89,7 +91,7 @@ void ConstrainedDecoder::clear() {
 // Nothing but the bytes in use all its lifetime keeps others away from the buffer.
 bool ConstrainedDecoder::plain(std::size_t buffer) const {
   return placed_loose_.empty() &&
-         (!instance_.pairwise() ||
+         (overwrites_ || !instance_.pairwise() ||
           (instance_.rectangle_row[buffer + 1] - instance_.rectangle_row[buffer] == 1 &&
            instance_.rectangles[instance_.rectangle_row[buffer]].begin == 0 &&
            instance_.rule_row[buffer + 1] == instance_.rule_row[buffer]));
@@ -129,7 +131,7 @@ std::int64_t ConstrainedDecoder::first_fit(std::size_t buffer, std::int64_t from
   std::int64_t offset = from;
   for (std::int64_t before = -1; before != offset;) {
     before = offset;
-    if (!instance_.pairwise()) {
+    if (overwrites_ || !instance_.pairwise()) {
       occupancy_.select(instance_.first_section[buffer], instance_.end_section[buffer]);
       return occupancy_.first_fit(instance_.padded_size[buffer], alignment, offset);
     }
@@ -151,6 +153,10 @@ void ConstrainedDecoder::put(std::size_t buffer, std::int64_t offset) {
     placed_loose_.push_back(static_cast<std::int32_t>(buffer));
     return;
   }
+  if (overwrites_) {
+    put_beside_overwrites(buffer, offset);
+    return;
+  }
   if (!instance_.pairwise()) {
     occupancy_.select(instance_.first_section[buffer], instance_.end_section[buffer]);
     occupancy_.occupy(offset, instance_.padded_size[buffer]);
@@ -164,6 +170,61 @@ void ConstrainedDecoder::put(std::size_t buffer, std::int64_t offset) {
   }
 }
 
+// Sections of a buffer without those that it shares, at this offset, with one that it overwrites or
+// is overwritten by; none if two of them would meet there.
+std::optional<std::pair<std::int32_t, std::int32_t>>
+ConstrainedDecoder::sections_beside_overwrites(std::size_t buffer, std::int64_t offset) const {
+  std::pair sections{instance_.first_section[buffer], instance_.end_section[buffer]};
+  for (std::size_t k = instance_.rule_row[buffer]; k < instance_.rule_row[buffer + 1]; ++k) {
+    const auto u = static_cast<std::size_t>(instance_.rule_links[k].partner);
+    if (!placed_[u] || offsets_[u] != offset) continue;
+    const bool earlier = instance_.lower[u] < instance_.lower[buffer];
+    const std::int32_t common = earlier ? instance_.first_section[buffer]
+                                        : instance_.end_section[buffer] - 1;
+    for (std::size_t l = instance_.rule_row[u]; l < instance_.rule_row[u + 1]; ++l) {
+      const auto w = static_cast<std::size_t>(instance_.rule_links[l].partner);
+      if (w != buffer && placed_[w] && offsets_[w] == offset &&
+          instance_.first_section[w] <= common && common < instance_.end_section[w]) {
+        return std::nullopt;
+      }
+    }
+    if (earlier) {
+      sections.first = std::max(sections.first, common + 1);
+    } else {
+      sections.second = std::min(sections.second, common);
+    }
+  }
+  return sections;
+}
+
+// Whether nobody is in the way at this offset but those that the buffer shares it with.
+bool ConstrainedDecoder::may_overwrite(std::size_t buffer, std::int64_t offset) {
+  const auto sections = sections_beside_overwrites(buffer, offset);
+  if (!sections) return false;
+  if (sections->first >= sections->second) return true;
+  occupancy_.select(sections->first, sections->second);
+  return occupancy_.first_fit(instance_.padded_size[buffer], instance_.alignment[buffer],
+                              offset) == offset;
+}
+
+// The lowest offset of a partner at which nobody else is in the way; -1 if there is none.
+std::int64_t ConstrainedDecoder::lowest_overwrite(std::size_t buffer) {
+  std::int64_t lowest = -1;
+  for (std::size_t k = instance_.rule_row[buffer]; k < instance_.rule_row[buffer + 1]; ++k) {
+    const auto u = static_cast<std::size_t>(instance_.rule_links[k].partner);
+    if (!placed_[u] || (lowest >= 0 && lowest <= offsets_[u])) continue;
+    if (may_overwrite(buffer, offsets_[u])) lowest = offsets_[u];
+  }
+  return lowest;
+}
+
+void ConstrainedDecoder::put_beside_overwrites(std::size_t buffer, std::int64_t offset) {
+  const auto sections = sections_beside_overwrites(buffer, offset);
+  if (!sections || sections->first >= sections->second) return;
+  occupancy_.select(sections->first, sections->second);
+  occupancy_.occupy(offset, instance_.padded_size[buffer]);
+}
+
 std::int64_t ConstrainedDecoder::run(const std::vector<std::int32_t>& order, bool best_fit,
                                      std::int64_t limit, std::uint64_t work_limit,
                                      Control* control) {
@@ -175,11 +236,16 @@ std::int64_t ConstrainedDecoder::run(const std::vector<std::int32_t>& order, boo
       if (instance_.pinned(v) != pinned) continue;
       if (control != nullptr && control->stop()) return limit;
       if (work() > work_limit) return limit;
+      const std::int64_t overwrite = overwrites_ ? lowest_overwrite(v) : -1;
       if (pinned) {
         put(v, instance_.fixed[v]);
+      } else if (overwrite >= 0 && best_fit) {
+        put(v, overwrite);
+      } else if (overwrite >= 0) {
+        put(v, std::min(overwrite, first_fit(v, 0)));
       } else if (best_fit && plain(v)) {
         occupancy_.select(instance_.first_section[v], instance_.end_section[v]);
-        const std::int64_t size = instance_.pairwise()
+        const std::int64_t size = instance_.pairwise() && !overwrites_
                                       ? instance_.rectangles[instance_.rectangle_row[v]].end
                                       : instance_.padded_size[v];
         put(v, occupancy_.best_fit(size, instance_.alignment[v]));
@@ -201,7 +267,7 @@ std::int32_t ConstrainedDecoder::first_clash(const std::vector<std::int32_t>& or
     const std::int64_t offset = offsets[v];
     if (offset < 0 || offset % instance_.alignment[v] != 0) return buffer;
     if (instance_.pinned(v) && instance_.fixed[v] != offset) return buffer;
-    if (first_fit(v, offset) != offset) return buffer;
+    if (overwrites_ ? !may_overwrite(v, offset) : first_fit(v, offset) != offset) return buffer;
     put(v, offset);
   }
   return -1;

@@ -19,11 +19,13 @@ constexpr std::size_t kLooseLimit = 2'000;
 // Places buffers one by one in a given order, the fixed ones before all others.
 //
 // Rectangles are kept in an Occupancy. Of two buffers that a rule allows more than their uses do,
-// neither is: these **loose** ones are compared with every other buffer, one by one.
+// neither is: these **loose** ones are compared with every other buffer, one by one. Not so where
+// all rules are overwrites: then a buffer is tried where those lie that it may share an offset
+// with, and the section that they have in common is looked at once.
 class ConstrainedDecoder {
  public:
   // Refers to the instance. With more loose buffers than the limit none is: then what rules allow
-  // beyond the uses is not made use of.
+  // beyond the uses is not made use of, except in overwrites.
   ConstrainedDecoder(const Instance& instance, std::size_t loose_limit);
 
   // Returns the height, or something not below `limit` as soon as that is certain, when stopped, or
@@ -47,9 +49,15 @@ class ConstrainedDecoder {
   std::int64_t above_rules(std::size_t buffer, std::int64_t offset);
   std::int64_t above_loose(std::size_t buffer, std::int64_t offset);
   void put(std::size_t buffer, std::int64_t offset);
+  std::optional<std::pair<std::int32_t, std::int32_t>> sections_beside_overwrites(
+      std::size_t buffer, std::int64_t offset) const;
+  bool may_overwrite(std::size_t buffer, std::int64_t offset);
+  std::int64_t lowest_overwrite(std::size_t buffer);
+  void put_beside_overwrites(std::size_t buffer, std::int64_t offset);
 
   const Instance& instance_;
   Occupancy occupancy_;
+  const bool overwrites_;  // are tried where their partners lie, and none of them is loose
   std::vector<std::int64_t> offsets_;
   std::vector<char> placed_, loose_;
   std::vector<std::int32_t> placed_loose_;

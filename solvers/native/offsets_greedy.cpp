@@ -9,6 +9,7 @@
 
 #include "offsets_constraints.hpp"
 #include "offsets_occupancy.hpp"
+#include "offsets_overwrites.hpp"
 #include "offsets_repair.hpp"
 #include "offsets_skyline.hpp"
 #include "offsets_sweep.hpp"
@@ -354,9 +355,44 @@ std::int64_t packing_height(const Instance& instance, const std::vector<std::int
   return height;
 }
 
+namespace {
+
+// The lowest packing of some choices of overwrites, each packed as an instance without any. The
+// first one mostly does, so that a hint usually comes from there.
+GreedyResult pack_choices(const Instance& instance, bool hinted, std::int64_t good_enough,
+                          Control& control) {
+  const OverwriteChoices choices(instance);
+  const Overwritten youngest = choices.youngest();
+  const std::array<std::pair<Overwritten, const char*>, 3> tried{
+      {{youngest, "the youngest overwritten: "},
+       {choices.required(youngest, instance.lower_bound), "required overwrites: "},
+       {choices.oldest(), "the oldest overwritten: "}}};
+  GreedyResult best;
+  for (auto k = std::size_t{hinted}; k < tried.size(); ++k) {
+    const auto& [chosen, name] = tried[k];
+    const Merged merged = choices.merge(chosen);
+    if (!best.packing.offsets.empty() &&
+        (merged.instance.lower_bound >= best.packing.height || control.stop_now())) {
+      continue;
+    }
+    GreedyResult packed = Portfolio(merged.instance, good_enough, control).run({});
+    if (!best.packing.offsets.empty() && packed.packing.height >= best.packing.height) continue;
+    best = {{merged.unmerged(packed.packing.offsets), packed.packing.height}, name + packed.order};
+    if (best.packing.height <= good_enough) break;
+  }
+  return best;
+}
+
+}  // namespace
+
 GreedyResult pack_greedily(const Instance& instance, const std::vector<std::int64_t>& hint,
                            std::int64_t good_enough, Control& control) {
-  return Portfolio(instance, good_enough, control).run(hint);
+  if (!instance.only_overwrites) return Portfolio(instance, good_enough, control).run(hint);
+  good_enough = std::max(good_enough, instance.lower_bound);
+  GreedyResult merged = pack_choices(instance, !hint.empty(), good_enough, control);
+  if (merged.packing.height <= good_enough || control.stop_now()) return merged;
+  GreedyResult own = Portfolio(instance, good_enough, control).run(hint);
+  return own.packing.height < merged.packing.height ? own : merged;
 }
 
 }  // namespace planner::offsets

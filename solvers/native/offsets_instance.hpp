@@ -96,6 +96,11 @@ struct Instance : Requests {
   std::vector<std::size_t> rule_row;
   std::vector<RuleLink> rule_links;
 
+  // There are rules, all of them **overwrites**, and no other constraint. The two buffers of an
+  // overwrite have one size and alignment; one begins earlier, and its last section is the first of
+  // the other. They lie at the same offset or apart.
+  bool only_overwrites = false;
+
   // Proven: no placement is lower. Only the topmost buffer of a section may go without its padding.
   std::int64_t lower_bound = 0;
 

@@ -33,7 +33,9 @@ constexpr std::int64_t kMostSteps = 1000;
 }  // namespace
 
 OverlapPairs::OverlapPairs(const Instance& instance) {
-  if (instance.constrained()) throw std::invalid_argument("squeezing takes no constraints");
+  if (instance.constrained() && !instance.only_overwrites) {
+    throw std::invalid_argument("squeezing takes no constraints but overwrites");
+  }
   for (std::int64_t size : instance.padded_size) unit = std::gcd(unit, size);
   unit = std::max<std::int64_t>(unit, 1);
   for (std::int64_t alignment : instance.alignment) {
@@ -50,6 +52,15 @@ OverlapPairs::OverlapPairs(const Instance& instance) {
     return conflicts.neighbour.begin() + static_cast<std::ptrdiff_t>(conflicts.row[v]);
   };
   for (std::size_t v = 0; v < size.size(); ++v) std::sort(first(v), first(v + 1));
+  overwrites.assign(conflicts.neighbour.size(), 0);
+  for (const PairRule& rule : instance.rules) {
+    for (const auto& [u, v] :
+         {std::pair{rule.first, rule.second}, std::pair{rule.second, rule.first}}) {
+      const auto row = static_cast<std::size_t>(u);
+      const auto entry = std::lower_bound(first(row), first(row + 1), v);
+      overwrites[static_cast<std::size_t>(entry - conflicts.neighbour.begin())] = 1;
+    }
+  }
   // Rows ascend, so each buffer meets its lower neighbours in the order of its own row.
   std::vector<std::size_t> next(conflicts.row.begin(), conflicts.row.end());
   for (std::size_t u = 0; u < size.size(); ++u) {
@@ -125,12 +136,13 @@ void OverlapSearch::step() {
 
 // Where the buffer costs least, except where it is; any of several such offsets. The cost is
 // piecewise linear: with each neighbour it rises from where they touch, by the smaller size, and
-// falls again. False if there is nowhere else.
+// falls again; of an overwrite it is nothing at the neighbour's own offset. False if there is nowhere else.
 bool OverlapSearch::least_cost_offset(std::int32_t buffer) {
   const std::size_t v = index(buffer);
   const std::int32_t size = pairs_.size[v];
   const std::int32_t highest = height_ - size;
   bend_.assign(index(highest) + 1, 0);
+  if (!instance_.rules.empty()) dip_.assign(index(highest) + 1, 0);
   std::int64_t cost = 0;
   std::int64_t slope = 0;
   auto bend = [&](std::int32_t offset, std::int64_t change) {
@@ -151,13 +163,15 @@ bool OverlapSearch::least_cost_offset(std::int32_t buffer) {
     bend(begin - size + smaller, -weight);
     bend(end - smaller, -weight);
     bend(end, weight);
+    if (pairs_.overwrites[e] && begin <= highest) dip_[index(begin)] += weight * size;
   }
   best_cost_ = std::numeric_limits<std::int64_t>::max();
   std::uint32_t ties = 0;
   for (std::int32_t offset = 0; offset <= highest; ++offset) {
-    if (cost <= best_cost_ && offset != offset_[v]) {
-      ties = cost < best_cost_ ? 1 : ties + 1;
-      best_cost_ = cost;
+    const std::int64_t here = dip_.empty() ? cost : cost - dip_[index(offset)];
+    if (here <= best_cost_ && offset != offset_[v]) {
+      ties = here < best_cost_ ? 1 : ties + 1;
+      best_cost_ = here;
       if (random_() % ties == 0) best_offset_ = offset;
     }
     slope += bend_[index(offset)];
@@ -170,7 +184,7 @@ void OverlapSearch::weigh_overlaps(std::int32_t buffer) {
   const std::size_t v = index(buffer);
   for (std::size_t e = pairs_.conflicts.row[v]; e < pairs_.conflicts.row[v + 1]; ++e) {
     const std::int32_t other = pairs_.conflicts.neighbour[e];
-    const std::int64_t common = overlap(buffer, other);
+    const std::int64_t common = overlap(v, e);
     if (common == 0) continue;
     ++weight_[pairs_.pair[e]];
     ++risen_;
@@ -183,13 +197,13 @@ void OverlapSearch::move(std::int32_t buffer, std::int32_t offset) {
   const std::size_t v = index(buffer);
   for (std::size_t e = pairs_.conflicts.row[v]; e < pairs_.conflicts.row[v + 1]; ++e) {
     const std::int32_t other = pairs_.conflicts.neighbour[e];
-    cost_[index(other)] -= weight_[pairs_.pair[e]] * overlap(buffer, other);
+    cost_[index(other)] -= weight_[pairs_.pair[e]] * overlap(v, e);
   }
   offset_[v] = offset;
   cost_[v] = 0;
   for (std::size_t e = pairs_.conflicts.row[v]; e < pairs_.conflicts.row[v + 1]; ++e) {
     const std::int32_t other = pairs_.conflicts.neighbour[e];
-    const std::int64_t cost = weight_[pairs_.pair[e]] * overlap(buffer, other);
+    const std::int64_t cost = weight_[pairs_.pair[e]] * overlap(v, e);
     cost_[v] += cost;
     cost_[index(other)] += cost;
     list(other);
@@ -202,7 +216,7 @@ void OverlapSearch::recount() {
     const auto buffer = static_cast<std::int32_t>(v);
     cost_[v] = 0;
     for (std::size_t e = pairs_.conflicts.row[v]; e < pairs_.conflicts.row[v + 1]; ++e) {
-      cost_[v] += weight_[pairs_.pair[e]] * overlap(buffer, pairs_.conflicts.neighbour[e]);
+      cost_[v] += weight_[pairs_.pair[e]] * overlap(v, e);
     }
     list(buffer);
   }
@@ -224,9 +238,10 @@ void OverlapSearch::list(std::int32_t buffer) {
   }
 }
 
-std::int64_t OverlapSearch::overlap(std::int32_t buffer, std::int32_t other) const {
-  const std::size_t v = index(buffer);
-  const std::size_t w = index(other);
+// Of a buffer and its neighbour in that entry of the conflict graph.
+std::int64_t OverlapSearch::overlap(std::size_t v, std::size_t entry) const {
+  const std::size_t w = index(pairs_.conflicts.neighbour[entry]);
+  if (pairs_.overwrites[entry] && offset_[v] == offset_[w]) return 0;
   return std::max(0, std::min(offset_[v] + pairs_.size[v], offset_[w] + pairs_.size[w]) -
                          std::max(offset_[v], offset_[w]));
 }

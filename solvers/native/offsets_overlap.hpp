@@ -19,20 +19,21 @@ struct OverlapPairs {
   static constexpr std::size_t kMostPairs = 500'000;
   static constexpr std::int64_t kMostUnits = 1 << 13;  // a step goes through all offsets
 
-  // Throws std::invalid_argument for constrained instances, sizes that are no multiples of all
-  // alignments, and instances beyond the limits.
+  // Throws std::invalid_argument for constraints other than overwrites, sizes that are no multiples
+  // of all alignments, and instances beyond the limits.
   explicit OverlapPairs(const Instance& instance);
 
   std::int64_t unit = 0;
   std::vector<std::int32_t> size;
   ConflictGraph conflicts;
   std::vector<std::size_t> pair;  // of each entry of the conflict graph
+  std::vector<char> overwrites;   // whether its two may lie at the same offset
   std::size_t count = 0;
 };
 
 // Guided local search over placements within a height, not all of them legal. The cost of two
-// conflicting buffers is the units they have in common, times a weight. A step takes a random
-// buffer that overlaps another to the offset where it costs least; if that is no better, what it
+// conflicting buffers is the units they have in common, times a weight; of an overwrite it is
+// nothing where both lie at the same offset. A step takes a random buffer that overlaps another to the offset where it costs least; if that is no better, what it
 // overlaps where it is weighs more from then on. So the search leaves every local minimum, and the
 // pairs that are hard to keep apart are settled first.
 //
@@ -64,7 +65,7 @@ class OverlapSearch {
   void move(std::int32_t buffer, std::int32_t offset);
   void recount();
   void list(std::int32_t buffer);
-  std::int64_t overlap(std::int32_t buffer, std::int32_t other) const;
+  std::int64_t overlap(std::size_t buffer, std::size_t entry) const;
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
   const Instance& instance_;
@@ -80,6 +81,7 @@ class OverlapSearch {
   std::vector<std::int32_t> place_;          // of each buffer in that list, or -1
   std::vector<std::int64_t> resting_until_;  // step of each buffer
   std::vector<std::int64_t> bend_;           // change of the cost's slope at each offset
+  std::vector<std::int64_t> dip_;            // what the cost is lower at that offset alone, or 0
   std::int32_t best_offset_ = 0;             // of the buffer in hand
   std::int64_t best_cost_ = 0;
   std::int64_t steps_ = 0;

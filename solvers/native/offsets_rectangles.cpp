@@ -133,12 +133,34 @@ void link_rules(Instance& instance) {
   }
 }
 
+bool is_overwrite(const Instance& instance, const PairRule& rule) {
+  auto u = static_cast<std::size_t>(rule.first);
+  auto v = static_cast<std::size_t>(rule.second);
+  const std::int64_t size = instance.size[u];
+  if (instance.lower[u] > instance.lower[v]) std::swap(u, v);
+  const auto is = [](const OpenInterval& interval, std::int64_t low, std::int64_t high) {
+    return interval.low == low && interval.high == high;
+  };
+  return instance.size[v] == size && instance.alignment[u] == instance.alignment[v] &&
+         instance.lower[u] < instance.lower[v] && instance.upper[u] <= instance.upper[v] &&
+         instance.end_section[u] == instance.first_section[v] + 1 && rule.shared >= size &&
+         rule.forbidden.size() == 2 && is(rule.forbidden[0], -size, 0) &&
+         is(rule.forbidden[1], 0, size);
+}
+
 // Where both buffers of a rule use bytes, those that may be the same.
 void add_shared_bytes(Instance& instance) {
+  std::vector<char> overwriting(instance.buffers(), 0);
   for (const PairRule& rule : instance.rules) {
     if (rule.shared <= 0) continue;
     const auto u = static_cast<std::size_t>(rule.first);
     const auto v = static_cast<std::size_t>(rule.second);
+    if (instance.only_overwrites) {
+      // A buffer overwrites one of several at most: those are there together.
+      const std::size_t later = instance.lower[u] > instance.lower[v] ? u : v;
+      if (overwriting[later]) continue;
+      overwriting[later] = 1;
+    }
     // So many separate ranges may be shared at once, each with a begin and an end to be rounded.
     const auto ranges =
         static_cast<std::int64_t>(instance.rectangle_row[u + 1] - instance.rectangle_row[u] +
@@ -167,8 +189,13 @@ void add_shared_bytes(Instance& instance) {
 }  // namespace
 
 void add_rectangles(Instance& instance) {
+  const bool whole = instance.use_row.empty() && instance.fixed.empty();
   link_rules(instance);
   add_uses(instance);
+  instance.only_overwrites =
+      whole && !instance.rules.empty() &&
+      std::all_of(instance.rules.begin(), instance.rules.end(),
+                  [&](const PairRule& rule) { return is_overwrite(instance, rule); });
   add_shared_bytes(instance);
 }
 

@@ -64,6 +64,9 @@ constexpr std::size_t kWindowedBuffers = 5'000;
 constexpr int kVainWindows = 8;
 constexpr WindowLimits kFirstWindows{100'000, 100'000};
 
+// Runs in vain at choices of overwrites, most of them random, after which there is little hope.
+constexpr int kVainChoices = 400;
+
 // Complement each other where sections have room to spare.
 constexpr std::array<int, 8> kLowering{3, 1, 6, 8, 10, 11, 12, 13};
 
@@ -216,7 +219,9 @@ bool ScheduledSearch::run(const Try& next, Control& control) {
     exhausted_below_ = std::max(exhausted_below_, lowest_height_above(next.capacity));
     if (search_->complete()) lower_bound_ = std::max(lower_bound_, exhausted_below_);
   }
-  return true;
+  if (!instance_.only_overwrites || search_->complete()) return true;
+  vain_choices_ = answer == Answer::kPlaced ? 0 : vain_choices_ + 1;
+  return vain_choices_ < kVainChoices;
 }
 
 // By chains, and after each turn of them in vain by windows; each longer than all such repairs

@@ -33,7 +33,8 @@ class ScheduledSearch {
   void adopt(Packing packing, const char* order);
 
   // One run of the search at a capacity from `floor` (or the bound, if that is higher) to just
-  // below the height. False if the instance is too large for that and repairs lead nowhere.
+  // below the height. False if the instance is too large for that and repairs lead nowhere, or if
+  // no choice of overwrites seems to lead anywhere.
   bool try_lower(std::int64_t floor, Control& control);
 
   // One run at the capacity. Raises the bound above it if it proves that nothing fits.
@@ -71,6 +72,7 @@ class ScheduledSearch {
   };
   Turns chain_repairs_, window_repairs_;
   int repairs_ = 0;
+  int vain_choices_ = 0;
   int lowering_tries_ = 0, fitting_tries_ = 0;
   std::int64_t fitting_nodes_ = 0;
   bool minimising_ = false;

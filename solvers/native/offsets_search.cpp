@@ -7,6 +7,7 @@
 
 #include "offsets_conflicts.hpp"
 #include "offsets_differences.hpp"
+#include "offsets_overwrites.hpp"
 #include "offsets_place_or_raise.hpp"
 
 namespace planner::offsets {
@@ -70,6 +71,7 @@ Units in_units(const Instance& instance) {
 }
 
 std::unique_ptr<PlacementSearch> make_placement_search(const Instance& instance) {
+  if (instance.only_overwrites) return make_overwrite_search(instance);
   if (instance.buffers() > kBufferLimit) return nullptr;
   const std::size_t limit = instance.pairwise() ? kPairwiseConflictLimit : kConflictLimit;
   if (conflicting_pairs(instance) > limit) return nullptr;

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 
-def pack(problem: OffsetProblem, deadline: Deadline) -> Outcome[OffsetSolution]:
+def pack(
+    problem: OffsetProblem, deadline: Deadline, incumbent: OffsetSolution | None = None
+) -> Outcome[OffsetSolution]:
     """Assign offsets: lower bound, greedy portfolio, then search; stops as soon as all is proven.
 
     Raises
@@ -19,7 +21,7 @@ def pack(problem: OffsetProblem, deadline: Deadline) -> Outcome[OffsetSolution]:
     ValueError
         As for `solvers.offsets.arrays.checked_arrays`.
     """
-    return run_packer(problem, search=True, deadline=deadline, incumbent=None)
+    return run_packer(problem, search=True, deadline=deadline, incumbent=incumbent)
 
 
 class ExactOffsets(NativePacker):

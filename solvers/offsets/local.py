@@ -12,6 +12,7 @@ from solvers import _native
 from solvers.offsets.arrays import LIMIT, native_instance
 from solvers.offsets.bound import lower_bound
 from solvers.offsets.incumbent import Incumbent
+from solvers.offsets.overwrites import only_overwrites
 from solvers.offsets.pairs import conflicting_pairs, count_overlaps
 from solvers.protocol import Availability
 
@@ -47,10 +48,10 @@ class LocalOffsets:
         """Say which constraint it does not know or what is too large, or nothing."""
         if problem.fixed is not None and (count := int((problem.fixed >= 0).sum())):
             return f"{count:,} offsets are fixed; local search moves all buffers"
-        if problem.uses is not None or problem.pair_rules:
+        if problem.uses is not None or not only_overwrites(problem):
             return (
                 "some buffers do not use all of their bytes all the time, or have rules for pairs; "
-                "local search takes lifetimes and sizes alone"
+                "local search takes lifetimes and sizes, and overwrites in place, alone"
             )
         overlaps = count_overlaps(problem)
         if overlaps > MOST_PAIRS:

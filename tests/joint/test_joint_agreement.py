@@ -103,13 +103,15 @@ def compare_plans(graphs: Iterable[Graph]) -> Count:
     return count
 
 
-def test_plans_and_cosma_with_addresses_agree() -> None:
-    small = [random_bare_graph(seed, 3 + seed % 4) for seed in range(180)]
-    larger = [random_bare_graph(seed, 7 + seed % 2) for seed in range(1000, 1025)]
+@pytest.mark.parametrize("part", range(5))
+def test_plans_and_cosma_with_addresses_agree(part: int) -> None:
+    """In parts, which a run of the suite on several cores can share."""
+    small = [random_bare_graph(seed, 3 + seed % 4) for seed in range(part, 180, 5)]
+    larger = [random_bare_graph(seed, 7 + seed % 2) for seed in range(1000 + part, 1025, 5)]
     count = compare_plans([*small, *larger])
     # Not one without a proof on both sides.
-    assert count.proven == count.instances >= 300
-    assert count.spilling >= 100
+    assert count.proven == count.instances >= 60
+    assert count.spilling >= 20
 
 
 @pytest.mark.slow

@@ -162,7 +162,10 @@ def test_a_time_limit_in_the_middle_of_a_search_is_kept(
     assert owner and module
     graph = random_bare_graph(6, operators=150)
     target = scratchpad(largest_footprint(graph, in_place=False).size_bytes)
-    result = planner.plan(graph, target=target, in_place=False, time_limit=2.5)
+    for time_limit in (2.5, 10, 40):  # a busy machine takes longer to get there
+        result = planner.plan(graph, target=target, in_place=False, time_limit=time_limit)
+        if entered:
+            break
     assert entered
     assert_legal(graph, target, result.plan)
     assert result.status is Status.FEASIBLE and not result.interrupted

@@ -47,7 +47,6 @@ def test_an_interrupt_yields_the_best_packing_so_far(solver: str, name: str) -> 
             process.send_signal(signal.SIGINT)
             if solver == "greedy":
                 assert process.stdout.readline().strip() == "searching"
-                process.send_signal(signal.SIGINT)
             out, error = process.communicate(timeout=60)
         finally:
             process.kill()

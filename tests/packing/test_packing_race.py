@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -226,7 +227,8 @@ def test_an_interrupt_after_the_race_is_settled_keeps_the_packing(
 ) -> None:
     class Interrupted:
         def available(self) -> Availability:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
+            return Availability(False, "interrupted")
 
     monkeypatch.setitem(SOLVERS["offsets"], "mip", SimpleNamespace(load=Interrupted))  # type: ignore[misc]
     result = race(problem_of([(0, 2, 4), (1, 3, 4)]), solvers=["mip", "bilevel"])

@@ -1,0 +1,248 @@
+"""The suites of ``plan bench``: what each takes from the options, and what it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from planner.cli.arguments import distinct
+from planner.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+# Options that not all suites have.
+_SUITES_WITH = {
+    "solver": "offsets and cosma",
+    "network": "cosma, execution and sharing",
+    "parameters": "cosma",
+    "dim": "execution and sharing",
+    "seed": "cosma, execution and sharing",
+}
+
+
+class Results(NamedTuple):
+    """What a suite has to show.
+
+    Attributes
+    ----------
+    document : mapping
+        For ``--json``.
+    text : str
+    notes : sequence of str
+    picture : str
+        What is drawn.
+    draw : callable
+        Makes files by suffix; raises ImportError where matplotlib is missing.
+    without_picture : mapping of str to str
+        The files where it is.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+    notes: Sequence[str]
+    picture: str
+    draw: Callable[[], Mapping[str, str | bytes]]
+    without_picture: Mapping[str, str | bytes] = {}
+
+
+class Suite(NamedTuple):
+    """A suite about to run: its rows, and what to make of those that there are in the end."""
+
+    rows: Iterator[Any]
+    results: Callable[[list[Any], bool], Results]
+
+
+def _offsets(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> Suite:
+    from planner.bench.offset_instances import generated_instances, instances_in
+    from planner.bench.offset_results import (
+        by_instance,
+        contradictions,
+        render_summary,
+        render_table,
+        results_object,
+    )
+    from planner.bench.offset_solves import chosen_solvers, solve_all
+    from planner.bench.performance_profile import draw_profiles
+
+    _refuse(options, "network", "parameters", "seed", "dim")
+    solvers = chosen_solvers(options.solver)
+    time_limit_s = 5.0 if options.time_limit is None else options.time_limit
+    instances = (
+        generated_instances() if options.data is None else instances_in(options.data, unread.append)
+    )
+
+    def results(rows: list[Any], interrupted: bool) -> Results:
+        found = by_instance(rows)
+        notes = [*unread, *contradictions(found)]
+        return Results(
+            results_object(found, time_limit_s=time_limit_s, notes=notes, interrupted=interrupted),
+            f"{render_table(found)}\n\n{render_summary(found)}" if found else "",
+            notes,
+            "performance profile",
+            lambda: draw_profiles(found),
+        )
+
+    return Suite(
+        solve_all(instances, solvers, time_limit_s=time_limit_s, on_progress=on_progress), results
+    )
+
+
+def _cosma(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> Suite:
+    from planner.bench.cosma_cases import chosen_contenders, run_cases
+    from planner.bench.cosma_chart import draw_bars
+    from planner.bench.cosma_networks import networks_in, published_networks
+    from planner.bench.cosma_page import render_page
+    from planner.bench.cosma_results import defects, results_object
+    from planner.bench.cosma_table import render_summary, render_table
+
+    _refuse(options, "dim")
+    contenders = chosen_contenders(options.solver)
+    seed = 0 if options.seed is None else options.seed
+    time_limit_s = 30.0 if options.time_limit is None else options.time_limit
+    networks = (
+        published_networks(options.network)
+        if options.data is None
+        else networks_in(options.data, options.network, unread.append)
+    )
+
+    def results(rows: list[Any], interrupted: bool) -> Results:
+        notes = [*unread, *defects(rows)]
+        document = results_object(
+            rows,
+            parameters=options.parameters,
+            time_limit_s=time_limit_s,
+            seed=seed,
+            notes=notes,
+            interrupted=interrupted,
+        )
+        if not rows:
+            return Results(document, "", notes, "chart", dict)
+
+        def page(svg: bytes | None) -> str:
+            return render_page(
+                rows, svg, parameters=options.parameters, time_limit_s=time_limit_s, notes=notes
+            )
+
+        def draw() -> dict[str, str | bytes]:
+            pictures = draw_bars(rows)
+            return {"html": page(pictures["svg"]), **pictures}
+
+        text = f"{render_table(rows)}\n\n{render_summary(rows, parameters=options.parameters)}"
+        return Results(document, text, notes, "chart", draw, {"html": page(None)})
+
+    return Suite(
+        run_cases(
+            networks,
+            contenders,
+            parameters=options.parameters,
+            time_limit_s=time_limit_s,
+            seed=seed,
+            on_progress=on_progress,
+        ),
+        results,
+    )
+
+
+def _execution(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> Suite:
+    from planner.bench.execution_cases import networks_in, run_cases, zoo_networks
+    from planner.bench.execution_table import render_summary, render_table, results_object
+    from planner.execution.sessions import runtime
+
+    _refuse(options, "solver", "parameters")
+    runtime()
+    seed = 0 if options.seed is None else options.seed
+    time_limit_s = 5.0 if options.time_limit is None else options.time_limit
+    networks = (
+        zoo_networks(options.network)
+        if options.data is None
+        else networks_in(options.data, options.network, _dims_by_model(options))
+    )
+
+    def results(rows: list[Any], interrupted: bool) -> Results:
+        document = results_object(
+            rows, time_limit_s=time_limit_s, seed=seed, notes=unread, interrupted=interrupted
+        )
+        text = f"{render_table(rows)}\n\n{render_summary(rows)}" if rows else ""
+        return Results(document, text, unread, "chart", dict)
+
+    return Suite(
+        run_cases(networks, time_limit_s=time_limit_s, seed=seed, on_progress=on_progress), results
+    )
+
+
+def _sharing(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> Suite:
+    from planner.bench.sharing_cases import models_in, run_sharing, zoo_models
+    from planner.bench.sharing_chart import draw_shares
+    from planner.bench.sharing_results import (
+        defects,
+        render_summary,
+        render_table,
+        results_object,
+    )
+
+    _refuse(options, "solver", "parameters")
+    seed = 0 if options.seed is None else options.seed
+    time_limit_s = 10.0 if options.time_limit is None else options.time_limit
+    dims = _dims_by_model(options)
+    models = zoo_models(options.network)
+    if options.data is not None:
+        models += models_in(options.data, dims)
+    elif dims:
+        raise UsageError("--dim: the networks of the zoo have none to bind. It goes with --data.")
+
+    def results(rows: list[Any], interrupted: bool) -> Results:
+        notes = [*unread, *defects(rows)]
+        document = results_object(
+            rows, time_limit_s=time_limit_s, seed=seed, notes=notes, interrupted=interrupted
+        )
+        if not rows:
+            return Results(document, "", notes, "chart", dict)
+        text = f"{render_table(rows)}\n\n{render_summary(rows)}"
+        return Results(document, text, notes, "chart", lambda: draw_shares(rows))
+
+    return Suite(
+        run_sharing(
+            models,
+            time_limit_s=time_limit_s,
+            seed=seed,
+            on_unplanned=unread.append,
+            on_progress=on_progress,
+        ),
+        results,
+    )
+
+
+def _dims_by_model(options: argparse.Namespace) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for name, size in distinct("--dim", options.dim).items():
+        model, slash, dimension = name.partition("/")
+        if not slash:
+            raise UsageError(f"--dim {name}={size}: say of which model, --dim MODEL/{name}={size}.")
+        found.setdefault(model, {})[dimension] = size
+    return found
+
+
+def _refuse(options: argparse.Namespace, *names: str) -> None:
+    """Refuse options of other suites."""
+    for name in names:
+        if getattr(options, name) not in (None, False, []):
+            raise UsageError(
+                f"--{name} is an option of plan bench {_SUITES_WITH[name]}, not of {options.suite}."
+            )
+
+
+SUITES: Mapping[str, Callable[[argparse.Namespace, list[str], Callable[[str], None]], Suite]] = {
+    "offsets": _offsets,
+    "cosma": _cosma,
+    "execution": _execution,
+    "sharing": _sharing,
+}
