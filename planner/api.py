@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import UsageError
 from planner.graph import Graph
 from planner.interruption import listening_for_ctrl_c
+from planner.measured import measured_for
 from planner.parameters import require_farther_inputs, with_parameters
 from planner.problem import Objective, PlanningProblem
 from planner.result import PlanResult
@@ -196,7 +197,7 @@ def plan(
 
     def problem_of(graph: Graph) -> PlanningProblem:
         whole = with_parameters(graph) if parameters else graph
-        return PlanningProblem(whole, machine, aim, in_place, partial_spills)
+        return PlanningProblem(whole, measured_for(whole, machine), aim, in_place, partial_spills)
 
     limits: dict[str, Any] = {
         "contenders": solvers,

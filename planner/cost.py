@@ -1,4 +1,4 @@
-"""What one operator costs on a target: a roofline over arithmetic and bytes."""
+"""What one operator costs on a target: as measured, or a roofline over arithmetic and bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.errors import UsageError
 from planner.graph import StorageKind
+from planner.measured import CostLayer, measured_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class OperatorCost(NamedTuple):
     """Time of one execution in seconds, and where it goes.
 
-    ``seconds`` is the larger of ``arithmetic_s`` and ``memory_s``, plus the launch overhead.
+    ``seconds`` is the larger of ``arithmetic_s`` and ``memory_s``, plus the launch overhead, unless
+    the target has a measured time; these two are the roofline's in any case.
     """
 
     seconds: float
@@ -43,11 +45,12 @@ def operand_tensors(graph: Graph, operator: int) -> Iterator[tuple[Tensor, bool]
 def operator_cost(
     graph: Graph, target: Target, operator: int, far: Mapping[int, str] | None = None
 ) -> OperatorCost:
-    """Roofline time of one operator (Williams et al., "Roofline", CACM 2009).
+    """Time of one operator: measured where the target has it (`planner.measured`), else a roofline.
 
-    The larger of MACs over their rate, vector operations over theirs, and bytes over bandwidth,
-    plus the launch overhead. Memories are read and written one after the other; constants are
-    read from the target's constant memory. A view costs nothing.
+    The roofline (Williams et al., "Roofline", CACM 2009): the larger of MACs over their rate,
+    vector operations over theirs, and bytes over bandwidth, plus the launch overhead. Memories are
+    read and written one after the other; constants are read from the target's constant memory. A
+    view costs nothing.
 
     Parameters
     ----------
@@ -86,7 +89,9 @@ def operator_cost(
         for memory in target.memories
     )
     arithmetic_s = _arithmetic_time(graph, target, target.compute, operator)
-    seconds = max(arithmetic_s, memory_s) + target.compute.launch_overhead_s
+    layer, seconds = measured_seconds(graph, target, operator)
+    if layer is CostLayer.ROOFLINE:
+        seconds = max(arithmetic_s, memory_s) + target.compute.launch_overhead_s
     return OperatorCost(seconds, arithmetic_s, memory_s)
 
 

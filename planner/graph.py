@@ -11,6 +11,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from planner.operator_signature import operator_class, operator_signature
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -325,6 +327,16 @@ class Graph:
             if reached < end:
                 return False
         return True
+
+    @cached_property
+    def signatures(self) -> tuple[str, ...]:
+        """Per operator, what it is called in a table of measured times."""
+        return tuple(operator_signature(self, index) for index in range(len(self.operators)))
+
+    @cached_property
+    def operator_classes(self) -> tuple[str, ...]:
+        """Per operator, the class whose measured times say something of its own."""
+        return tuple(operator_class(self, index) for index in range(len(self.operators)))
 
     @cached_property
     def constant_bytes(self) -> int:

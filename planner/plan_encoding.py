@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from planner.plans import TransferKind
 
 if TYPE_CHECKING:
+    from planner.measured import MeasuredCosts
     from planner.plans import Placement, Plan, Transfer
     from planner.target import Target
 
 FORMAT = "planner.plan"
-# Parts, moves and links of a memory to itself came with version 2. A plan without any of them is
-# written as version 1, which older readers know.
+# Parts, moves, links of a memory to itself and measured times came with version 2. A plan without
+# any of them is written as version 1, which older readers know.
 VERSIONS = (1, 2)
 
 
@@ -108,7 +109,9 @@ def _version(plan: Plan) -> int:
     in_parts = any(held.part is not None for held in (*plan.placements, *plan.transfers))
     moves = any(t.kind is TransferKind.MOVE for t in plan.transfers)
     relocates = any(link.source == link.destination for link in plan.target.links)
-    return 2 if in_parts or moves or relocates or plan.metrics.relocated_bytes else 1
+    measured = plan.target.compute is not None and plan.target.compute.measured is not None
+    newer = in_parts or moves or relocates or measured or plan.metrics.relocated_bytes
+    return 2 if newer else 1
 
 
 def _part(held: Placement | Transfer) -> dict[str, list[int]]:
@@ -150,11 +153,24 @@ def _target_object(target: Target) -> dict[str, Any]:
     }
     if target.compute is not None:
         described["compute"] = {
-            "mac_rate": {k: float(v) for k, v in asdict(target.compute)["mac_rate"].items()},
+            "mac_rate": {k: float(v) for k, v in target.compute.mac_rate.items()},
             "vector_rate": float(target.compute.vector_rate),
             "launch_overhead_s": float(target.compute.launch_overhead_s),
         }
+        if target.compute.measured is not None:
+            described["compute"]["measured"] = _measured_object(target.compute.measured)
     return described
+
+
+def _measured_object(measured: MeasuredCosts) -> dict[str, Any]:
+    return {
+        "source": measured.source,
+        "seconds": {key: float(value) for key, value in measured.seconds.items()},
+        "fits": {
+            kind: {key: float(value) for key, value in asdict(fit).items() if value is not None}
+            for kind, fit in measured.fits.items()
+        },
+    }
 
 
 def _float(value: float | None) -> float | None:

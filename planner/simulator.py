@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.cost import operator_cost
 from planner.errors import InvalidPlanError
+from planner.measured import CostLayer, cost_layers
 from planner.metrics import far_operands, measure_bytes
 from planner.plans import boundary_rank, part_of
 
@@ -53,7 +54,8 @@ class Timeline:
         Bytes over each link of the target, moves inside the nearest memory included.
     peak_bytes : mapping of memory name to int
     cost_source : str
-        ``roofline``: times are computed from the target's rates, not measured.
+        ``roofline``: times are computed from the target's rates; ``measured``: of some operators
+        from its measured times.
     """
 
     steps: tuple[Interval, ...]
@@ -124,7 +126,16 @@ def simulate(graph: Graph, target: Target, plan: Plan) -> Timeline:
         latency_s=compute_s + stall_s,
         link_bytes=link_bytes,
         peak_bytes=measure_bytes(graph, target, plan).peak_bytes,
+        cost_source=_cost_source(graph, target),
     )
+
+
+def _cost_source(graph: Graph, target: Target) -> str:
+    if target.compute is None or target.compute.measured is None:
+        return "roofline"
+    layers = cost_layers(graph, target)
+    measured = layers[CostLayer.MEASURED] + layers[CostLayer.FITTED]
+    return "measured" if measured else "roofline"
 
 
 def latency_lower_bound(graph: Graph, target: Target) -> float:

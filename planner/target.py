@@ -10,6 +10,8 @@ from planner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from planner.measured import MeasuredCosts
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -74,11 +76,14 @@ class Compute:
         Element operations per second outside the MAC array.
     launch_overhead_s : float
         Seconds added to every operator that is not a view.
+    measured : MeasuredCosts or None
+        Measured times, which go before the rates.
     """
 
     mac_rate: Mapping[str, float] = field(default_factory=dict)
     vector_rate: float = 0.0
     launch_overhead_s: float = 0.0
+    measured: MeasuredCosts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import BadFileError, UsageError
+from planner.measured import MeasuredCosts, OperatorFit
 from planner.target import Compute, Link, Memory, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from importlib.resources.abc import Traversable
 
-_LARGEST_FILE_BYTES = 1 << 20
+_LARGEST_FILE_BYTES = 1 << 22
 _LARGEST_SIZE_BYTES = (1 << 53) - 1
 _UNITS = {
     "": 1,
@@ -55,7 +56,9 @@ _MEMORY_KEYS = (
     "writable",
 )
 _LINK_KEYS = ("from", "to", "bandwidth", "setup_s", "channels")
-_COMPUTE_KEYS = ("mac_rate", "vector_rate", "launch_overhead_s")
+_COMPUTE_KEYS = ("mac_rate", "vector_rate", "launch_overhead_s", "measured")
+_MEASURED_KEYS = ("source", "seconds", "fits")
+_FIT_KEYS = ("overhead_s", "mac_rate", "vector_rate", "bandwidth")
 _ELEMENT_TYPE = re.compile(r"default|bool|string|(?:u?int|b?float|complex)\d+[a-z0-9]*", re.ASCII)
 
 
@@ -192,12 +195,20 @@ def target_from_table(values: Mapping[str, Any], file: str, where: str = "") -> 
     for field, name in (("memory 1", names[0]), ("io_memory", io_memory)):
         if not memories[names.index(name)].writable:
             raise root.error(field, f'"{name}" is not writable. Operators write there.')
+    compute = _compute(root.table("compute")) if "compute" in values else None
+    operands_resident = root.flag("operands_resident", True)
+    if compute is not None and compute.measured is not None and not operands_resident:
+        raise root.error(
+            "compute.measured",
+            "times of operands in the nearest memory. They say nothing where operands_resident is "
+            "false.",
+        )
     return Target(
         name=root.text("name", Path(file).stem),
         memories=memories,
         links=links,
-        compute=_compute(root.table("compute")) if "compute" in values else None,
-        operands_resident=root.flag("operands_resident", True),
+        compute=compute,
+        operands_resident=operands_resident,
         io_memory=io_memory,
         constant_memory=_memory_name(root, "constant_memory", names, names[-1]),
         description=root.text("description", ""),
@@ -351,6 +362,31 @@ def _compute(table: _Table) -> Compute:
         mac_rate={key: rates.number(key) for key in rates.values},
         vector_rate=table.number("vector_rate", 0.0, positive=False),
         launch_overhead_s=table.number("launch_overhead_s", 0.0, positive=False),
+        measured=_measured(table.table("measured")) if "measured" in table.values else None,
+    )
+
+
+def _measured(table: _Table) -> MeasuredCosts:
+    table.allow(_MEASURED_KEYS)
+    seconds, fits = table.table("seconds"), table.table("fits")
+    return MeasuredCosts(
+        source=table.text("source", ""),
+        seconds={key: seconds.number(key, positive=False) for key in seconds.values},
+        fits={key: _fit(fits.table(key)) for key in fits.values},
+    )
+
+
+def _fit(table: _Table) -> OperatorFit:
+    table.allow(_FIT_KEYS)
+
+    def rate(key: str) -> float | None:
+        return table.number(key) if key in table.values else None
+
+    return OperatorFit(
+        overhead_s=table.number("overhead_s", 0.0, positive=False),
+        mac_rate=rate("mac_rate"),
+        vector_rate=rate("vector_rate"),
+        bandwidth=rate("bandwidth"),
     )
 
 

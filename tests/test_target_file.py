@@ -250,6 +250,6 @@ def test_missing_file_directory_binary_and_huge_file_are_bad_files(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadFileError, match="not a TOML file"):
         read_target(tmp_path / "binary.toml")
-    (tmp_path / "huge.toml").write_bytes(b"#" * ((1 << 20) + 1))
-    with pytest.raises(BadFileError, match="larger than 1,048,576 bytes"):
+    (tmp_path / "huge.toml").write_bytes(b"#" * ((1 << 22) + 1))
+    with pytest.raises(BadFileError, match="larger than 4,194,304 bytes"):
         read_target(tmp_path / "huge.toml")

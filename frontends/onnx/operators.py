@@ -1,7 +1,7 @@
 """What an operator computes: multiply-accumulates and element operations, from concrete shapes.
 
 Operators without an entry cost no multiply-accumulates and one operation per result element.
-Transcendental functions weigh 4, reductions count what they read.
+Transcendental functions weigh 4, reductions count what they read, poolings their windows.
 """
 
 from __future__ import annotations
@@ -58,13 +58,9 @@ _REDUCTIONS = frozenset(
     {
         "ArgMax",
         "ArgMin",
-        "AveragePool",
         "GlobalAveragePool",
         "GlobalLpPool",
         "GlobalMaxPool",
-        "LpPool",
-        "MaxPool",
-        "QLinearAveragePool",
         "QLinearGlobalAveragePool",
         "ReduceL1",
         "ReduceL2",
@@ -78,6 +74,7 @@ _REDUCTIONS = frozenset(
         "ReduceSumSquare",
     }
 )
+_POOLINGS = frozenset({"AveragePool", "LpPool", "MaxPool", "QLinearAveragePool"})
 _KNOWN_ELSEWHERE = frozenset(
     f"com.microsoft.{name}"
     for name in (
@@ -132,6 +129,10 @@ def vector_operations(node: Node, operands: Types, results: Types) -> int:
         return 0
     counted = operands[:1] if node.op_type in _REDUCTIONS else results
     elements = sum(type_.elements for type_ in counted if type_ is not None)
+    if node.op_type in _POOLINGS:
+        # As indices, the second result of MaxPool, need no second look.
+        first = results[0].elements if results and results[0] is not None else elements
+        return first * prod(node.integers("kernel_shape") or ())
     return elements * (TRANSCENDENTAL_WEIGHT if node.op_type in _TRANSCENDENTAL else 1)
 
 

@@ -22,6 +22,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 _MESSAGE_WIDTH = 2000
+_VERBS_THAT_RACE = frozenset({"solve", "pack", "bench"})
 
 VERBS = {
     "solve": "plan a model: order, offsets, spills, and a proof (the default verb)",
@@ -31,6 +32,7 @@ VERBS = {
     "explain": "why the peak is what it is; what a step or a tensor needs",
     "export": "write a plan as C source, MiniMalloc's CSV or a trace",
     "bench": "compare solvers with each other, on your instances or on generated ones",
+    "calibrate": "measure this processor's operators and write them as a target",
     "hydrate": "fill in the weights that a model lacks, from a seed",
     "strip": "leave the large weights out of a model",
     "targets": "list the described machines, or show one",
@@ -135,6 +137,10 @@ def _run(arguments: Sequence[str]) -> int:
     except PlannerError as error:
         _complain(str(error))
         return error.exit_code
+    except KeyboardInterrupt as interrupt:
+        if options.verb in _VERBS_THAT_RACE or str(interrupt):
+            raise
+        raise KeyboardInterrupt("interrupted") from None
     except BrokenPipeError:
         # The reader went away (plan ... | head). Python would complain at exit on the dead pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,10 @@ _WITHOUT_ARRAYS = frozenset(
     }
 )
 
+
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+# The file, line and signature of the function that refused.
+_SOURCE_LINE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z\[])")
 
 _UNROUNDED = "/before rounding"
 
@@ -279,4 +284,5 @@ def raw_bytes(value: Any) -> NDArray[np.uint8]:
 def first_line(error: Exception) -> str:
     """Return what ONNX Runtime says, without its codes and file names."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return text.removeprefix("[ONNXRuntimeError] : ")[:500]
+    text = _CODE.sub("", text)
+    return _SOURCE_LINE.sub("", text)[:500]

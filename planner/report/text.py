@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.measured import CostLayer, cost_layers
 from planner.report.lines import TEXT_WIDTH, labelled, solver_part, wrapped
 from planner.report.names import operator_name, printable
 from planner.report.occupancy import (
@@ -42,6 +43,7 @@ def render_text(result: PlanResult) -> str:
             *_arenas(result),
             *_zero_copy(result),
             *_traffic_and_latency(result.plan),
+            *_costs(result),
             *_peak(result),
             *_solvers(result.contenders),
             ("checked", "legal"),
@@ -139,6 +141,16 @@ def _latency(plan: Plan) -> str:
     if metrics.latency_lower_bound_s is not None and plan.provenance.objective == "latency":
         details.append(f"lower bound {format_in(metrics.latency_lower_bound_s, unit_s)}")
     return f"latency {format_in(metrics.latency_s, unit_s)} {unit} ({'; '.join(details)})"
+
+
+def _costs(result: PlanResult) -> Iterator[tuple[str, str]]:
+    """Say where the operators' times come from, if any was measured."""
+    target = result.plan.target
+    if target.compute is None or target.compute.measured is None:
+        return
+    layers = cost_layers(result.graph, target)
+    counts = ", ".join(f"{layer.value} {layers[layer]:,}" for layer in CostLayer)
+    yield "costs", f"{counts} operators"
 
 
 def _peak(result: PlanResult) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from planner.api import chosen_objective, load, load_lowerings
 from planner.errors import UsageError
 from planner.graph import Graph
 from planner.interruption import listening_for_ctrl_c
+from planner.measured import measured_for
 from planner.parameters import require_farther_inputs, with_parameters
 from planner.problem import Objective, PlanningProblem
 from planner.sweeps.capacities import CapacityRange, swept_capacities
@@ -135,7 +136,7 @@ def sweep(
     graph = load(source, zero_copy=zero_copy, parameters=parameters, **binding)
     curve = Curve(
         graph,
-        machine,
+        measured_for(graph, machine),
         aim,
         {
             "solvers": solvers,

@@ -14,12 +14,13 @@ import pytest
 
 import planner
 from frontends import zoo
+from planner.ends import ends
 from planner.errors import DoesNotFitError
 from planner.execution.api import Prepared, prepare
 from planner.execution.executor import execute_plan
 from planner.execution.result import Verdict
 from planner.footprint import largest_footprint
-from planner.plans import TransferKind
+from planner.problem import Objective, PlanningProblem
 from planner.target_file import read_target
 from planner.testing import naive_plan
 
@@ -61,9 +62,13 @@ def capacity_between(subject: Subject, target: Target, *, in_place: bool) -> int
     """The midpoint between the largest operator and the peak; None where they are equal."""
     graph = planner.load(subject.source, dims=subject.dims)
     peak = subject.plan(target=target, in_place=in_place, objective="peak").metrics.peak_bytes
-    least = largest_footprint(
-        graph, in_place=in_place, alignment_bytes=target.nearest.alignment_bytes
-    ).size_bytes
+    alignment_bytes = target.nearest.alignment_bytes
+    footprint = largest_footprint(graph, in_place=in_place, alignment_bytes=alignment_bytes)
+    least = footprint.size_bytes
+    if target.io_memory == target.nearest.name:
+        # The caller's values have to be there at both ends.
+        problem = PlanningProblem(graph, target, Objective.TRAFFIC, in_place)
+        least = max(least, *(end.needed_bytes for end in ends(problem)))
     middle = (least + peak[target.nearest.name]) // 2
     return middle if least < middle else None
 
@@ -98,8 +103,7 @@ def survey(subject: Subject, *, by_chance: bool = True, **options: Any) -> list[
             found.append(f"{target.name} {traffic:,} B in {copies} copies")
     if by_chance:
         plan = naive_plan(prepared.model.graph, RELOCATING, seed=1, split=0.3)
-        kinds = {transfer.kind for transfer in plan.transfers}
-        assert len(plan.order) < 10 or kinds >= {TransferKind.SPILL, TransferKind.RELOAD}
+        assert plan.transfers or len(plan.order) < 10
         prove(subject, prepared, plan)
     print(f"{subject.name}: {len(unlimited.order)} operators, {'; '.join(found) or 'no spills'}")
     return found
@@ -130,7 +134,7 @@ def test_all_models_of_the_onnx_package_are_exact(file):
 
 _REFUSED = {
     "zigzag_ds_cnn": "int8",
-    "stream_resnet18_full_training": "is not unique",
+    "stream_resnet18_full_training": "two nodes with same node name",
 }
 _QUICK = ("zigzag_resnet8", "tract_bidi_lstm", "silero_vad_ifless", "irpy_torchscript_model")
 
@@ -181,13 +185,12 @@ _SMALL = {
     "resnet50": {"image": 32},
     "resnet8": {"image": 16},
     "resnext50": {"image": 32},
-    "s3d": {"frames": 16, "image": 32},
+    "s3d": {"frames": 16},  # its last window has 7 by 7 pixels
     "transformer": {"sequence": 8, "layers": 1, "vocabulary": 50},
     "unet": {"image": 32, "channels": 8, "depth": 3},
     "vit_b_16": {"image": 32},
 }
 _CHEAP = ("mobilenet_v2", "randwire", "resnet8", "transformer", "unet")
-_HELD_BACK = {"r2plus1d_18": {"frames": 8}, "s3d": {"frames": 16}}
 
 
 def test_small_options_are_given_for_the_whole_zoo():
@@ -208,7 +211,7 @@ def test_every_network_of_the_zoo_is_exact_in_small(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.names())
 def test_every_network_of_the_zoo_is_exact_in_full_size(name):
-    survey(network(name, 3.0, **_HELD_BACK.get(name, {})), by_chance=False)
+    survey(network(name, 3.0), by_chance=False)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

@@ -159,6 +159,8 @@ def test_attention_counts_scores_and_sums_and_its_own_projections():
         ("ReduceSum(x, axes)", 24),
         ("ReduceMax<axes = [2]>(x)", 24),
         ("GlobalAveragePool(x)", 24),
+        ("AveragePool<kernel_shape = [2]>(x)", 2 * 3 * 3 * 2),
+        ("MaxPool<kernel_shape = [3], strides = [2], pads = [1, 1]>(x)", 2 * 3 * 2 * 3),
         ("Transpose(x)", 24),
         ("Concat<axis = 0>(x, x)", 48),
         ("Reshape(x, flat)", 0),
