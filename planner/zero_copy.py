@@ -183,10 +183,18 @@ def _cannot_lose(sharing: SharingRace, copying_bound_bytes: int) -> bool:
 
 def _better(sharing: SharingRace, copying: SharingRace) -> SharingRace:
     """Return the better of two; at equal worth the one that copies less."""
-    from planner.scoreboard import rank
-
-    objective = sharing.problem.objective
     interrupted = copying.outcome.interrupted
-    if rank(copying.outcome.plan, objective) < rank(sharing.outcome.plan, objective):
+    if _rank(copying) < _rank(sharing):
         return copying
     return sharing._replace(outcome=replace(sharing.outcome, interrupted=interrupted))
+
+
+def _rank(race: SharingRace) -> tuple[float, float, float]:
+    """Rank its plan; the arena counts in whole units of the alignment."""
+    from planner.scoreboard import rank
+
+    plan, near = race.outcome.plan, race.problem.target.nearest
+    unit = near.alignment_bytes
+    arena = -(-plan.metrics.arena_bytes.get(near.name, 0) // unit) * unit
+    metrics = replace(plan.metrics, arena_bytes={**plan.metrics.arena_bytes, near.name: arena})
+    return rank(replace(plan, metrics=metrics), race.problem.objective)
