@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "offsets_conflicts.hpp"
 #include "offsets_greedy.hpp"
 
 namespace planner::offsets {
@@ -20,6 +21,7 @@ constexpr std::array<std::uint64_t, 4> kVariedShares{2, 8, 32, 128};
 
 // So many choices at most are all searched.
 constexpr std::size_t kFewChoices = 128;
+constexpr std::size_t kMostPairs = 2'000'000;  // of conflicting buffers, in all of them together
 
 }  // namespace
 
@@ -138,7 +140,7 @@ std::vector<Overwritten> OverwriteChoices::all(std::size_t most) const {
     for (std::int32_t u : options_[index(v)]) {
       for (std::size_t k = 0; k < before; ++k) {
         if (!may_overwrite(all[k], u, v)) continue;
-        if (all.size() == most) return {};
+        if (all.size() >= most) return {};
         all.push_back(all[k]);
         all.back()[index(v)] = u;
       }
@@ -153,14 +155,15 @@ namespace {
 
 // The search refers to the merged instance; null if that is too large for it.
 struct Candidate {
+  Overwritten chosen;
   std::unique_ptr<Merged> merged;
   std::unique_ptr<PlacementSearch> search;
 };
 
-Candidate candidate(const OverwriteChoices& choices, const Overwritten& chosen) {
+Candidate candidate(const OverwriteChoices& choices, Overwritten chosen) {
   auto merged = std::make_unique<Merged>(choices.merge(chosen));
   auto search = make_placement_search(merged->instance);
-  return {std::move(merged), std::move(search)};
+  return {std::move(chosen), std::move(merged), std::move(search)};
 }
 
 // Few choices, all of them searched: a proof if all are exhausted.
@@ -204,17 +207,21 @@ class SomeOverwrites final : public PlacementSearch {
  public:
   explicit SomeOverwrites(OverwriteChoices choices)
       : choices_(std::move(choices)),
-        best_(choices_.youngest()),
-        kept_{candidate(choices_, best_), candidate(choices_, choices_.oldest())} {}
+        kept_{candidate(choices_, choices_.youngest()), candidate(choices_, choices_.oldest())} {}
 
   Answer run(std::int64_t capacity, Configuration configuration, std::int64_t node_limit,
              Control& control) override {
     nodes_ = 0;
     const std::size_t turn = turns_++ % kTurns;
-    if (turn < kept_.size()) return run(kept_[turn], capacity, configuration, node_limit, control);
-    const Overwritten chosen = turn == kept_.size() ? choices_.required(best_, capacity)
-                                                    : choices_.vary(best_, capacity, random_);
-    Candidate fresh = candidate(choices_, chosen);
+    if (turn < kept_.size()) {
+      const Answer answer = run(kept_[turn], capacity, configuration, node_limit, control);
+      if (answer == Answer::kPlaced) std::swap(kept_[0], kept_[turn]);
+      return answer;
+    }
+    const Overwritten& best = kept_[0].chosen;
+    Candidate fresh =
+        candidate(choices_, turn == kept_.size() ? choices_.required(best, capacity)
+                                                 : choices_.vary(best, capacity, random_));
     if (fresh.merged->instance.lower_bound > capacity) return Answer::kStopped;
     const GreedyResult greedy = pack_greedily(fresh.merged->instance, {}, capacity, control);
     Answer answer = Answer::kPlaced;
@@ -223,10 +230,7 @@ class SomeOverwrites final : public PlacementSearch {
     } else {
       answer = run(fresh, capacity, configuration, node_limit, control);
     }
-    if (answer == Answer::kPlaced) {
-      best_ = chosen;
-      kept_[0] = std::move(fresh);
-    }
+    if (answer == Answer::kPlaced) kept_[0] = std::move(fresh);
     return answer;
   }
 
@@ -251,8 +255,7 @@ class SomeOverwrites final : public PlacementSearch {
   }
 
   const OverwriteChoices choices_;
-  Overwritten best_;               // of the lowest packing so far
-  std::array<Candidate, 2> kept_;  // the best, the oldest: they go on learning from their failures
+  std::array<Candidate, 2> kept_;  // the last that fitted first; they learn from their failures
   std::mt19937_64 random_;
   std::size_t turns_ = 0;
   std::int64_t nodes_ = 0;
@@ -263,7 +266,8 @@ class SomeOverwrites final : public PlacementSearch {
 
 std::unique_ptr<PlacementSearch> make_overwrite_search(const Instance& instance) {
   OverwriteChoices choices(instance);
-  const std::vector<Overwritten> all = choices.all(kFewChoices);
+  const std::size_t pairs = std::max<std::size_t>(1, conflicting_pairs(instance));
+  const std::vector<Overwritten> all = choices.all(std::min(kFewChoices, kMostPairs / pairs));
   if (!all.empty()) return std::make_unique<AllOverwrites>(choices, all);
   return std::make_unique<SomeOverwrites>(std::move(choices));
 }

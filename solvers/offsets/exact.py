@@ -33,7 +33,9 @@ class ExactOffsets(NativePacker):
 
     Gaps, fixed offsets, separations and overlaps are searched with proof. Not so where one of two
     buffers in use at the same time may lie between bytes of the other: there it looks for packings
-    with one entirely above the other, and proves no more than the lower bound.
+    with one entirely above the other, and proves no more than the lower bound. Of overwrites alone
+    (`solvers.offsets.overwrites`) it searches the choices, each as a problem without rules; if
+    there are few, with proof.
     """
 
     name = "exact"

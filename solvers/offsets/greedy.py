@@ -11,7 +11,8 @@ class GreedyOffsets(NativePacker):
     The orders are those of memory planners in use: by size (TensorFlow Lite), by lifetime (XLA), by
     number of conflicts (TVM's unified static memory planner), by area, by start, and others. Free
     bytes are found in a segment tree, without a conflict graph. Fixed buffers are placed before all
-    others. What pair rules allow beyond the uses is used for up to a few thousand buffers.
+    others. What pair rules allow beyond the uses is used for up to a few thousand buffers, and
+    overwrites (`solvers.offsets.overwrites`) for any number.
     """
 
     name = "greedy"

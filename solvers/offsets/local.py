@@ -36,6 +36,8 @@ class LocalOffsets:
     above the bound, then each packing found is lowered by a unit. Several runs take turns, the
     lowest most of them. That is Egeblad, Nielsen and Odgaard, "Fast neighborhood search for two-
     and three-dimensional nesting problems" (EJOR 183, 2007), in one dimension.
+
+    Buffers of which one may overwrite the other do not overlap where they lie at one offset.
     """
 
     name = "local"
