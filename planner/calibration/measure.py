@@ -122,7 +122,7 @@ class Measurer:
         nodes = [_renamed(node, {}) for node in model.executable.nodes]
         written = {name for node in nodes for name in node.results}
         outputs = [v.name for v in model.executable.model.graph.output if v.name in written]
-        session, constants = model._session(nodes, outputs, model.computed)
+        session, constants = model.session(nodes, outputs, model.computed)
         run = bound_run(session, {**self._drawn(model, session, constants), **constants}, outputs)
         return max(self._stopwatch.warm(run) - self._stopwatch.call_s, 0.0)
 
@@ -132,7 +132,7 @@ class Measurer:
         copies = 1 if cold else _copies(graph, operator)
         nodes = _repeated(graph, operator, node, copies)
         results = nodes[-1].results
-        session, constants = model._session(nodes, results, model.computed)
+        session, constants = model.session(nodes, results, model.computed)
         operands = self._drawn(model, session, constants)
         try:
             bound_run(session, {**operands, **constants}, results)()

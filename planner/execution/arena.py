@@ -6,6 +6,8 @@ highest byte ever written can be read off, and a read of either gives nonsense.
 
 from __future__ import annotations
 
+import os
+import sys
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
@@ -32,10 +34,18 @@ class Arena:
     content : uint8 array of shape [size_bytes]
     base : int
         Machine address of byte 0, a multiple of 64.
+
+    Raises
+    ------
+    MemoryError
+        If the machine has less.
     """
 
     def __init__(self, name: str, size_bytes: int) -> None:
         self.name = name
+        # Filling it would otherwise end the process where the system promises what it lacks.
+        if size_bytes > _machine_bytes():
+            raise MemoryError
         whole = np.full(size_bytes + 2 * _GUARD_BYTES + _BASE_ALIGNMENT, UNTOUCHED, dtype=np.uint8)
         start = _GUARD_BYTES + -(whole.ctypes.data + _GUARD_BYTES) % _BASE_ALIGNMENT
         self._whole, self._start = whole, start
@@ -113,6 +123,13 @@ class Arena:
         first = bisect_right(self._begins, addresses.begin - 1)
         last = bisect_right(self._begins, addresses.end - 1)
         return first, last
+
+
+def _machine_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # not on this system
+        return sys.maxsize // 2
 
 
 def first_difference(

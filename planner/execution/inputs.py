@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from planner.errors import UsageError
 from planner.execution.sessions import ort_value
@@ -35,7 +35,7 @@ def given_input(name: str, values: Any, type_: ValueType) -> Any:
             f"input {name!r}: the values are {_sketch(array.shape, array.dtype)}, the plan "
             f"expects {_sketch(type_.shape, dtype)}."
         )
-    return ort_value(np.ascontiguousarray(array).tobytes(), type_)
+    return ort_value(_packed(array), type_)
 
 
 def drawn_input(name: str, type_: ValueType, seed: int) -> Any:
@@ -53,13 +53,13 @@ def drawn_input(name: str, type_: ValueType, seed: int) -> Any:
         values = rng.standard_normal(type_.shape).astype(dtype)
     else:
         values = rng.standard_normal(type_.shape).astype(np.float32).astype(dtype)
-    return ort_value(np.ascontiguousarray(values).tobytes(), type_)
+    return ort_value(_packed(values), type_)
 
 
 def constant_input(type_: ValueType, number: int) -> Any:
     """Return one number everywhere: what is left where drawn integers are out of range."""
     dtype = helper.tensor_dtype_to_np_dtype(type_.element)
-    return ort_value(np.full(type_.shape, number).astype(dtype).tobytes(), type_)
+    return ort_value(_packed(np.full(type_.shape, number).astype(dtype)), type_)
 
 
 def is_integer(type_: ValueType) -> bool:
@@ -86,6 +86,11 @@ def inputs_from(
         else drawn_input(name, type_, seed)
         for name, type_ in types.items()
     }
+
+
+def _packed(values: Any) -> bytes:
+    """Bytes as ONNX stores them: elements of less than a byte side by side."""
+    return numpy_helper.from_array(np.asarray(values)).raw_data
 
 
 def _sketch(shape: tuple[int, ...], dtype: Any) -> str:

@@ -109,7 +109,7 @@ class RunnableModel:
             results = sorted(inside & (read | later | set(self._tensors)))
             if not results:
                 continue
-            session, constants = self._session(group, results, values)
+            session, constants = self.session(group, results, values)
             values.update(zip(results, run_session(session, results, constants), strict=True))
         return values
 
@@ -129,7 +129,7 @@ class RunnableModel:
         if operator not in self._sessions:
             node = self.executable.nodes[operator]
             try:
-                session, constants = self._session([node], node.results, self.computed)
+                session, constants = self.session([node], node.results, self.computed)
             except RuntimeRefusalError as error:
                 raise RuntimeRefusalError(f"{node.label}: {error}") from None
             self._sessions[operator] = OperatorSession(
@@ -160,7 +160,7 @@ class RunnableModel:
             read = dict.fromkeys(name for node in group for name in self._moving(node.reads))
             key = tuple(results)
             if key not in self._segments:
-                self._segments[key] = self._session(group, results, self.computed)
+                self._segments[key] = self.session(group, results, self.computed)
             session, constants = self._segments[key]
             feeds = {
                 name: found[name] if name in found else values[name]
@@ -181,7 +181,7 @@ class RunnableModel:
             and storages[tensors[self._tensors[name]].storage].kind is not StorageKind.CONSTANT
         ]
 
-    def _session(
+    def session(
         self, nodes: Sequence[Node], results: Iterable[str], computed: Mapping[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
         """A session of some nodes, and the computed constants that it wants."""
@@ -228,7 +228,7 @@ class RunnableModel:
                 return ort_value(tensor.raw_data, type_)
             return ort_value(numpy_helper.to_array(tensor).tobytes(), type_)
         if name in self._constant_nodes:
-            session, _ = self._session([self._constant_nodes[name]], [name], {})
+            session, _ = self.session([self._constant_nodes[name]], [name], {})
             return run_session(session, [name], {})[0]
         return self.computed[name]
 

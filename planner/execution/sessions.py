@@ -259,13 +259,22 @@ def run_session(session: Any, outputs: Sequence[str], feeds: Mapping[str, Any]) 
 
 
 def ort_value(content: bytes | NDArray[Any], type_: ValueType) -> Any:
-    """Return an OrtValue with a copy of these bytes."""
+    """Return an OrtValue with a copy of these bytes.
+
+    Raises
+    ------
+    RuntimeRefusalError
+        If ONNX Runtime has no tensors of that type.
+    """
     module = runtime()
     size = math.prod(type_.shape)
     if type_.element in _WITHOUT_ARRAYS or size == 0:
-        value = module.OrtValue.ortvalue_from_shape_and_type(
-            list(type_.shape), type_.element, "cpu"
-        )
+        try:
+            value = module.OrtValue.ortvalue_from_shape_and_type(
+                list(type_.shape), type_.element, "cpu"
+            )
+        except RuntimeError as error:
+            raise RuntimeRefusalError(first_line(error)) from None
         raw_bytes(value)[:] = np.frombuffer(content, dtype=np.uint8)
         return value
     dtype = helper.tensor_dtype_to_np_dtype(type_.element)

@@ -11,9 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import planner
 from frontends import zoo
+from planner.ends import ends
 from planner.execution.api import prepare
 from planner.execution.executor import execute_plan
 from planner.execution.result import Verdict
+from planner.footprint import largest_footprint
+from planner.problem import Objective, PlanningProblem
 from planner.testing import assert_legal, naive_plan
 
 from ..check.damage import TARGETS, Case  # noqa: TID252
@@ -115,12 +118,15 @@ def small_transformer() -> onnx.ModelProto:
     return zoo.build("transformer", sequence=4, layers=1, vocabulary=50)
 
 
-def footprint(graph: Graph) -> int:
-    """Bytes of the largest operator's operands and results."""
-    return max(
-        sum(graph.storages[s].size_bytes for s in graph.operand_storages.row(operator))
-        for operator in range(len(graph.operators))
-    )
+def least_capacity(graph: Graph, target: Target, *, in_place: bool) -> int:
+    """Bytes of the nearest memory, constants apart, without which no plan is possible."""
+    alignment_bytes = target.nearest.alignment_bytes
+    footprint = largest_footprint(graph, in_place=in_place, alignment_bytes=alignment_bytes)
+    if target.io_memory != target.nearest.name:
+        return footprint.size_bytes
+    # The caller's values have to be there at both ends.
+    problem = PlanningProblem(graph, target, Objective.TRAFFIC, in_place)
+    return max(footprint.size_bytes, *(end.needed_bytes for end in ends(problem)))
 
 
 def quick_plans() -> Iterator[ExecutablePlan]:

@@ -14,19 +14,17 @@ import pytest
 
 import planner
 from frontends import zoo
-from planner.ends import ends
 from planner.errors import DoesNotFitError
 from planner.execution.api import Prepared, prepare
 from planner.execution.executor import execute_plan
 from planner.execution.result import Verdict
 from planner.footprint import largest_footprint
-from planner.problem import Objective, PlanningProblem
 from planner.target_file import read_target
 from planner.testing import naive_plan
 
 from ..check.damage import TARGETS  # noqa: TID252
 from ..onnx.test_onnx_corpus import DIMS, GOLDEN, LIGHT, corpus  # noqa: TID252
-from .executable_plans import require_proof, roomy
+from .executable_plans import least_capacity, require_proof, roomy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,13 +60,7 @@ def capacity_between(subject: Subject, target: Target, *, in_place: bool) -> int
     """The midpoint between the largest operator and the peak; None where they are equal."""
     graph = planner.load(subject.source, dims=subject.dims)
     peak = subject.plan(target=target, in_place=in_place, objective="peak").metrics.peak_bytes
-    alignment_bytes = target.nearest.alignment_bytes
-    footprint = largest_footprint(graph, in_place=in_place, alignment_bytes=alignment_bytes)
-    least = footprint.size_bytes
-    if target.io_memory == target.nearest.name:
-        # The caller's values have to be there at both ends.
-        problem = PlanningProblem(graph, target, Objective.TRAFFIC, in_place)
-        least = max(least, *(end.needed_bytes for end in ends(problem)))
+    least = least_capacity(graph, target, in_place=in_place)
     middle = (least + peak[target.nearest.name]) // 2
     return middle if least < middle else None
 
@@ -113,7 +105,7 @@ def light(name: str, seconds: float = 2.0) -> Subject:
     return Subject(name, LIGHT / f"light_{name}.onnx", seconds=seconds)
 
 
-def network(name: str, seconds: float = 2.0, **options: int) -> Subject:
+def network(name: str, seconds: float = 2.0, **options: Any) -> Subject:
     return Subject(f"{name} {options or ''}", zoo.build(name, **options), seconds=seconds)
 
 
@@ -164,7 +156,7 @@ def test_a_model_that_the_runtime_refuses_is_not_executed_and_the_reason_is_name
 
 # The zoo
 
-_SMALL = {
+_SMALL: dict[str, dict[str, Any]] = {
     "amoebanet_d": {"image": 32, "cells": 3, "filters": 16},
     "bert_base": {"sequence": 8},
     "darts": {"image": 32, "channels": 8, "layers": 3},

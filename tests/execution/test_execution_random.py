@@ -14,7 +14,6 @@ from planner.checker import check
 from planner.errors import DoesNotFitError
 from planner.execution.api import prepare
 from planner.execution.executor import execute_plan
-from planner.footprint import largest_footprint
 from planner.graph import StorageKind
 from planner.plans import TransferKind
 from planner.target_file import read_target, target_names
@@ -22,7 +21,7 @@ from planner.testing import assert_legal, naive_plan
 
 from ..check.damage import TARGETS  # noqa: TID252
 from ..check.test_check_real_bytes import shaken  # noqa: TID252
-from .executable_plans import by_chance, require_exact, require_proof, roomy
+from .executable_plans import by_chance, least_capacity, require_exact, require_proof, roomy
 from .random_models import random_model
 
 if TYPE_CHECKING:
@@ -175,12 +174,13 @@ def solve_and_prove(seed: int, target: Target, solvers: tuple[str, ...] | None) 
 def _tight(
     model: Any, target: Target, rng: random.Random, *, in_place: bool, parameters: bool, **_: Any
 ) -> int:
-    """A little more than the largest operator needs."""
-    alignment_bytes = target.nearest.alignment_bytes
-    graph = planner.load(model, parameters=parameters, alignment_bytes=alignment_bytes)
-    least = largest_footprint(graph, in_place=in_place, alignment_bytes=alignment_bytes)
+    """A little more than no plan can do without."""
+    graph = planner.load(
+        model, parameters=parameters, alignment_bytes=target.nearest.alignment_bytes
+    )
     held = graph.constant_bytes if target.constant_memory == target.nearest.name else 0
-    return held + int(least.size_bytes * rng.choice((1.0, 1.0, 1.1, 1.3))) + alignment_bytes
+    least = least_capacity(graph, target, in_place=in_place)
+    return held + int(least * rng.choice((1.0, 1.0, 1.1, 1.3))) + target.nearest.alignment_bytes
 
 
 def all_targets() -> list[Target]:

@@ -235,6 +235,39 @@ def test_a_refusal_inside_control_flow_is_a_refusal_of_the_model():
     assert "my:Magic" in outcome.reason
 
 
+@pytest.mark.parametrize(
+    ("element", "opset", "verdict"),
+    [
+        *(("bool", 21, "exact"), ("uint8", 21, "exact"), ("int64", 21, "exact")),
+        *(("float16", 21, "exact"), ("bfloat16", 21, "exact"), ("double", 21, "exact")),
+        *(("float8e4m3fn", 21, "exact"), ("int4", 21, "exact"), ("uint4", 21, "exact")),
+        ("complex64", 21, "not executed"),
+    ],
+)
+def test_inputs_of_every_type_are_drawn(element, opset, verdict):
+    made = model(
+        f"({element}[3, 5] x) => (y) {{ c = Reshape(x, s) y = Transpose(c) }}"
+        if element in ("bool", "complex64")
+        else f"({element}[3, 5] x) => (y) {{ c = Cast<to = 1>(x) y = Neg(c) }}",
+        {"s": [5, 3]},
+        opset=opset,
+        ir=10,
+    )
+    outcome = planner.execute(made, planner.plan(made).plan)
+    assert outcome.verdict.value == verdict, outcome
+    assert verdict == "exact" or "type" in outcome.reason
+
+
+@pytest.mark.parametrize("claimed", [1 << 45, 1 << 62, 1 << 70])
+def test_an_arena_larger_than_the_machine_is_not_tried(claimed):
+    made = small_model()
+    plan = plan_of(made)
+    huge = replace(plan, metrics=replace(plan.metrics, arena_bytes={"ram": claimed}))
+    outcome = planner.execute(made, huge)
+    assert outcome.verdict is Verdict.NOT_EXECUTED
+    assert outcome.reason == f"this machine cannot hold {claimed:,} B of ram"
+
+
 # The command line
 
 
