@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 _SHOWN_EVERY_S = 0.5
+_LARGEST_INPUT_BYTES = 1 << 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="values of a graph input (repeatable); others are drawn from the seed",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of absent weights and inputs (default 0)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of absent weights and of inputs that are not given; default: 0",
     )
     parser.add_argument(
         "--require-run",
@@ -62,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
             )
         except KeyboardInterrupt:
             progress.clear()
-            text = f"interrupted at step {progress.step:,} of {len(plan.order):,}; all right so far"
+            steps = f"step {progress.step:,} of {len(plan.order):,}; all right so far"
+            text = f"interrupted at {steps}" if progress.step else "interrupted before the first step"
             print(f"plan: {text}", file=sys.stderr)
             return EXIT_INTERRUPTED
     if options.json:
@@ -119,6 +125,8 @@ def _object(
 def _read_inputs(given: Sequence[str]) -> dict[str, Any]:
     import numpy as np
 
+    from planner.regular_file import open_regular
+
     inputs: dict[str, Any] = {}
     for text in given:
         name, separator, path = text.rpartition("=")
@@ -127,11 +135,11 @@ def _read_inputs(given: Sequence[str]) -> dict[str, Any]:
         if name in inputs:
             raise UsageError(f"--input {name}: given twice.")
         try:
-            values = np.load(path, allow_pickle=False)
-        except FileNotFoundError:
-            raise BadFileError(f"{path} does not exist.") from None
+            open_regular(path, _LARGEST_INPUT_BYTES).close()
+            # Mapped, since the header of a short file may promise any number of bytes.
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise BadFileError(f"{path} is no array of numbers in .npy format: {error}") from None
+            raise BadFileError(f"{path} is no array of numbers in .npy format: {error}.") from None
         if not isinstance(values, np.ndarray):
             raise BadFileError(f"{path} is an archive; give a single array, FILE.npy.")
         inputs[name] = values

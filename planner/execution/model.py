@@ -109,7 +109,7 @@ class RunnableModel:
             results = sorted(inside & (read | later | set(self._tensors)))
             if not results:
                 continue
-            session, constants = self.session(group, results, values)
+            session, constants = self.session(group, results, values, moves=False)
             values.update(zip(results, run_session(session, results, constants), strict=True))
         return values
 
@@ -182,12 +182,20 @@ class RunnableModel:
         ]
 
     def session(
-        self, nodes: Sequence[Node], results: Iterable[str], computed: Mapping[str, Any]
+        self,
+        nodes: Sequence[Node],
+        results: Iterable[str],
+        computed: Mapping[str, Any],
+        *,
+        moves: bool = True,
     ) -> tuple[Any, dict[str, Any]]:
-        """A session of some nodes, and the computed constants that it wants."""
+        """A session of some nodes, and the computed constants that it wants.
+
+        Without ``moves`` weights have their values in it even where the plan fetches them.
+        """
         inside = {name for node in nodes for name in node.results}
         read = [name for name in dict.fromkeys(_reads(nodes)) if name not in inside]
-        moving = set(self._moving(read))
+        moving = set(self._moving(read)) if moves else set()
         inputs: dict[str, ValueType] = {
             name: self.type_of(self._tensors[name]) for name in read if name in moving
         }

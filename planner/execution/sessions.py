@@ -14,6 +14,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from planner.errors import UsageError
+from planner.interruption import listening_for_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,6 +84,9 @@ def runtime() -> Any:
     try:
         import onnxruntime
     except ImportError:
+        with listening_for_ctrl_c() as ctrl_c:
+            if ctrl_c.heard:  # extension modules make it an error of the import
+                raise KeyboardInterrupt from None
         raise UsageError(
             "executing a model needs ONNX Runtime. Install it: pip install 'tensor-planner[run]'"
         ) from None

@@ -22,13 +22,13 @@ def execution_text(plan: Plan, outcome: Execution, violations: int) -> str:
     """
     steps = len(plan.order)
     lines = [
-        ("model", f"{printable(plan.model.name)}   {steps:,} operators"),
+        ("model", f"{printable(plan.model.name)}   {_count(steps, 'operator')}"),
         ("target", printable(plan.target.name)),
         (
             "checked",
             "legal"
             if not violations
-            else f"illegal, {_count(violations, 'violation')}: plan check",
+            else f"illegal: {_count(violations, 'violation')}, which plan check lists",
         ),
     ]
     if outcome.verdict is Verdict.NOT_EXECUTED:
