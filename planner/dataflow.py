@@ -19,7 +19,7 @@ from planner.violation import Violation, ViolationKind, operator_name, transfer_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from planner.graph import Graph
+    from planner.graph import Graph, Tensor
     from planner.plans import InPlace, Placement, Transfer
     from planner.target import Target
 
@@ -38,7 +38,8 @@ class StepAccess(NamedTuple):
 def step_access(graph: Graph, operator: int) -> StepAccess:
     """Return what an operator reads and writes. A view only reads.
 
-    An output is written unless it consists of bytes that the operator reads.
+    An output is written unless it consists of bytes that the operator reads. An empty tensor is
+    neither read nor written, also where it is a part of a storage that has bytes.
     """
     node = graph.operators[operator]
 
@@ -46,20 +47,23 @@ def step_access(graph: Graph, operator: int) -> StepAccess:
         content = graph.storages[storage]
         return content.kind is not StorageKind.CONSTANT and content.size_bytes > 0
 
+    def with_bytes(indices: Iterable[int]) -> list[Tensor]:
+        return [tensor for tensor in (graph.tensors[t] for t in indices) if tensor.size_bytes]
+
     ranges: dict[int, list[tuple[int, int]]] = {}
-    for tensor in (graph.tensors[t] for t in node.inputs):
+    for tensor in with_bytes(node.inputs):
         ranges.setdefault(tensor.storage, []).append(
             (tensor.offset_bytes, tensor.offset_bytes + tensor.size_bytes)
         )
     writes = set()
-    for tensor in (graph.tensors[t] for t in node.outputs):
+    for tensor in with_bytes(node.outputs):
         reached = tensor.offset_bytes
         for lower, upper in sorted(ranges.get(tensor.storage, [])):
             if lower <= reached:
                 reached = max(reached, upper)
         if reached < tensor.offset_bytes + tensor.size_bytes:
             writes.add(tensor.storage)
-    touched = ranges.keys() | {graph.tensors[t].storage for t in node.outputs}
+    touched = ranges.keys() | {tensor.storage for tensor in with_bytes(node.outputs)}
     reads = {s for s in touched if s in ranges or s not in writes}
     return StepAccess(tuple(sorted(filter(moves, reads))), tuple(sorted(filter(moves, writes))))
 

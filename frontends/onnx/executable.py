@@ -90,11 +90,11 @@ def load_executable(
     block, notes = lowered.block, []
     if refilled.tensors:
         notes.append(
-            f"{refilled.tensors:,} weights without data ({refilled.bytes:,} bytes) drawn "
+            f"{_weights(refilled.tensors)} without data ({refilled.bytes:,} bytes) drawn "
             f"from seed {seed}."
         )
     if refilled.constants:
-        notes.append(f"{refilled.constants:,} constant weights drawn from seed {seed}.")
+        notes.append(f"{_weights(refilled.constants, 'constant ')} drawn from seed {seed}.")
     folded = [block.nodes[i] for i in sorted(block.folded)]
     queries = [node.results[0] for node in folded if is_shape_query(node)]
     return Executable(
@@ -106,3 +106,7 @@ def load_executable(
         model,
         tuple(notes),
     )
+
+
+def _weights(number: int, what: str = "") -> str:
+    return f"{number:,} {what}weight{'s' if number != 1 else ''}"

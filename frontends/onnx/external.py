@@ -130,7 +130,9 @@ def read_external(tensor: TensorProto, folder: Path) -> bytes | None:
     try:
         with open(_open_inside(folder, location, where), "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if offset < 0 or offset + length > size:
+            if offset < 0:
+                raise BadFileError(f"{where} begins at byte {offset:,}.")
+            if offset + length > size:
                 raise BadFileError(
                     f"{where} ends at byte {offset + length:,} of a file of {size:,} bytes."
                 )

@@ -204,7 +204,7 @@ def _check_memory(tensors: Sequence[tuple[str, TensorProto]]) -> None:
     if 3 * needed > free:  # the weights, the file made of them, and what is on its way
         name, largest = max(tensors, key=lambda item: tensor_bytes(*item))
         raise BadFileError(
-            f"{len(tensors):,} weights without data take {needed:,} bytes "
+            f"the weights without data take {needed:,} bytes "
             f'({tensor_bytes(name, largest):,} of them tensor "{name}"), and three times that to '
             f"fill in. {free:,} bytes of memory are free. Refused."
         )

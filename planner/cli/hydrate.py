@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.errors import BadFileError
+from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -32,8 +32,8 @@ def run(options: argparse.Namespace) -> int:
     refilled = hydrate(model, folder=source.parent, seed=options.seed)
     write(file_contents(refilled.model, output))
     print(
-        f"drawn     {refilled.tensors:,} weights without data ({refilled.bytes:,} bytes) and "
-        f"{refilled.constants:,} constant weights, from seed {options.seed}"
+        f"drawn     {weights(refilled.tensors)} without data ({refilled.bytes:,} bytes) and "
+        f"{weights(refilled.constants, 'constant ')}, from seed {options.seed}"
     )
     return 0
 
@@ -49,13 +49,22 @@ def files(options: argparse.Namespace) -> tuple[Path, Path]:
 
     Raises
     ------
+    UsageError
+        If no file is named.
     BadFileError
         If there is none.
     """
     output = Path(options.output)
+    if not output.name:
+        raise UsageError(f"-o {options.output!r}: give the name of the file to write.")
     if not output.parent.is_dir():
         raise BadFileError(f"{output}: cannot be written: {output.parent} is no directory.")
     return Path(options.model), output
+
+
+def weights(number: int, what: str = "") -> str:
+    """How many: ``1 weight``, ``2 constant weights``."""
+    return f"{number:,} {what}weight{'s' if number != 1 else ''}"
 
 
 def write(contents: Mapping[Path, bytes]) -> None:

@@ -139,7 +139,8 @@ def _read_inputs(given: Sequence[str]) -> dict[str, Any]:
             # Mapped, since the header of a short file may promise any number of bytes.
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise BadFileError(f"{path} is no array of numbers in .npy format: {error}.") from None
+            reason = str(error).rstrip(".")
+            raise BadFileError(f"{path} is no array of numbers in .npy format: {reason}.") from None
         if not isinstance(values, np.ndarray):
             raise BadFileError(f"{path} is an archive; give a single array, FILE.npy.")
         inputs[name] = values

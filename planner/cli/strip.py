@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.cli.hydrate import add_files, files, write
+from planner.cli.hydrate import add_files, files, weights, write
 
 if TYPE_CHECKING:
     import argparse
@@ -26,5 +26,5 @@ def run(options: argparse.Namespace) -> int:
     check_output(output, source, model)
     stripped = strip(model, folder=source.parent)
     write(file_contents(stripped.model, output))
-    print(f"left out  {stripped.tensors:,} weights ({stripped.bytes:,} bytes)")
+    print(f"left out  {weights(stripped.tensors)} ({stripped.bytes:,} bytes)")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -319,6 +320,12 @@ def write_archive(path: Path) -> None:
     path.with_suffix(".npz").rename(path)
 
 
+def write_promise(path: Path) -> None:
+    """A header that announces 4 TiB, and nothing behind it."""
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }"
+    path.write_bytes(b"\x93NUMPY\x01\x00v\x00" + header.ljust(117).encode() + b"\n")
+
+
 @pytest.mark.parametrize(
     ("make", "exit_code", "said"),
     [
@@ -326,7 +333,7 @@ def write_archive(path: Path) -> None:
         (lambda p: np.save(p, np.ones(5, np.float32)), 2, "5 float32, the plan expects 4 float32"),
         (lambda p: np.save(p, np.ones(4)), 2, "4 float64, the plan expects 4 float32"),
         (lambda p: np.save(p, np.array(1, np.float32)), 2, "scalar float32"),
-        (lambda p: np.save(p, np.array([{}], object), allow_pickle=True), 6, "Object arrays"),
+        (lambda p: np.save(p, np.array([{}], object), allow_pickle=True), 6, "no array of numbers"),
         (lambda p: p.write_bytes(b"\x80\x04N."), 6, "no array of numbers"),
         (lambda p: p.write_bytes(b""), 6, "no array of numbers"),
         (
@@ -335,8 +342,10 @@ def write_archive(path: Path) -> None:
             "no array of numbers",
         ),
         (write_archive, 6, "archive"),
-        (lambda p: None, 6, "does not exist"),
-        (lambda p: p.mkdir(), 6, "no array of numbers"),
+        (lambda p: None, 6, "No such file"),
+        (lambda p: p.mkdir(), 6, "is a directory"),
+        (os.mkfifo, 6, "not a regular file"),
+        (write_promise, 6, "no array of numbers"),
     ],
 )
 def test_given_inputs_are_used_or_refused(saved, tmp_path, capsys, make, exit_code, said):

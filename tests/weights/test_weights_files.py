@@ -31,7 +31,7 @@ def test_files_are_refilled_and_stripped(tmp_path, capsys):
     source = save(tmp_path / "m.onnx", model(absent(), tensor("v")))
     assert main(["hydrate", str(source), "-o", str(tmp_path / "full.onnx"), "--seed", "5"]) == 0
     told = capsys.readouterr().out
-    assert "1 weights without data (8,192 bytes)" in told and "from seed 5" in told
+    assert "1 weight without data (8,192 bytes)" in told and "from seed 5" in told
     assert read(tmp_path / "full.onnx") == hydrate(model(absent(), tensor("v")), seed=5).model
     assert main(["strip", str(tmp_path / "full.onnx"), "-o", str(tmp_path / "bare.onnx")]) == 0
     assert "2 weights (16,384 bytes)" in capsys.readouterr().out
