@@ -12,7 +12,7 @@ from frontends.onnx.constants import is_shape_query
 from frontends.onnx.frontend import lower_source, open_source
 from frontends.onnx.load import load_whole_model
 from frontends.onnx.nodes import check_structure
-from frontends.onnx.weights import hydrate
+from frontends.onnx.weights import counted, hydrate
 
 if TYPE_CHECKING:
     import os
@@ -90,11 +90,11 @@ def load_executable(
     block, notes = lowered.block, []
     if refilled.tensors:
         notes.append(
-            f"{_weights(refilled.tensors)} without data ({refilled.bytes:,} bytes) drawn "
+            f"{counted(refilled.tensors)} without data ({refilled.bytes:,} bytes) drawn "
             f"from seed {seed}."
         )
     if refilled.constants:
-        notes.append(f"{_weights(refilled.constants, 'constant ')} drawn from seed {seed}.")
+        notes.append(f"{counted(refilled.constants, 'constant ')} drawn from seed {seed}.")
     folded = [block.nodes[i] for i in sorted(block.folded)]
     queries = [node.results[0] for node in folded if is_shape_query(node)]
     return Executable(
@@ -106,7 +106,3 @@ def load_executable(
         model,
         tuple(notes),
     )
-
-
-def _weights(number: int, what: str = "") -> str:
-    return f"{number:,} {what}weight{'s' if number != 1 else ''}"

@@ -175,6 +175,11 @@ def strip(model: ModelProto, *, folder: Path | None = None) -> Stripped:
     return Stripped(bare, tensors, size)
 
 
+def counted(number: int, what: str = "") -> str:
+    """How many: ``1 weight``, ``2 constant weights``."""
+    return f"{number:,} {what}weight{'s' if number != 1 else ''}"
+
+
 def _is_absent(name: str, tensor: TensorProto) -> bool:
     """Whether the values are not in the model itself."""
     if tensor.data_location == TensorProto.EXTERNAL:
@@ -204,7 +209,7 @@ def _check_memory(tensors: Sequence[tuple[str, TensorProto]]) -> None:
     if 3 * needed > free:  # the weights, the file made of them, and what is on its way
         name, largest = max(tensors, key=lambda item: tensor_bytes(*item))
         raise BadFileError(
-            f"the weights without data take {needed:,} bytes "
+            f"{counted(len(tensors))} without data take {needed:,} bytes "
             f'({tensor_bytes(name, largest):,} of them tensor "{name}"), and three times that to '
             f"fill in. {free:,} bytes of memory are free. Refused."
         )

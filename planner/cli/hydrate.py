@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Read the model and its data, draw what is absent, write all of it."""
     from frontends.onnx.external import check_output, file_contents
     from frontends.onnx.load import load_whole_model
-    from frontends.onnx.weights import hydrate
+    from frontends.onnx.weights import counted, hydrate
 
     source, output = files(options)
     model = load_whole_model(source)
@@ -32,8 +32,8 @@ def run(options: argparse.Namespace) -> int:
     refilled = hydrate(model, folder=source.parent, seed=options.seed)
     write(file_contents(refilled.model, output))
     print(
-        f"drawn     {weights(refilled.tensors)} without data ({refilled.bytes:,} bytes) and "
-        f"{weights(refilled.constants, 'constant ')}, from seed {options.seed}"
+        f"drawn     {counted(refilled.tensors)} without data ({refilled.bytes:,} bytes) and "
+        f"{counted(refilled.constants, 'constant ')}, from seed {options.seed}"
     )
     return 0
 
@@ -60,11 +60,6 @@ def files(options: argparse.Namespace) -> tuple[Path, Path]:
     if not output.parent.is_dir():
         raise BadFileError(f"{output}: cannot be written: {output.parent} is no directory.")
     return Path(options.model), output
-
-
-def weights(number: int, what: str = "") -> str:
-    """How many: ``1 weight``, ``2 constant weights``."""
-    return f"{number:,} {what}weight{'s' if number != 1 else ''}"
 
 
 def write(contents: Mapping[Path, bytes]) -> None:
