@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from frontends.onnx.constants import is_shape_query
+from frontends.onnx.external import tensor_bytes
 from frontends.onnx.frontend import lower_source, open_source
-from frontends.onnx.load import load_whole_model
+from frontends.onnx.load import MAX_WHOLE_BYTES, load_whole_model
 from frontends.onnx.nodes import check_structure
 from frontends.onnx.weights import counted, hydrate
+from planner.errors import BadFileError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
-    from onnx import TensorProto
+    from onnx import SparseTensorProto
 
     from frontends.onnx.nodes import Node
     from planner.graph import Graph
@@ -77,7 +79,8 @@ def load_executable(
     Raises
     ------
     PlannerError
-        As `load_onnx`; also if a model file is too large to be read with its weights.
+        As `load_onnx`; also if a model file is too large to be read with its weights, or if these
+        are malformed.
     """
     _, name, digest, folder = open_source(source)
     whole = source if isinstance(source, ModelProto) else load_whole_model(source)
@@ -101,8 +104,27 @@ def load_executable(
         lowered.graph,
         tuple(n for i, n in enumerate(block.nodes) if i not in block.folded),
         tuple(node for node in folded if not is_shape_query(node)),
-        {name: t for name, t in block.scope.initializers.items() if t is not None},
+        {
+            **{name: t for name, t in block.scope.initializers.items() if t is not None},
+            **{sparse.values.name: _dense(sparse) for sparse in model.graph.sparse_initializer},
+        },
         {name: np.asarray(block.scope.values[name], dtype=np.int64) for name in queries},
         model,
         tuple(notes),
     )
+
+
+def _dense(sparse: SparseTensorProto) -> TensorProto:
+    """A sparse initializer as operators see it."""
+    name, dims = sparse.values.name, tuple(sparse.dims)
+    size = tensor_bytes(name, TensorProto(data_type=sparse.values.data_type, dims=dims))
+    if size > MAX_WHOLE_BYTES:
+        raise BadFileError(f'sparse initializer "{name}" has {size:,} bytes as a dense tensor.')
+    try:
+        values = numpy_helper.to_array(sparse.values)
+        at = numpy_helper.to_array(sparse.indices)
+        content = np.zeros(dims, values.dtype)
+        content[np.unravel_index(at, dims) if at.ndim == 1 else tuple(at.T)] = values
+    except (ValueError, TypeError, IndexError) as error:
+        raise BadFileError(f'sparse initializer "{name}" is malformed: {error}.') from None
+    return numpy_helper.from_array(content, name)

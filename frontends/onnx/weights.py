@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -33,6 +32,7 @@ from frontends.onnx.external import (
     tensor_bytes,
 )
 from planner.errors import BadFileError, UsageError
+from planner.free_memory import free_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -205,7 +205,7 @@ def _clear_payload(tensor: TensorProto) -> None:
 def _check_memory(tensors: Sequence[tuple[str, TensorProto]]) -> None:
     """Refuse what cannot be, before anything is allocated."""
     needed = sum(tensor_bytes(name, tensor) for name, tensor in tensors)
-    free = _free_bytes()
+    free = free_bytes()
     if 3 * needed > free:  # the weights, the file made of them, and what is on its way
         name, largest = max(tensors, key=lambda item: tensor_bytes(*item))
         raise BadFileError(
@@ -213,20 +213,6 @@ def _check_memory(tensors: Sequence[tuple[str, TensorProto]]) -> None:
             f'({tensor_bytes(name, largest):,} of them tensor "{name}"), and three times that to '
             f"fill in. {free:,} bytes of memory are free. Refused."
         )
-
-
-def _free_bytes() -> int:
-    """Memory that this machine can still give; all it has, where that is not said."""
-    try:
-        with open("/proc/meminfo") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields["MemAvailable"].split()[0]) << 10
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 16 << 30
 
 
 _LARGEST_CONSTANT = 1e4

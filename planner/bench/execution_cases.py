@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from planner.errors import DoesNotFitError, PlannerError, UsageError
+from planner.errors import BadFileError, DoesNotFitError, PlannerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -99,16 +99,21 @@ def networks_in(
 
     Raises
     ------
+    BadFileError
+        If there is no such directory.
     UsageError
-        If there are none.
+        If it holds none, or none of these names.
     """
     from frontends.onnx.dims import open_dimensions
     from frontends.onnx.load import load_model
 
+    if not Path(directory).is_dir():
+        raise BadFileError(f"--data {directory}: there is no such directory.")
     paths = sorted(Path(directory).glob("*.onnx"))
     chosen = [path for path in paths if names is None or path.stem in names]
     if not chosen:
-        raise UsageError(f"--data {directory}: no ONNX file there that was asked for.")
+        named = "" if names is None else f" of the names {', '.join(names)}"
+        raise UsageError(f"--data {directory}: no file *.onnx there{named}.")
     return [
         Network(
             path.stem,

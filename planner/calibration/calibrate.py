@@ -110,7 +110,7 @@ def calibrate(
             executable = load_executable(source if models else _network(source), seed=seed)
             measured.append(measurer.measure(label, executable, on_progress))
         except PlannerError as error:
-            first_error = first_error or error
+            first_error = first_error or type(error)(f"{label}: {error}")
             skipped.append(Skipped(label, str(error)))
         except RuntimeRefusalError as error:
             first_error = first_error or LoweringError(f"{label}: ONNX Runtime refuses it: {error}")

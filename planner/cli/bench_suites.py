@@ -234,7 +234,8 @@ def _dims_by_model(options: argparse.Namespace) -> dict[str, dict[str, int]]:
 def _refuse(options: argparse.Namespace, *names: str) -> None:
     """Refuse options of other suites."""
     for name in names:
-        if getattr(options, name) not in (None, False, []):
+        value = getattr(options, name)
+        if value is not None and value is not False and value != []:
             raise UsageError(
                 f"--{name} is an option of plan bench {_SUITES_WITH[name]}, not of {options.suite}."
             )

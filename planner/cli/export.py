@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         default="",
         metavar="FILE",
-        help="for c the name of both files and the prefix of all that is in them "
+        help="for c the name of both files, in small letters, and the prefix of all in them "
         "(default: named after the model, in this directory)",
     )
 
@@ -96,6 +96,7 @@ def _single_file(plan: Plan, to: str, output: str) -> Path:
 def _write_single(plan: Plan, model: str | None, to: str, path: Path) -> str:
     from planner.cli.check import load_planned_model
     from planner.export.c import require_legal
+    from planner.plausible import require_plausible
     from planner.whole_files import write_whole
 
     notes = []
@@ -104,6 +105,7 @@ def _write_single(plan: Plan, model: str | None, to: str, path: Path) -> str:
         graph = load_planned_model(model, plan)
         require_legal(graph, plan)
     else:
+        require_plausible(plan)
         notes.append("Not checked: that takes the model, plan export PLAN.json MODEL.onnx.")
     if to == "minimalloc":
         from planner.export.minimalloc import minimalloc_csv

@@ -55,8 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="plan",
         description="Memory planning for deep networks. "
         "'plan MODEL.onnx' is short for 'plan solve MODEL.onnx'.",
-        epilog="exit codes: 0 done, 2 usage, 3 does not fit, 4 invalid plan, 5 model cannot be "
-        "lowered, 6 bad file, 130 interrupted",
+        epilog="exit codes: 0 done, 2 usage, 3 does not fit, 4 invalid plan or mismatch, 5 model "
+        "cannot be lowered, 6 bad file, 130 interrupted",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"plan {VERSION}")

@@ -68,7 +68,9 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             progress.clear()
             steps = f"step {progress.step:,} of {len(plan.order):,}; all right so far"
-            text = f"interrupted at {steps}" if progress.step else "interrupted before the first step"
+            text = (
+                f"interrupted at {steps}" if progress.step else "interrupted before the first step"
+            )
             print(f"plan: {text}", file=sys.stderr)
             return EXIT_INTERRUPTED
     if options.json:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from planner.errors import InvalidPlanError
+from planner.errors import InvalidPlanError, UsageError
 from planner.execution.result import Execution, Verdict
+from planner.graph import Graph
+from planner.plans import Plan
+from planner.result import PlanResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,8 +17,6 @@ if TYPE_CHECKING:
     from planner.execution.model import RunnableModel
     from planner.execution.reference import Reference
     from planner.execution.whole_model import WholeRun
-    from planner.graph import Graph
-    from planner.plans import Plan
 
 
 def execute(
@@ -71,6 +72,7 @@ def execute(
     from planner.execution.executor import execute_plan
     from planner.execution.sessions import RuntimeRefusalError
 
+    _require_arguments(source, plan)
     try:
         prepared = prepare(source, plan, seed=seed, inputs=inputs)
         outcome = execute_plan(prepared.model, prepared.reference, plan, on_step)
@@ -84,6 +86,17 @@ def execute(
         if disagreement is not None:
             outcome = replace(outcome, verdict=Verdict.MISMATCH, mismatch=disagreement)
     return replace(outcome, runtime_s=prepared.whole.cpu_s, notes=prepared.notes)
+
+
+def _require_arguments(source: Any, plan: Any) -> None:
+    """Refuse what is easily given instead of a model and its plan."""
+    if not isinstance(plan, Plan):
+        hint = " Give result.plan." if isinstance(plan, PlanResult) else ""
+        raise UsageError(f"cannot execute a {type(plan).__name__}: a planner.Plan is needed.{hint}")
+    if isinstance(source, Graph):
+        raise UsageError(
+            "a planner.Graph has no operators to run: give the path of the model or a ModelProto."
+        )
 
 
 class Prepared(NamedTuple):

@@ -51,9 +51,9 @@ class Arena:
         self._whole, self._start = whole, start
         self.content: NDArray[np.uint8] = whole[start : start + size_bytes]
         self.base = whole.ctypes.data + start
-        # Disjoint ranges in ascending order, each with who wrote it last.
+        # Disjoint ranges in ascending order: end, who wrote it last, and the storage it was for.
         self._begins: list[int] = []
-        self._ranges: list[tuple[int, str]] = []
+        self._ranges: list[tuple[int, str, str]] = []
 
     def holds(self, addresses: ByteRange) -> bool:
         """Whether the addresses lie inside."""
@@ -63,23 +63,24 @@ class Arena:
         """Bytes at these addresses, without a copy."""
         return self.content[addresses.begin : addresses.end]
 
-    def note_write(self, addresses: ByteRange, writer: str) -> None:
-        """Remember who wrote."""
+    def note_write(self, addresses: ByteRange, writer: str, storage: str) -> None:
+        """Remember who wrote, and what for."""
         if addresses.begin >= addresses.end:
             return
         first, last = self._cut(addresses)
         self._begins[first:last] = [addresses.begin]
-        self._ranges[first:last] = [(addresses.end, writer)]
+        self._ranges[first:last] = [(addresses.end, writer, storage)]
 
-    def release(self, addresses: ByteRange) -> None:
-        """Poison what was written at these addresses."""
+    def release(self, addresses: ByteRange, storage: str) -> None:
+        """Poison what was written at these addresses: a storage no longer needs them."""
         if addresses.begin >= addresses.end:
             return
         first, last = self._cut(addresses)
-        for begin, (end, _) in zip(self._begins[first:last], self._ranges[first:last], strict=True):
-            self.content[begin:end] = RELEASED
-        released = [(end, f"{who}, since released") for end, who in self._ranges[first:last]]
-        self._ranges[first:last] = released
+        for index in range(first, last):
+            end, writer, written_for = self._ranges[index]
+            self.content[self._begins[index] : end] = RELEASED
+            how = "released" if written_for == storage else f"released with {storage}"
+            self._ranges[index] = end, f"{writer}, since {how}", storage
 
     def writers(self, addresses: ByteRange) -> list[str]:
         """Who wrote these bytes last, by address; nobody for bytes never written."""
@@ -116,10 +117,10 @@ class Arena:
         for at in addresses:
             index = bisect_right(self._begins, at) - 1
             if index >= 0 and self._begins[index] < at < self._ranges[index][0]:
-                end, who = self._ranges[index]
-                self._ranges[index] = (at, who)
+                end, writer, storage = self._ranges[index]
+                self._ranges[index] = at, writer, storage
                 self._begins.insert(index + 1, at)
-                self._ranges.insert(index + 1, (end, who))
+                self._ranges.insert(index + 1, (end, writer, storage))
         first = bisect_right(self._begins, addresses.begin - 1)
         last = bisect_right(self._begins, addresses.end - 1)
         return first, last

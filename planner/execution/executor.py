@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from planner.execution.arena import RELEASED, Arena, first_difference
+from planner.execution.arena import RELEASED, first_difference
+from planner.execution.memory import PlannedMemory, WrongError, addresses_text
 from planner.execution.reference import ReadBeforeWriteError
 from planner.execution.result import Execution, Mismatch, Verdict
-from planner.execution.sessions import RuntimeRefusalError, ort_value
+from planner.execution.sessions import RuntimeRefusalError, first_line, ort_value
 from planner.graph import StorageKind
 from planner.instructions import Begin, End, Give, Release, Run, Take, instructions
 from planner.plans import ByteRange
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
 # Kernels may need the alignment of their elements, and some sum up to the first address at which
 # whole vectors begin by itself: other bits come out of the same numbers elsewhere.
 _KERNEL_ALIGNMENT = 16
-
-
-class _WrongError(Exception):
-    """The plan went wrong; holds the `Mismatch`."""
-
-    def __init__(self, mismatch: Mismatch) -> None:
-        super().__init__(mismatch.message)
-        self.mismatch = mismatch
 
 
 def execute_plan(
@@ -81,8 +74,7 @@ class _Executor:
         self.model, self.reference, self.plan = model, reference, plan
         self.graph = model.graph
         self.on_step = on_step
-        sizes = {m.name: plan.metrics.arena_bytes.get(m.name, 0) for m in plan.target.memories}
-        self.arenas = {name: Arena(name, size) for name, size in sizes.items()}
+        self.memory = PlannedMemory(model.graph, plan)
         self.staged: dict[int, tuple[Begin, NDArray[np.uint8] | None]] = {}
         self.taken: dict[int, int] = {}
         self.in_place = {pair.operator for pair in plan.in_place}
@@ -98,13 +90,12 @@ class _Executor:
             for instruction in instructions(self.graph, self.plan):
                 self._follow(instruction)
             self._require_outputs()
-            self._require_guards()
-        except _WrongError as wrong:
+            self.memory.require_guards()
+        except WrongError as wrong:
             mismatch = wrong.mismatch
         except ReadBeforeWriteError as early:
             mismatch = self._read_before_write(early)
         arena_s = time.process_time() - started - self.reference_s
-        used = {m for m, size in self.plan.metrics.arena_bytes.items() if size}
         return Execution(
             verdict=Verdict.EXACT if mismatch is None else Verdict.MISMATCH,
             mismatch=mismatch,
@@ -115,8 +106,8 @@ class _Executor:
             copies=self.copies,
             copied_bytes=self.copied_bytes,
             overwritten=self.overwritten,
-            arena_bytes={m: len(a.content) for m, a in self.arenas.items() if m in used},
-            measured_bytes={m: a.written_bytes() for m, a in self.arenas.items() if m in used},
+            arena_bytes=self.memory.planned_bytes(),
+            measured_bytes=self.memory.written_bytes(),
             reference_s=self.reference_s,
             arena_s=arena_s,
         )
@@ -130,10 +121,8 @@ class _Executor:
         match instruction:
             case Run():
                 self._run(instruction)
-            case Release(_, _, location, part):
-                addresses = _addresses(location, part)
-                if self.arenas[location.memory].holds(addresses):
-                    self.arenas[location.memory].release(addresses)
+            case Release(_, storage, location, part):
+                self.memory.release(storage, location, part)
             case Begin():
                 self._begin(instruction)
             case End(transfer, boundary):
@@ -151,10 +140,10 @@ class _Executor:
             begin = self.graph.tensors[tensor].offset_bytes
             inside = ByteRange(max(begin, part.begin), min(begin + len(content), part.end))
             if inside.begin < inside.end:
-                place = self._place(storage, location, inside, 0)
+                place = self.memory.place(storage, location, inside, 0)
                 place[:] = content[inside.begin - begin : inside.end - begin]
                 name = self.graph.tensors[tensor].name
-                self._wrote(location, inside, f"graph input {name}")
+                self.memory.wrote(storage, location, inside, f"graph input {name}")
 
     def _take(self, storage: int, location: Location, part: ByteRange) -> None:
         steps = len(self.plan.order)
@@ -176,32 +165,24 @@ class _Executor:
             ):
                 memory = self.plan.target.io_memory
                 text = f"graph output {storage.name} is not in {memory} after the last step"
-                raise _WrongError(Mismatch(text, len(self.plan.order), storage.name, memory))
-
-    def _require_guards(self) -> None:
-        """Find what kernels wrote outside of all planned addresses."""
-        steps = len(self.plan.order)
-        for name, arena in self.arenas.items():
-            written = arena.written_bytes()
-            if written > len(arena.content) or not arena.is_intact_below():
-                text = f"bytes outside the arena of {name} ({len(arena.content):,} B) were written"
-                raise _WrongError(Mismatch(text, steps, "", name))
+                raise WrongError(Mismatch(text, len(self.plan.order), storage.name, memory))
 
     def _begin(self, copy: Begin) -> None:
         name = self.graph.storages[copy.storage].name
         for location, side in ((copy.source, "source"), (copy.destination, "destination")):
             if location is None:
                 text = f"the {copy.kind} of {name} at boundary {copy.boundary} has no {side}"
-                raise _WrongError(Mismatch(text, copy.boundary, name))
+                raise WrongError(Mismatch(text, copy.boundary, name))
         source, destination = copy.source, copy.destination
         if source is None or destination is None:
             raise RuntimeError("a copy without ends")
-        content = self._place(copy.storage, source, copy.part, copy.boundary).copy()
+        content = self.memory.place(copy.storage, source, copy.part, copy.boundary).copy()
         transfer = self.plan.transfers[copy.transfer]
-        target = self._place(copy.storage, destination, copy.part, copy.boundary)
+        target = self.memory.place(copy.storage, destination, copy.part, copy.boundary)
         if transfer.end > transfer.start:
             target[:] = RELEASED
-            self._wrote(destination, copy.part, f"{copy.kind} of {name}, not yet complete")
+            writer = f"{_copy_name(copy, name)}, not yet complete"
+            self.memory.wrote(copy.storage, destination, copy.part, writer)
         else:
             self._arrive(copy, content)
         self.staged[copy.transfer] = copy, content if transfer.end > transfer.start else None
@@ -210,26 +191,27 @@ class _Executor:
         copy, content = self.staged.pop(transfer)
         if content is None or copy.source is None:
             return
-        now = self._place(copy.storage, copy.source, copy.part, boundary)
+        now = self.memory.place(copy.storage, copy.source, copy.part, boundary)
         difference = first_difference(now, content)
         if difference is not None:
             name = self.graph.storages[copy.storage].name
             first = copy.source.offset + copy.part.begin
             wrong = ByteRange(first + difference[0], first + difference[1] + 1)
-            writers = self._writers(copy.source.memory, wrong)
+            writers = self.memory.writers(copy.source.memory, wrong)
             text = (
                 f"{name} changed while it was copied ({copy.kind}, boundaries {copy.boundary} to "
-                f"{boundary}): {_bytes(wrong)} of {copy.source.memory}, last written by {writers}"
+                f"{boundary}): {addresses_text(wrong)} of {copy.source.memory}, last written by "
+                f"{writers}"
             )
-            raise _WrongError(Mismatch(text, boundary, name, copy.source.memory, wrong, writers))
+            raise WrongError(Mismatch(text, boundary, name, copy.source.memory, wrong, writers))
         self._arrive(copy, content)
 
     def _arrive(self, copy: Begin, content: NDArray[np.uint8]) -> None:
         if copy.destination is None:
             return
         name = self.graph.storages[copy.storage].name
-        self._place(copy.storage, copy.destination, copy.part, copy.boundary)[:] = content
-        self._wrote(copy.destination, copy.part, f"{copy.kind} of {name}")
+        self.memory.place(copy.storage, copy.destination, copy.part, copy.boundary)[:] = content
+        self.memory.wrote(copy.storage, copy.destination, copy.part, _copy_name(copy, name))
         self.copies += 1
         self.copied_bytes += len(content)
 
@@ -270,14 +252,17 @@ class _Executor:
         try:
             session.session.run_with_iobinding(binding)
         except Exception as error:
-            raise RuntimeRefusalError(f"{node.type} {node.name}: {error}") from None
+            raise RuntimeRefusalError(f"{node.type} {node.name}: {first_line(error)}") from None
         for tensor in self._moving(session.results.values()):
             location = self._location(run, tensor)
-            place = self._tensor_place(tensor, location, step)
+            place = self.memory.tensor_place(tensor, location, step)
             stand_in = scratch.get((place.ctypes.data, len(place)))
             if stand_in is not None:
                 place[:] = stand_in
-            self._wrote(location, self._range(tensor), self._result_name(step, tensor))
+            writer = self._result_name(step, tensor)
+            self.memory.wrote(
+                self.graph.tensors[tensor].storage, location, self.memory.range_of(tensor), writer
+            )
 
     def _bind(
         self,
@@ -298,7 +283,7 @@ class _Executor:
             else:
                 bind(name, "cpu")
             return
-        place = self._tensor_place(tensor, self._location(run, tensor), run.step)
+        place = self.memory.tensor_place(tensor, self._location(run, tensor), run.step)
         address = place.ctypes.data
         if address % _KERNEL_ALIGNMENT:
             # The plan's alignment is less than what kernels expect.
@@ -321,8 +306,10 @@ class _Executor:
             is_workspace = self.graph.storages[storage].kind is StorageKind.WORKSPACE
             if is_workspace and self.graph.tensors[tensor].size_bytes:
                 location = self._location(run, tensor)
-                self._tensor_place(tensor, location, run.step)[:] = RELEASED
-                self._wrote(location, self._range(tensor), f"workspace of step {run.step}")
+                self.memory.tensor_place(tensor, location, run.step)[:] = RELEASED
+                self.memory.wrote(
+                    storage, location, self.memory.range_of(tensor), f"workspace of step {run.step}"
+                )
 
     def _moving(self, tensors: Any) -> list[int]:
         """Those tensors that have bytes in an arena, workspaces apart."""
@@ -350,39 +337,8 @@ class _Executor:
                 f"{described.name} is in no memory when step {run.step} ({node.type} {node.name}) "
                 "needs it"
             )
-            raise _WrongError(Mismatch(text, run.step, described.name))
+            raise WrongError(Mismatch(text, run.step, described.name))
         return location
-
-    def _range(self, tensor: int) -> ByteRange:
-        described = self.graph.tensors[tensor]
-        begin = described.offset_bytes
-        return ByteRange(begin, begin + described.size_bytes)
-
-    def _tensor_place(self, tensor: int, location: Location, step: int) -> NDArray[np.uint8]:
-        storage = self.graph.tensors[tensor].storage
-        return self._place(storage, location, self._range(tensor), step)
-
-    def _place(
-        self, storage: int, location: Location, part: ByteRange, step: int
-    ) -> NDArray[np.uint8]:
-        """Bytes of an arena; it is an error of the plan if it has none there."""
-        addresses, arena = _addresses(location, part), self.arenas[location.memory]
-        if not arena.holds(addresses):
-            name = self.graph.storages[storage].name
-            text = (
-                f"step {step}: {name} at {_bytes(addresses)} leaves the arena of "
-                f"{location.memory}, which has {len(arena.content):,} B"
-            )
-            raise _WrongError(Mismatch(text, step, name, location.memory, addresses))
-        return arena.at(addresses)
-
-    def _wrote(self, location: Location, part: ByteRange, writer: str) -> None:
-        self.arenas[location.memory].note_write(_addresses(location, part), writer)
-
-    def _writers(self, memory: str, addresses: ByteRange) -> str:
-        found = self.arenas[memory].writers(addresses)
-        shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        return shown or "nobody"
 
     def _result_name(self, step: int, tensor: int) -> str:
         node = self.graph.operators[self.plan.order[step]]
@@ -400,29 +356,29 @@ class _Executor:
         if not self.reference.holds(tensor):
             self.skipped += 1
             return
-        expected, whole = self.reference.content(tensor), self._range(tensor)
+        expected, whole = self.reference.content(tensor), self.memory.range_of(tensor)
         described = self.graph.tensors[tensor]
         if len(expected) > described.size_bytes:
             text = (
                 f"{described.name} has {len(expected):,} B, shape {self.reference.shape(tensor)}, "
                 f"where the plan reserves {described.size_bytes:,} B"
             )
-            raise _WrongError(Mismatch(text, step, described.name))
+            raise WrongError(Mismatch(text, step, described.name))
         inside = whole if part is None else part
         expected = expected[inside.begin - whole.begin : inside.end - whole.begin]
-        found = self._place(described.storage, location, inside, step)[: len(expected)]
+        found = self.memory.place(described.storage, location, inside, step)[: len(expected)]
         self.compared += 1
         difference = first_difference(found, expected)
         if difference is None:
             return
         first = location.offset + inside.begin
         wrong = ByteRange(first + difference[0], first + difference[1] + 1)
-        writers = self._writers(location.memory, wrong)
+        writers = self.memory.writers(location.memory, wrong)
         text = (
             f"{described.name} is wrong when {use}: {difference[2]:,} of {len(expected):,} bytes, "
-            f"{_bytes(wrong)} of {location.memory}, last written by {writers}"
+            f"{addresses_text(wrong)} of {location.memory}, last written by {writers}"
         )
-        raise _WrongError(Mismatch(text, step, described.name, location.memory, wrong, writers))
+        raise WrongError(Mismatch(text, step, described.name, location.memory, wrong, writers))
 
     def _read_before_write(self, early: ReadBeforeWriteError) -> Mismatch:
         step = self.plan.order.index(early.operator)
@@ -431,9 +387,5 @@ class _Executor:
         return Mismatch(text, step, name)
 
 
-def _addresses(location: Location, part: ByteRange) -> ByteRange:
-    return ByteRange(location.offset + part.begin, location.offset + part.end)
-
-
-def _bytes(addresses: ByteRange) -> str:
-    return f"bytes [{addresses.begin:,}, {addresses.end:,})"
+def _copy_name(copy: Begin, storage: str) -> str:
+    return f"{copy.kind} of {storage} at boundary {copy.boundary}"

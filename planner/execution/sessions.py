@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from onnx import GraphProto
 
 PROVIDERS = ["CPUExecutionProvider"]
 
@@ -243,9 +244,20 @@ def model_session(model: ModelProto, weights: Mapping[str, Weight], *, prepacks:
                 getattr(copy, field.name).CopyFrom(value)
             else:
                 setattr(copy, field.name, value)
+    _name_nodes(bare.graph)
     bare.graph.initializer.extend(entry.proto for entry in weights.values())
     beside = {name: entry.value for name, entry in weights.items() if entry.value is not None}
     return open_session(bare.SerializeToString(), beside, prepacks=prepacks)
+
+
+def _name_nodes(graph: GraphProto) -> None:
+    """Name nodes without a name after their results: ONNX Runtime names what it refuses."""
+    taken = {node.name for node in graph.node}
+    for node in graph.node:
+        name = next(filter(None, node.output), "")
+        if not node.name and name not in taken:
+            node.name = name
+            taken.add(name)
 
 
 def run_session(session: Any, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:

@@ -107,7 +107,9 @@ def run_whole_model(
         cpu_s = time.process_time() - started
         notes = []
         if attempt:
-            notes.append(f"Integer inputs are all {2 - attempt}: the model does not run on random ones.")
+            notes.append(
+                f"Integer inputs are all {2 - attempt}: the model does not run on random ones."
+            )
         compared = dict(zip(outputs, results, strict=True))
         if model.halves:
             notes.append(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner.checker import check
-from planner.errors import InvalidPlanError
+from planner.errors import BadFileError, InvalidPlanError
 from planner.export.c_header import c_header
 from planner.export.c_names import c_names, c_prefix
 from planner.export.c_schedule import Address, schedule
@@ -100,6 +100,8 @@ def write_c(model: ModelCalls, plan: Plan, path: str | os.PathLike[str] = "") ->
         If the files cannot be written.
     """
     place = Path(path)
+    if place.exists() and not place.is_dir() and not place.is_file():
+        raise BadFileError(f"{place} is not a regular file: the C export writes two files.")
     folder, name = (place, "") if place.is_dir() else (place.parent, place.name)
     files = c_files(model, plan, name.removesuffix(".c").removesuffix(".h"))
     write_whole(

@@ -24,6 +24,7 @@ LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:
   -m "not slow" tests/test_order_exact.py tests/test_order_climbs.py \
   tests/test_order_heuristics.py tests/test_offsets_exact.py tests/test_offsets_greedy.py \
   tests/test_offsets_shared.py tests/test_offsets_proofs.py tests/test_offsets_variants.py \
-  tests/test_offsets_windows.py tests/offsets tests/in_place tests/joint/test_joint_annealing.py \
+  tests/test_offsets_windows.py tests/offsets tests/in_place/test_in_place_pairs.py \
+  tests/in_place/test_in_place_arena.py tests/joint/test_joint_annealing.py \
   tests/joint/test_joint_beam.py tests/joint/test_joint_eviction.py tests/joint/test_joint_exact.py \
   tests/joint/test_joint_spill_set*.py

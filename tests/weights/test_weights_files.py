@@ -116,7 +116,7 @@ def test_a_data_file_that_is_too_short_is_an_error(tmp_path, capsys, verb):
     ("entries", "reason"),
     [
         ({"length": "4"}, "its shape and type need 8,192"),
-        ({"offset": "-1"}, "ends at byte 8,191"),
+        ({"offset": "-1"}, "begins at byte -1"),
         ({"offset": "1" + "0" * 30}, "of a file of 8,192 bytes"),
         ({"offset": "x"}, "whole numbers"),
         ({"offset": "9" * 5000}, "whole numbers"),
