@@ -35,3 +35,20 @@ def require_plausible(plan: Plan) -> None:
             )
         for name in used - memories:
             raise InvalidPlanError(f'{where} of the plan: its target has no memory "{name}".')
+
+
+def require_no_time_before_the_first_step(plan: Plan) -> None:
+    """Refuse placements and transfers that would be counted from the wrong end.
+
+    Raises
+    ------
+    InvalidPlanError
+        If one begins or ends before step 0.
+    """
+    for kind, entries in (("placements", plan.placements), ("transfers", plan.transfers)):
+        for index, entry in enumerate(entries):
+            if min(entry.start, entry.end) < 0:
+                raise InvalidPlanError(
+                    f"{kind}[{index}] of the plan is from {entry.start:,} to {entry.end:,}; its "
+                    "steps are counted from 0."
+                )

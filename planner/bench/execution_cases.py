@@ -211,12 +211,10 @@ def _execute(
     on_progress: Callable[[str], None],
 ) -> ExecutionCase:
     from planner.execution.executor import execute_plan
-    from planner.execution.model import RunnableModel
     from planner.execution.reference import Reference
 
     plan, near = result.plan, result.plan.target.nearest.name
-    model = RunnableModel(prepared.model.executable, prepared.model.graph)
-    model.inputs = prepared.model.inputs
+    model = prepared.model.without_sessions()
     reference = Reference(model)
     outcomes = []
     for attempt in ("first", "warm"):

@@ -28,13 +28,13 @@ def run(options: argparse.Namespace) -> int:
     from planner.cli.check import load_planned_model
     from planner.errors import InvalidPlanError
     from planner.plan_file import read_plan
-    from planner.plausible import require_plausible
+    from planner.plausible import require_no_time_before_the_first_step
     from planner.report.explain import render_explanation
     from planner.violation import ViolationKind
 
     plan = read_plan(options.plan)
     graph = load_planned_model(options.model, plan) if options.model else None
-    require_plausible(plan)
+    require_no_time_before_the_first_step(plan)
     if graph is not None:
         for violation in planner.check(graph, plan.target, plan):
             if violation.kind is ViolationKind.MODEL:

@@ -78,6 +78,12 @@ class RunnableModel:
         self._sessions: dict[int, OperatorSession] = {}
         self._segments: dict[tuple[str, ...], tuple[Any, dict[str, Any]]] = {}
 
+    def without_sessions(self) -> RunnableModel:
+        """Return the same model with the same inputs and weights, and no session made yet."""
+        other = RunnableModel(self.executable, self.graph)
+        other.inputs, other._weights = self.inputs, self._weights
+        return other
+
     @cached_property
     def feeds(self) -> dict[str, Any]:
         """Values of all storages that are there before the first step, by tensor name."""

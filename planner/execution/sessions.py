@@ -204,7 +204,7 @@ def open_session(serialized: bytes, beside: Mapping[str, Any], *, prepacks: bool
     options.graph_optimization_level = module.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = False  # what it keeps is not used again
     if not prepacks:
         options.add_session_config_entry("session.disable_prepacking", "1")
     if beside:
