@@ -105,6 +105,8 @@ def run(options: argparse.Namespace) -> int:
         _hand_over(options, directory, results, rows, interrupted)
         if interrupted or interruption.heard:
             until = "; these are the results until then" if rows else " before the first result"
+            if not interrupted:
+                until = " after the last result: all of them are there"
             print(f"plan: interrupted{until}", file=sys.stderr)
             return EXIT_INTERRUPTED
         return 0

@@ -397,8 +397,11 @@ def test_ctrl_c_while_drawing_keeps_the_results(data, tmp_path, capsys, monkeypa
     assert main(["bench", "cosma", *arguments, "-o", str(out)]) == 130
     captured = capsys.readouterr()
     assert "plain" in captured.out
-    assert captured.err.endswith("plan: interrupted; these are the results until then\n")
+    assert captured.err.endswith("plan: interrupted after the last result: all of them are there\n")
     assert sorted(path.name for path in out.iterdir()) == ["cosma.html", "cosma.json", "cosma.svg"]
+    document = json.loads((out / "cosma.json").read_text())
+    assert document["interrupted"] is False, "every row is there, and the picture too"
+    assert len({case["network"] for case in document["cases"]}) == 1
 
 
 def test_results_are_printed_even_if_they_cannot_be_written(data, tmp_path, capsys):
