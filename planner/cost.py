@@ -27,19 +27,36 @@ class OperatorCost(NamedTuple):
     memory_s: float
 
 
-def operand_tensors(graph: Graph, operator: int) -> Iterator[tuple[Tensor, bool]]:
-    """Yield the tensors whose bytes an operator moves, constants apart, and whether it writes.
+class Operand(NamedTuple):
+    """A tensor that an operator reads or writes, and how many bytes of it."""
 
-    Each distinct input once, then each output once; a view moves nothing.
+    tensor: Tensor
+    size_bytes: int
+    writes: bool
+
+
+# Operators that read as much of their first operand, a table, as they give out.
+_LOOKUPS = frozenset({"Gather", "GatherElements", "GatherND"})
+
+
+def operands(graph: Graph, operator: int) -> Iterator[Operand]:
+    """Yield what an operator reads, constants included, and what it writes, each tensor once.
+
+    A view moves nothing.
     """
     if graph.is_view(operator):
         return
     node = graph.operators[operator]
-    for tensors, writes in ((node.inputs, False), (node.outputs, True)):
-        for index in tensors:
-            tensor = graph.tensors[index]
-            if graph.storages[tensor.storage].kind is not StorageKind.CONSTANT:
-                yield tensor, writes
+    results = [graph.tensors[index] for index in node.outputs]
+    looked_up = sum(tensor.size_bytes for tensor in results) if node.type in _LOOKUPS else None
+    for position, index in enumerate(node.inputs):
+        tensor = graph.tensors[index]
+        size = tensor.size_bytes
+        if position == 0 and looked_up is not None:
+            size = min(size, looked_up)
+        yield Operand(tensor, size, writes=False)
+    for tensor in results:
+        yield Operand(tensor, tensor.size_bytes, writes=True)
 
 
 def operator_cost(
@@ -70,24 +87,7 @@ def operator_cost(
         )
     if graph.is_view(operator):
         return OperatorCost(0.0, 0.0, 0.0)
-    node, near = graph.operators[operator], target.nearest.name
-    read: dict[str, int] = {}
-    written: dict[str, int] = {}
-    for tensor, writes in operand_tensors(graph, operator):
-        memory = far.get(tensor.storage, near) if far else near
-        moved = written if writes else read
-        moved[memory] = moved.get(memory, 0) + tensor.size_bytes
-    constants = sum(
-        graph.tensors[index].size_bytes
-        for index in node.inputs
-        if graph.storages[graph.tensors[index].storage].kind is StorageKind.CONSTANT
-    )
-    if constants:
-        read[target.constant_memory] = read.get(target.constant_memory, 0) + constants
-    memory_s = sum(
-        _memory_time(target, memory, read.get(memory.name, 0), written.get(memory.name, 0))
-        for memory in target.memories
-    )
+    memory_s = sum(memory_seconds(graph, target, operator, far).values())
     arithmetic_s = _arithmetic_time(graph, target, target.compute, operator)
     layer, seconds = measured_seconds(graph, target, operator)
     if layer is CostLayer.ROOFLINE:
@@ -95,10 +95,49 @@ def operator_cost(
     return OperatorCost(seconds, arithmetic_s, memory_s)
 
 
-def _memory_time(target: Target, memory: Memory, read_bytes: int, written_bytes: int) -> float:
-    if not read_bytes and not written_bytes:
-        return 0.0
-    seconds = memory.latency_s
+def memory_seconds(
+    graph: Graph, target: Target, operator: int, far: Mapping[int, str] | None = None
+) -> dict[str, float]:
+    """Seconds for which an operator uses each memory that it touches, its latency included.
+
+    Parameters
+    ----------
+    operator : int
+    far : mapping of storage to memory name, optional
+        Operands used elsewhere than in the nearest memory.
+
+    Raises
+    ------
+    UsageError
+        If the target lacks a bandwidth that the operator needs.
+    """
+    near = target.nearest.name
+    read: dict[str, int] = {}
+    written: dict[str, int] = {}
+    for tensor, size, writes in operands(graph, operator):
+        memory = far.get(tensor.storage, near) if far else near
+        if graph.storages[tensor.storage].kind is StorageKind.CONSTANT:
+            memory = target.constant_memory
+        moved = written if writes else read
+        moved[memory] = moved.get(memory, 0) + size
+    seconds: dict[str, float] = {}
+    for memory in target.memories:
+        reads, writes_to = read.get(memory.name, 0), written.get(memory.name, 0)
+        if reads or writes_to:
+            moving_s = access_seconds(target, memory, reads, writes_to)
+            seconds[memory.name] = memory.latency_s + moving_s
+    return seconds
+
+
+def access_seconds(target: Target, memory: Memory, read_bytes: int, written_bytes: int) -> float:
+    """Seconds that an operator needs to read and write that much in a memory, without its latency.
+
+    Raises
+    ------
+    UsageError
+        If the target lacks the bandwidth.
+    """
+    seconds = 0.0
     for size, bandwidth, field in (
         (read_bytes, memory.read_bandwidth, "read_bandwidth"),
         (written_bytes, memory.write_bandwidth, "write_bandwidth"),

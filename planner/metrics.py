@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.cost import operand_tensors
+from planner.cost import operands
 from planner.graph import StorageKind
 from planner.plans import ByteRange, Metrics, TransferKind, addresses_of, covers, part_of
 
@@ -39,9 +39,9 @@ def measure_bytes(graph: Graph, target: Target, plan: Plan) -> Metrics:
     for step, far in enumerate(far_operands(graph, target, plan)):
         if far:
             traffic += sum(
-                tensor.size_bytes
-                for tensor, _ in operand_tensors(graph, plan.order[step])
-                if tensor.storage in far
+                operand.size_bytes
+                for operand in operands(graph, plan.order[step])
+                if operand.tensor.storage in far
             )
     return Metrics(
         peak_bytes=peak,
@@ -126,7 +126,9 @@ def far_operands(graph: Graph, target: Target, plan: Plan) -> list[dict[int, str
         ]
 
     for step, operator in enumerate(plan.order):
-        for tensor, writes in operand_tensors(graph, operator):
+        for tensor, _, writes in operands(graph, operator):
+            if graph.storages[tensor.storage].kind is StorageKind.CONSTANT:
+                continue
             size = graph.storages[tensor.storage].size_bytes
             for memory in target.memories:
                 held = [

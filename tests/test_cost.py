@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from planner.cost import operand_tensors, operator_cost
+from planner.cost import operands, operator_cost
 from planner.errors import UsageError
 from planner.graph import Graph, ModelReference, Operator, Storage, StorageKind, Tensor
 from planner.target import Compute, Memory, Target
@@ -70,7 +70,7 @@ def test_operands_in_a_farther_memory_pay_its_bandwidth_and_latency():
 
 def test_views_cost_nothing_and_move_nothing():
     assert operator_cost(layer(), TARGET, 1) == (0.0, 0.0, 0.0)
-    assert list(operand_tensors(layer(), 1)) == []
+    assert list(operands(layer(), 1)) == []
 
 
 def test_writing_a_part_of_a_storage_while_reading_another_is_no_view():

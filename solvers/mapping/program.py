@@ -1,0 +1,172 @@
+"""From a graph under a fixed order to the problem of mapping its storages to the fast memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from planner.cost import access_seconds, operands, operator_cost
+from planner.graph import StorageKind
+from planner.mapping_problem import MappingProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from planner.problem import PlanningProblem
+
+# Ticks of the whole program with everything served slow, roughly.
+_TICKS = 1 << 40
+
+
+class MappedProgram(NamedTuple):
+    """A mapping problem, the storage of each of its buffers, and the order of its rows."""
+
+    problem: MappingProblem
+    storages: tuple[int, ...]
+    order: tuple[int, ...]
+
+
+def why_not_mappable(problem: PlanningProblem) -> str:
+    """Return why the operands of a problem cannot be mapped, or an empty string."""
+    target = problem.target
+    if target.compute is None:
+        return f"{target.name} has no [compute] rates"
+    if target.operands_resident:
+        return f"operators of {target.name} take operands in {target.nearest.name} alone"
+    if problem.capacity_bytes is None:
+        return f"{target.nearest.name} has no capacity"
+    if problem.inputs_resident:
+        return f"inputs and outputs of {target.name} lie in {target.nearest.name}"
+    if problem.capacity_bytes <= 0:
+        return f"nothing of {target.nearest.name} is left beside the constants"
+    return ""
+
+
+def mapping_program(problem: PlanningProblem, order: Sequence[int]) -> MappedProgram:
+    """State the mapping problem of a graph under an order.
+
+    Graph outputs are left out, since they have to end in the slow memory, and so is what is larger
+    than the fast memory. Both are served slow.
+
+    Parameters
+    ----------
+    problem : PlanningProblem
+        For which `why_not_mappable` gives no reason.
+    order : sequence of int
+        Operator indices.
+
+    Raises
+    ------
+    UsageError
+        If the target lacks a rate that the costs need.
+    """
+    graph, target = problem.graph, problem.target
+    order = tuple(int(operator) for operator in order)
+    near, far = target.nearest, target.memory(problem.far_memory)
+    capacity, unit = problem.capacity_bytes or 0, near.alignment_bytes
+    rows = [_row(problem, operator) for operator in order]
+    tick_s = (sum(row.slow_s for row in rows) or 1.0) / _TICKS
+
+    def ticks(seconds: float) -> int:
+        return round(seconds / tick_s)
+
+    buffer_of: dict[int, int] = {}
+    sizes: list[int] = []
+    for operator in order:
+        for storage in graph.operand_storages.row(operator).tolist():
+            described = graph.storages[storage]
+            size = -(-described.size_bytes // unit) * unit
+            if storage not in buffer_of and 0 < size <= capacity and not described.is_output:
+                buffer_of[storage] = len(sizes)
+                sizes.append(size)
+    accesses: list[tuple[int, int, bool, int, int]] = []
+    other_fast, other_slow = [0] * len(rows), [0] * len(rows)
+    touches_fast, touches_slow = [False] * len(rows), [False] * len(rows)
+    for step, row in enumerate(rows):
+        for storage, (read, written) in row.moved.items():
+            slow = access_seconds(target, far, read, written)
+            if storage in buffer_of:
+                fast = access_seconds(target, near, read, written)
+                accesses.append((step, buffer_of[storage], written > 0, ticks(fast), ticks(slow)))
+            else:
+                other_slow[step] += ticks(slow)
+                touches_slow[step] = True
+        if row.constant_bytes and target.constant_memory == far.name:
+            other_slow[step] += ticks(access_seconds(target, far, row.constant_bytes, 0))
+            touches_slow[step] = True
+        elif row.constant_bytes:
+            memory = target.memory(target.constant_memory)
+            seconds = access_seconds(target, memory, row.constant_bytes, 0)
+            touches_fast[step] |= memory == near
+            other_fast[step] += ticks(seconds + (0.0 if memory == near else memory.latency_s))
+    accesses.sort()
+    columns = list(zip(*accesses, strict=True)) or [(), (), (), (), ()]
+    storages = tuple(buffer_of)
+    copies = [_copy_seconds(problem, graph.storages[storage].size_bytes) for storage in storages]
+    mapped = MappingProblem(
+        tick_s=tick_s,
+        capacity=capacity,
+        alignment=unit,
+        size=np.array(sizes, dtype=np.int64),
+        has_copy=np.array([graph.storages[s].kind is StorageKind.INPUT for s in storages], bool),
+        copy_in=np.array([max(1, -(-c[0] // tick_s)) for c in copies], dtype=np.int64),
+        copy_out=np.array([max(1, -(-c[1] // tick_s)) for c in copies], dtype=np.int64),
+        access_row=np.array(columns[0], dtype=np.int32),
+        access_buffer=np.array(columns[1], dtype=np.int32),
+        writes=np.array(columns[2], dtype=bool),
+        fast=np.array(columns[3], dtype=np.int64),
+        slow=np.array(columns[4], dtype=np.int64),
+        arithmetic=np.array([ticks(row.arithmetic_s) for row in rows], dtype=np.int64),
+        overhead=np.array([ticks(row.overhead_s) for row in rows], dtype=np.int64),
+        other_fast=np.array(other_fast, dtype=np.int64),
+        other_slow=np.array(other_slow, dtype=np.int64),
+        touches_fast=np.array(touches_fast, dtype=bool),
+        touches_slow=np.array(touches_slow, dtype=bool),
+        fast_latency=ticks(near.latency_s),
+        slow_latency=ticks(far.latency_s),
+    )
+    return MappedProgram(mapped, storages, order)
+
+
+class _Row(NamedTuple):
+    """What an operator costs: the bytes it reads and writes of each storage, and the rest."""
+
+    moved: dict[int, tuple[int, int]]
+    constant_bytes: int
+    arithmetic_s: float
+    overhead_s: float
+    slow_s: float
+
+
+def _row(problem: PlanningProblem, operator: int) -> _Row:
+    graph, target = problem.graph, problem.target
+    moved: dict[int, tuple[int, int]] = {}
+    constant_bytes = 0
+    for tensor, size, writes in operands(graph, operator):
+        if graph.storages[tensor.storage].kind is StorageKind.CONSTANT:
+            constant_bytes += size
+        else:
+            read, written = moved.get(tensor.storage, (0, 0))
+            moved[tensor.storage] = (read, written + size) if writes else (read + size, written)
+    cost = operator_cost(graph, target, operator, dict.fromkeys(moved, problem.far_memory))
+    overhead_s = cost.seconds - max(cost.arithmetic_s, cost.memory_s)
+    return _Row(moved, constant_bytes, cost.arithmetic_s, overhead_s, cost.seconds)
+
+
+def _copy_seconds(problem: PlanningProblem, size: int) -> tuple[float, float]:
+    """Seconds of the farther memory's time that a copy takes, into the nearest and out of it.
+
+    An engine slower than the memory is counted as if it kept the memory busy for as long.
+    """
+    target = problem.target
+    near, far = target.nearest, target.memory(problem.far_memory)
+    seconds = []
+    for source, destination in ((far, near), (near, far)):
+        link = target.link(source.name, destination.name)
+        if link is None:
+            raise ValueError(f"{target.name} has no link from {source.name} to {destination.name}")
+        rate = far.read_bandwidth if source == far else far.write_bandwidth
+        slowest = min(link.bandwidth, rate) if rate else link.bandwidth
+        seconds.append(link.setup_s + size / slowest)
+    return seconds[0], seconds[1]
