@@ -313,3 +313,15 @@ def mapping_decode_weights(
     time_limit_s: float,
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_refine(
+    model: MappingModel,
+    *,
+    weights: NDArray[np.float64],
+    window: int,
+    fifo: bool,
+    addresses: bool,
+    attempts: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...

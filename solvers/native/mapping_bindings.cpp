@@ -9,6 +9,7 @@
 #include "control.hpp"
 #include "mapping_decoder.hpp"
 #include "mapping_model.hpp"
+#include "mapping_refine.hpp"
 #include "mapping_results.hpp"
 #include "mapping_state.hpp"
 
@@ -104,6 +105,23 @@ nb::tuple decode_weights(const MappingModel& model, const InputArray<double>& we
   return to_python(std::move(result));
 }
 
+nb::tuple refine_weights(const MappingModel& model, const InputArray<double>& weights,
+                         std::int32_t window, bool fifo, bool addresses, std::int64_t attempts,
+                         std::uint64_t seed, double time_limit_s, const CancelFlag* cancel) {
+  const mapping::Weights chosen = weights_of(weights);
+  mapping::MappingResult result;
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, cancel);
+    MappingState state(model, addresses);
+    const mapping::Reach reach{window, fifo, true};
+    decode_marginal(state, chosen, {}, reach, control);
+    mapping::Random random(seed);
+    result = mapping::refine(state, {chosen, attempts}, reach, random, control);
+  }
+  return to_python(std::move(result));
+}
+
 }  // namespace
 
 nb::tuple to_python(mapping::MappingResult result) {
@@ -134,6 +152,11 @@ void bind_mapping(nb::module_& m) {
         nb::arg("addresses"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
         "Place residencies in decreasing order of current gain and weighted features. Returns "
         "residencies (six numbers each), latency in ticks, attempts.");
+  m.def("mapping_refine", &refine_weights, nb::arg("model"), nb::kw_only(), nb::arg("weights"),
+        nb::arg("window"), nb::arg("fifo"), nb::arg("addresses"), nb::arg("attempts"),
+        nb::arg("seed"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
+        "Decode by weights, then ruin and recreate. Returns residencies (six numbers each), "
+        "latency in ticks, attempts.");
 }
 
 }  // namespace planner
