@@ -393,6 +393,17 @@ def test_copies_that_fit_with_their_setups_in_the_memorys_time_never_stall(case,
     assert timeline.latency_s == pytest.approx(timeline.compute_s, rel=1e-6)
 
 
+@pytest.mark.parametrize("fifo", [True, False])
+def test_copy_that_fits_to_the_byte_is_not_put_off_by_rounding(fifo):
+    target = TARGET if fifo else any_order(TARGET)
+    for macs in range(2, 30):
+        rows = [Row(macs, 100 + 7 * i) for i in range(macs)]
+        fitting = Job(round(sum(RATE * room(row) for row in rows)), 0, macs + 1)
+        # After these rows comes one that leaves copies nothing.
+        timeline = timed([*rows, Row(1, 9000), Row(1)], fitting, target=target)
+        assert timeline.transfers[0].end_s == pytest.approx(timeline.steps[macs - 1].end_s)
+
+
 def weighted_chain(arithmetic: int) -> Graph:
     """x -> op0 -> a, (a, w) -> op1 -> b, b -> op2 -> y."""
     sizes = {"x": 100, "w": 200, "a": 50, "b": 50, "y": 10}
