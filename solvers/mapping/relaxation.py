@@ -7,15 +7,13 @@ its slow copy, there and changed. Columns:
 - ``clean``, ``dirty``: the buffer stays over the gap after an access, unchanged or changed;
 - one per copy and window: copied in for this access from this boundary on, or written back in this
   gap by this boundary;
-- one per row and set of accesses served fast in it. The row takes exactly as long, and leaves
-  exactly as much room, as this set says: that is the convex hull of a row.
+- one per row and set of accesses served fast in it (`solvers.mapping.rows`).
 
 Rows: the states follow from one another; a buffer lies in the fast memory at most once at a time;
 what lies there at a step fits. That the copies fit is said by `window_row`, for whichever
-windows of rows matter.
+windows of rows matter: copies that may be interrupted fit if and only if they do in every window.
 
-With `Grid.EXACT` the binary points are the mappings. With `Grid.COARSE` the windows are
-grouped, and each group has the longest window for its copy and the shortest for its bytes.
+All entries are whole numbers of ticks or of units of the alignment.
 """
 
 from __future__ import annotations
@@ -25,34 +23,48 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from solvers.mapping.rows import add_row
 from solvers.milp.program import Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import NDArray
 
-    from planner.mapping_problem import MappingProblem
-    from solvers.milp.program import Program
+    from planner.mapping_problem import MappingProblem, Residency
 
-# Rows with more accesses than this are not described by all of their sets.
-MOST_OF_HULL = 6
-# Rows before an access at which a coarse group of starts ends.
-_COARSE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+# Rows from an access to the ends of the groups of windows, where not all windows are told apart.
+_DISTANCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 class Grid(Enum):
-    """Which windows copies have."""
+    """Which windows copies have.
+
+    Attributes
+    ----------
+    EXACT
+        All: the binary points are the mappings.
+    COARSE
+        Groups of windows, each with the longest for its copy and the shortest for its bytes: a
+        relaxation.
+    SPARSE
+        Some of them: a restriction.
+    """
 
     EXACT = auto()
     COARSE = auto()
+    SPARSE = auto()
 
 
 class CopyChoice(NamedTuple):
-    """A column: the copy of ``access`` in or, after it, out, in rows [release, deadline).
+    """A column: the copy of ``access`` in, or out after it, in rows [release, deadline).
 
-    The residency starts, or ends, at ``boundary``.
+    The residency starts, or ends, at ``boundary``. The column ``held`` is the sum of all choices
+    that hold the buffer at least as long as this one.
     """
 
     column: int
+    held: int
     access: int
     inward: bool
     release: int
@@ -61,72 +73,118 @@ class CopyChoice(NamedTuple):
     ticks: int
 
 
+class FixedCopy(NamedTuple):
+    """A copy that is not decided here, of so many ticks in rows [release, deadline)."""
+
+    release: int
+    deadline: int
+    ticks: int
+
+
 class Relaxation:
     """The program of a mapping problem, and the meaning of its columns.
 
+    Parameters
+    ----------
+    problem : MappingProblem
+    grid : Grid
+    incumbent : sequence of Residency
+        With `Grid.SPARSE` their windows are among the choices.
+    free : set of int or None
+        Buffers to decide on; all if None. The others stay as in the incumbent.
+
     Attributes
     ----------
-    base : int
-        Ticks if nothing is served fast, of which the program's cost is the difference.
+    rows : Rows
+        The program.
     served : list of int
-        Column of each access.
+        Column of each access, -1 if its buffer is not free.
     clean, dirty : list of int
         Column of the gap after each access, -1 if there is none.
     choices : list of CopyChoice
-    time, room : list of (base, slopes)
-        Of each row: its ticks, and those it leaves for copies, as linear functions of columns.
+    base : int
+        Ticks to add to the program's cost.
+    room : list of (base, slopes)
+        Of each row: ticks that it leaves for copies, as a linear function of columns.
     """
 
-    def __init__(self, problem: MappingProblem, grid: Grid = Grid.EXACT) -> None:
+    def __init__(
+        self,
+        problem: MappingProblem,
+        grid: Grid = Grid.EXACT,
+        *,
+        incumbent: Sequence[Residency] = (),
+        free: set[int] | None = None,
+    ) -> None:
         self.problem = problem
         self.grid = grid
-        self.base = problem.all_slow
         self.rows = Rows()
-        self.served = [self.rows.binary("") for _ in range(problem.accesses)]
+        self.served = [-1] * problem.accesses
         self.clean = [-1] * problem.accesses
         self.dirty = [-1] * problem.accesses
         self.choices: list[CopyChoice] = []
-        all_fast = np.ones(problem.accesses, dtype=bool)
-        self._room_until = [0, *np.cumsum(problem.room(all_fast)).tolist()]
+        self.fixed_copies: list[FixedCopy] = []
+        self._boundary = {
+            (int(problem.accesses_of.row(r.buffer)[place]), inward): boundary
+            for r in incumbent
+            for place, inward, boundary in ((r.first, True, r.start), (r.last, False, r.end))
+        }
+        free = set(range(problem.buffers)) if free is None else free
+        fast_if_free = np.zeros(problem.accesses, dtype=bool)
+        fixed_fast = np.zeros(problem.accesses, dtype=bool)
+        for buffer in free:
+            for access in problem.accesses_of.row(buffer).tolist():
+                self.served[access] = self.rows.binary("")
+                fast_if_free[access] = True
         self._held: list[dict[int, int]] = [{} for _ in range(problem.rows)]
-        for buffer in range(problem.buffers):
+        left = [problem.capacity // problem.alignment] * problem.rows
+        for residency in incumbent:
+            if residency.buffer not in free:
+                served = problem.accesses_of.row(residency.buffer)
+                fixed_fast[served[residency.first : residency.last + 1]] = True
+                self.fixed_copies += copies_of(problem, residency)
+                for step in range(residency.start, residency.end):
+                    left[step] -= int(problem.size[residency.buffer]) // problem.alignment
+        most_room = problem.room(fast_if_free | fixed_fast)
+        self._room_until = [0, *np.cumsum(most_room).tolist()]
+        for buffer in sorted(free):
             self._buffer(buffer)
-        capacity = problem.capacity // problem.alignment
-        for held in self._held:
-            if sum(held.values()) > capacity:
-                self.rows.add("", held.items(), upper=capacity)
-        self.time: list[tuple[int, dict[int, int]]] = []
-        self.room: list[tuple[int, dict[int, int]]] = []
+        for held, units in zip(self._held, left, strict=True):
+            if sum(held.values()) > units:
+                self.rows.add("", held.items(), upper=units)
         by_row: list[list[int]] = [[] for _ in range(problem.rows)]
         for access, row in enumerate(problem.access_row.tolist()):
             by_row[row].append(access)
+        self.base = 0
+        self.room: list[tuple[int, dict[int, int]]] = []
         for row, accesses in enumerate(by_row):
-            self._row(row, accesses)
-
-    # -- buffers
+            columns = {a: self.served[a] for a in accesses if self.served[a] >= 0}
+            fixed = {a: bool(fixed_fast[a]) for a in accesses if self.served[a] < 0}
+            base, room = add_row(self.rows, problem, row, columns, fixed)
+            self.base += base
+            self.room.append(room)
 
     def _buffer(self, buffer: int) -> None:
+        """Add the states of a buffer."""
         problem, rows = self.problem, self.rows
         accesses = problem.accesses_of.row(buffer).tolist()
         at = problem.access_row[accesses].tolist()
         writes = problem.writes[accesses].tolist()
         last_write = -1
-        present: list[dict[int, int]] = [{} for _ in range(problem.rows)]
+        present: list[list[int]] = [[] for _ in range(problem.rows)]
         changed: dict[int, int] = {}
         for place, access in enumerate(accesses):
-            present[at[place]][self.served[access]] = 1
+            present[at[place]].append(self.served[access])
             arriving = {self.served[access]: -1}
             if place == 0 and writes[0]:
                 arriving = {}
             elif last_write >= 0 or problem.has_copy[buffer]:
                 valid = at[last_write] + 1 if last_write >= 0 else 0
-                for column in self._copies_in(access, at[place], valid, buffer, present):
-                    arriving[column] = 1
+                arriving |= dict.fromkeys(self._copies_in(access, valid, present), 1)
             if place > 0:
                 before = accesses[place - 1]
-                arriving[self.clean[before]] = 1
-                if self.dirty[before] >= 0:
-                    arriving[self.dirty[before]] = 1
+                stayed = (self.clean[before], self.dirty[before])
+                arriving |= {column: 1 for column in stayed if column >= 0}
             if arriving:
                 rows.add("", arriving.items(), 0, 0)
             if writes[place]:
@@ -145,211 +203,192 @@ class Relaxation:
             if changed:
                 self.dirty[access] = dirty = rows.binary("")
                 staying.append(dirty)
-                flow = {dirty: -1, **changed}
                 window = (at[last_write] + 1, at[place], at[place + 1])
-                for column in self._copies_out(access, window, buffer, present):
-                    flow[column] = -1
-                rows.add("", flow.items(), 0, 0)
+                written = dict.fromkeys(self._copies_out(access, window, present), -1)
+                rows.add("", {dirty: -1, **changed, **written}.items(), 0, 0)
             for step in range(at[place] + 1, at[place + 1]):
-                for column in staying:
-                    present[step][column] = 1
+                present[step] += staying
         size = int(problem.size[buffer]) // problem.alignment
         stated = set()
         for step, columns in enumerate(present):
-            for column in columns:
-                self._held[step][column] = size
+            self._held[step] |= dict.fromkeys(columns, size)
             key = frozenset(columns)
             if len(columns) > 1 and key not in stated:
                 stated.add(key)
                 rows.add("", [(column, 1) for column in columns], upper=1)
 
-    def _copies_in(
-        self, access: int, row: int, valid: int, buffer: int, present: list[dict[int, int]]
-    ) -> list[int]:
-        """Add the copies into the fast memory for an access; a cumulated column holds the bytes."""
-        ticks = int(self.problem.copy_in[buffer])
-        groups: list[tuple[int, int]] = []
-        if self.grid is Grid.EXACT:
-            groups = [(start, start) for start in range(row - 1, valid - 1, -1)]
-        else:
-            latest = row - 1
-            for distance in (*_COARSE[1:], row - valid + 1):
-                earliest = max(valid, row - distance + 1)
-                if latest >= earliest:
-                    groups.append((earliest, latest))
-                    latest = earliest - 1
-        columns, before = [], -1
-        for earliest, latest in reversed(groups):
-            if self._room_until[row] - self._room_until[earliest] < ticks:
-                continue
+    def _copies_in(self, access: int, valid: int, present: list[list[int]]) -> list[int]:
+        """Add the copies for an access that begin at boundary ``valid`` or later."""
+        problem = self.problem
+        row, buffer = int(problem.access_row[access]), problem.access_buffer[access]
+        ticks, until = int(problem.copy_in[buffer]), self._room_until
+        distances = self._distances(row - valid, row - self._boundary.get((access, True), row))
+        groups = [
+            (row - furthest, row - nearest)
+            for nearest, furthest in distances
+            if until[row] - until[row - furthest] >= ticks
+        ]
+        choices, held = [], -1
+        for release, start in reversed(groups):
             column = self.rows.binary("")
-            columns.append(column)
-            self.choices.append(CopyChoice(column, access, True, earliest, row, latest, ticks))
-        # Bytes are held from the start of each choice on: one cumulated column per distinct start.
-        copies = self.choices[len(self.choices) - len(columns) :]
-        for place, copy in enumerate(copies):
-            if place == 0:
-                before = copy.column
-            else:
-                held = self.rows.variable("", 0, 1)
-                self.rows.add("", [(held, -1), (before, 1), (copy.column, 1)], 0, 0)
-                before = held
-            until = copies[place + 1].boundary if place + 1 < len(copies) else row
-            for step in range(copy.boundary, until):
-                present[step][before] = 1
-        return columns
+            held = self._sum(held, column)
+            choices.append(CopyChoice(column, held, access, True, release, row, start, ticks))
+        ends = [choice.boundary for choice in choices[1:]] + [row]
+        for choice, end in zip(choices, ends, strict=False):
+            for step in range(choice.boundary, end):
+                present[step].append(choice.held)
+        self.choices += choices
+        return [choice.column for choice in choices]
 
     def _copies_out(
-        self, access: int, window: tuple[int, int, int], buffer: int, present: list[dict[int, int]]
+        self, access: int, window: tuple[int, int, int], present: list[list[int]]
     ) -> list[int]:
+        """Add the copies back of what was last written before boundary ``release``."""
         release, row, following = window
-        ticks = int(self.problem.copy_out[buffer])
-        groups: list[tuple[int, int]] = []
-        if self.grid is Grid.EXACT:
-            groups = [(end, end) for end in range(row + 1, following + 1)]
-        else:
-            earliest = row + 1
-            for distance in (*_COARSE, following - row):
-                latest = min(following, row + distance)
-                if latest >= earliest:
-                    groups.append((earliest, latest))
-                    earliest = latest + 1
+        ticks = int(self.problem.copy_out[self.problem.access_buffer[access]])
+        until = self._room_until
+        incumbent = self._boundary.get((access, False), row) - row
+        distances = self._distances(following - row, incumbent)
         groups = [
-            (earliest, latest)
-            for earliest, latest in groups
-            if self._room_until[latest] - self._room_until[release] >= ticks
+            (row + nearest, row + furthest)
+            for nearest, furthest in distances
+            if until[row + furthest] - until[release] >= ticks
         ]
-        copies = []
-        for earliest, latest in reversed(groups):
+        choices, held = [], -1
+        for end, deadline in reversed(groups):
             column = self.rows.binary("")
-            copies.append(CopyChoice(column, access, False, release, latest, earliest, ticks))
-        self.choices += copies
-        before = -1
-        for place, copy in enumerate(copies):
-            if place == 0:
-                before = copy.column
-            else:
-                held = self.rows.variable("", 0, 1)
-                self.rows.add("", [(held, -1), (before, 1), (copy.column, 1)], 0, 0)
-                before = held
-            since = copies[place + 1].boundary if place + 1 < len(copies) else row + 1
-            for step in range(since, copy.boundary):
-                present[step][before] = 1
-        return [copy.column for copy in copies]
+            held = self._sum(held, column)
+            choices.append(CopyChoice(column, held, access, False, release, deadline, end, ticks))
+        starts = [choice.boundary for choice in choices[1:]] + [row + 1]
+        for choice, start in zip(choices, starts, strict=False):
+            for step in range(start, choice.boundary):
+                present[step].append(choice.held)
+        self.choices += choices
+        return [choice.column for choice in choices]
 
-    # -- rows
+    def _distances(self, most: int, incumbent: int) -> list[tuple[int, int]]:
+        """Groups of distances, nearest and furthest, from 1 to ``most``."""
+        if self.grid is Grid.EXACT:
+            return [(distance, distance) for distance in range(1, most + 1)]
+        ends = sorted({d for d in (*_DISTANCES, incumbent, most) if 1 <= d <= most})
+        if self.grid is Grid.SPARSE:
+            return [(end, end) for end in ends]
+        return list(zip([1, *(end + 1 for end in ends)], ends, strict=False))
 
-    def _row(self, row: int, accesses: list[int]) -> None:
-        """Add a row's time to the cost, and note its room as a linear function."""
-        problem, rows = self.problem, self.rows
-        cost = RowCost(problem, row)
-        base_time, base_room = cost.of(accesses, 0)
-        time, room = {}, {}
-        if len(accesses) <= MOST_OF_HULL:
-            terms: list[dict[int, int]] = [{self.served[access]: -1} for access in accesses]
-            columns = []
-            for chosen in range(1, 1 << len(accesses)):
-                ticks, left = cost.of(accesses, chosen)
-                column = self.served[accesses[0]]
-                if len(accesses) > 1:
-                    column = rows.variable("", 0, 1)
-                    columns.append(column)
-                    for place, term in enumerate(terms):
-                        if chosen >> place & 1:
-                            term[column] = 1
-                time[column] = ticks - base_time
-                room[column] = left - base_room
-            if columns:
-                rows.add("", [(column, 1) for column in columns], upper=1)
-                for term in terms:
-                    rows.add("", term.items(), 0, 0)
-        else:
-            base_time, time, base_room, room = self._long_row(cost, accesses)
-        for column, ticks in time.items():
-            rows.charge(column, ticks)
-        self.time.append((base_time, time))
-        self.room.append((base_room, room))
-
-    def _long_row(
-        self, cost: RowCost, accesses: list[int]
-    ) -> tuple[int, dict[int, int], int, dict[int, int]]:
-        """Bound a row's time from below and its room from above, with a column for its time.
-
-        A set saves no more than the sum of what each access saves in the best company, and no
-        more than all of them do.
-        """
-        problem, rows = self.problem, self.rows
-        slowest, base_room = cost.of(accesses, 0)
-        _, most_room = cost.of(accesses, (1 << len(accesses)) - 1)
-        most = max(0, slowest - cost.least(accesses))
-        saved = rows.variable("", 0, 1)
-        terms = {saved: most}
-        room = {}
-        for access in accesses:
-            slow = int(problem.slow[access]) + problem.slow_latency
-            fast = int(problem.fast[access])
-            terms[self.served[access]] = -min(most, max(0, slow - fast))
-            freed = max(slow, fast + problem.fast_latency)
-            room[self.served[access]] = min(most_room - base_room, freed)
-        rows.add("", terms.items(), upper=0)
-        return slowest, {saved: -most}, base_room, room
-
-    def program(self) -> Program:
-        """Return the program without windows of copies."""
-        return self.rows.program()
+    def _sum(self, held: int, column: int) -> int:
+        """Return a column for the sum of two."""
+        if held < 0:
+            return column
+        both = self.rows.variable("", 0, 1)
+        self.rows.add("", [(both, -1), (held, 1), (column, 1)], 0, 0)
+        return both
 
     def window_row(self, start: int, end: int) -> tuple[dict[int, int], int]:
         """Return terms and upper limit: the copies that run in rows [start, end) fit there.
 
-        A copy counts for what its window outside of these rows can never hold.
+        A copy counts for what the rest of its window can never hold.
         """
         terms: dict[int, int] = {}
-        limit, room_until = 0, self._room_until
-        for row in range(start, end):
-            base, slopes = self.room[row]
+        limit = 0
+        for base, slopes in self.room[start:end]:
             limit += base
             for column, ticks in slopes.items():
                 terms[column] = terms.get(column, 0) - ticks
+        for copy in self.fixed_copies:
+            limit -= self._inside(copy, start, end)
         for choice in self.choices:
-            outside = 0
-            if choice.release < start:
-                outside += room_until[min(start, choice.deadline)] - room_until[choice.release]
-            if choice.deadline > end:
-                outside += room_until[choice.deadline] - room_until[max(end, choice.release)]
-            if choice.ticks > outside:
-                terms[choice.column] = terms.get(choice.column, 0) + choice.ticks - outside
+            inside = self._inside(choice, start, end)
+            if inside:
+                terms[choice.column] = terms.get(choice.column, 0) + inside
         return {column: value for column, value in terms.items() if value}, limit
 
+    def _inside(self, copy: CopyChoice | FixedCopy, start: int, end: int) -> int:
+        """Ticks of the copy that have to run in rows [start, end)."""
+        until, outside = self._room_until, 0
+        if copy.release < start:
+            outside += until[min(start, copy.deadline)] - until[copy.release]
+        if copy.deadline > end:
+            outside += until[copy.deadline] - until[max(end, copy.release)]
+        return max(0, copy.ticks - outside)
 
-class RowCost:
-    """Time and room of one row for each set of accesses that are served fast in it."""
+    def excess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far copies exceed each window's room, at values of the columns.
 
-    def __init__(self, problem: MappingProblem, row: int) -> None:
-        self.problem = problem
-        self.row = row
+        Returns
+        -------
+        float64 array of shape [rows + 1, rows + 1]
+            Of the copies whose windows lie in rows [start, end); 0 where ``end <= start``.
+        """
+        rows = self.problem.rows
+        room = [
+            base + sum(ticks * values[column] for column, ticks in slopes.items())
+            for base, slopes in self.room
+        ]
+        until = np.concatenate([[0.0], np.cumsum(room)])
+        load = np.zeros((rows + 1, rows + 1))
+        for choice in self.choices:
+            load[choice.release, choice.deadline] += choice.ticks * values[choice.column]
+        for copy in self.fixed_copies:
+            load[copy.release, copy.deadline] += copy.ticks
+        load = load[::-1].cumsum(axis=0)[::-1].cumsum(axis=1)
+        return np.triu(load - (until[None, :] - until[:, None]), 1)
 
-    def of(self, accesses: list[int], chosen: int) -> tuple[int, int]:
-        """Return ticks and room if these of the row's accesses (bits) are served fast."""
-        problem, row = self.problem, self.row
-        slow, fast = int(problem.other_slow[row]), int(problem.other_fast[row])
-        touches_fast, touches_slow = bool(problem.touches_fast[row]), bool(problem.touches_slow[row])
-        for place, access in enumerate(accesses):
-            if chosen >> place & 1:
-                fast += int(problem.fast[access])
-                touches_fast = True
-            else:
-                slow += int(problem.slow[access])
-                touches_slow = True
-        slow += problem.slow_latency * touches_slow
-        fast += problem.fast_latency * touches_fast
-        ticks = int(problem.overhead[row]) + max(int(problem.arithmetic[row]), slow + fast)
-        return ticks, ticks - slow
 
-    def least(self, accesses: list[int]) -> int:
-        """Return ticks that no set undercuts."""
-        problem, row = self.problem, self.row
-        memory = int(problem.other_slow[row] + problem.other_fast[row])
-        memory += sum(int(min(problem.fast[access], problem.slow[access])) for access in accesses)
-        memory += problem.fast_latency * bool(problem.touches_fast[row])
-        memory += problem.slow_latency * bool(problem.touches_slow[row])
-        return int(problem.overhead[row]) + max(int(problem.arithmetic[row]), memory)
+def copies_of(problem: MappingProblem, residency: Residency) -> Iterable[FixedCopy]:
+    """Yield the copies that a residency needs."""
+    accesses = problem.accesses_of.row(residency.buffer)
+    rows, writes = problem.access_row[accesses], problem.writes[accesses]
+    if residency.first > 0 or not writes[0]:
+        ticks = int(problem.copy_in[residency.buffer])
+        yield FixedCopy(residency.start, int(rows[residency.first]), ticks)
+    written = np.flatnonzero(writes[residency.first : residency.last + 1])
+    if len(written) and residency.last + 1 < len(accesses):
+        release = int(rows[residency.first + written[-1]]) + 1
+        yield FixedCopy(release, residency.end, int(problem.copy_out[residency.buffer]))
+
+
+def worst_windows(excess: NDArray[np.float64], least: float, most: int) -> list[tuple[int, int]]:
+    """Return the windows of the largest excess per start and per end, the worst first.
+
+    Parameters
+    ----------
+    excess : float64 array of shape [rows + 1, rows + 1]
+    least : float
+        Only those that exceed their room by more.
+    most : int
+        At most so many.
+    """
+    ends, starts = excess.argmax(axis=1).tolist(), excess.argmax(axis=0).tolist()
+    windows = {*enumerate(ends), *((start, end) for end, start in enumerate(starts))}
+    found = [(float(excess[window]), window) for window in windows if excess[window] > least]
+    return [window for _, window in sorted(found, reverse=True)[:most]]
+
+
+def values_of(relaxation: Relaxation, residencies: Iterable[Residency]) -> dict[int, int]:
+    """Return the values of the deciding columns at a mapping, as far as its windows are choices."""
+    problem = relaxation.problem
+    values = dict.fromkeys((c for c in relaxation.served if c >= 0), 0)
+    gaps = [*relaxation.clean, *relaxation.dirty]
+    values |= dict.fromkeys((c for c in gaps if c >= 0), 0)
+    values |= dict.fromkeys((choice.column for choice in relaxation.choices), 0)
+    by_boundary = {(c.access, c.inward, c.boundary): c.column for c in relaxation.choices}
+    for residency in residencies:
+        accesses = problem.accesses_of.row(residency.buffer).tolist()
+        if relaxation.served[accesses[0]] < 0:
+            continue
+        changed = False
+        for place in range(residency.first, residency.last + 1):
+            access = accesses[place]
+            values[relaxation.served[access]] = 1
+            changed |= bool(problem.writes[access])
+            if place < residency.last:
+                gap = relaxation.dirty[access] if changed else relaxation.clean[access]
+                values[gap] = 1
+        for place, inward, boundary in (
+            (residency.first, True, residency.start),
+            (residency.last, False, residency.end),
+        ):
+            column = by_boundary.get((accesses[place], inward, boundary))
+            if column is not None and (inward or changed):
+                values[column] = 1
+    return values

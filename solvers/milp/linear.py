@@ -27,10 +27,13 @@ class LinearAnswer(NamedTuple):
         An optimal point.
     bound : float
         Of the whole program; holds whatever the solver got wrong. Minus infinity if there is none.
+    stopped : bool
+        Whether the limit came first.
     """
 
     values: NDArray[np.float64] | None
     bound: float
+    stopped: bool
 
 
 def balanced(program: Program, cost_exponent: int = 0) -> Program:
@@ -129,7 +132,8 @@ class GrowingProgram:
         if result.solutions and result.solutions[0].dual_solution is not None:
             prices = result.solutions[0].dual_solution.dual_values
             bound = self.bound(np.array([prices[row] for row in self._rows]))
-        return LinearAnswer(values, bound)
+        stopped = result.termination.limit == mathopt.Limit.TIME
+        return LinearAnswer(values, bound, stopped)
 
     def bound(self, prices: NDArray[np.float64]) -> float:
         """Return what these prices of the rows prove, less all that rounding may have added.
@@ -155,4 +159,3 @@ class GrowingProgram:
         value = float(of_rows.sum() + of_columns.sum())
         most = float(np.abs(of_rows).sum() + (sizes * widest).sum())
         return value - 4 * (entries + columns + len(of_rows)) * _ROUNDING * most
-
