@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.problem import Outcome, Status
 from solvers.mapping.integer_program import IntegerProgram, quantum
-from solvers.mapping.relaxation import Grid, Relaxation, worst_windows
+from solvers.mapping.relaxation import Grid, Relaxation, values_of, worst_windows
 from solvers.milp.highs import ortools_available
 from solvers.milp.linear import GrowingProgram, balanced
 
@@ -142,17 +142,19 @@ class MappingBound:
             report()
             windows = linear.windows
             program = IntegerProgram(relaxation, quantum(problem.all_slow))
+            residencies = () if incumbent is None else incumbent.residencies
+            program.hint(values_of(relaxation, residencies).items())
             for window in windows:
                 terms, limit = relaxation.window_row(*window)
                 program.add(terms, upper=limit)
             limit_s = _FIRST_SEARCH_S
             while best < enough and not deadline.expired():
                 answer = program.solve(deadline.within(limit_s), seed)
+                limit_s *= 2
+                if answer.values is None or answer.bound is None:
+                    continue
                 best = max(best, answer.bound)
                 report()
-                limit_s *= 2
-                if answer.values is None:
-                    continue
                 worst = worst_windows(relaxation.excess(answer.values), 0.5, _WINDOWS)
                 for window in worst:
                     terms, limit = relaxation.window_row(*window)

@@ -14,13 +14,12 @@ from solvers.mapping.relaxation import Grid, Relaxation, values_of, worst_window
 from solvers.milp.highs import ortools_available
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from planner.mapping_problem import MappingProblem
+    from planner.mapping_problem import MappingProblem, Residency
+    from solvers.mapping.placing import Proposal
     from solvers.protocol import Availability, Deadline
 
-# With more pairs of accesses and rows before them, not all windows of copies are told apart.
-MOST_WINDOWS = 30_000
 # Share of the time for the linear program, which finds most of the windows that matter.
 _LINEAR_SHARE = 0.2
 _FIRST_SEARCH_S = 2.0
@@ -30,11 +29,12 @@ _WINDOWS = 60
 class CpMapping:
     """Proves the least latency of small programs, offsets included.
 
-    What CP-SAT proposes is legal by capacity and by the windows of rows told to it so far. Windows
-    that its point overfills are added, and so are conflicts of residencies that provably cannot be
-    packed, and it searches again. Every point is also made a legal mapping by giving up some
-    residencies. ``optimal`` means that the best legal mapping meets the bound proven of the program,
-    which leaves out only what could raise it.
+    It begins with a relaxation in which windows of copies are grouped (`Grid.COARSE`) and few of
+    them are told to CP-SAT at all. What CP-SAT proposes is made a legal mapping by giving up some
+    residencies. Then windows of rows that the proposal overfills are added, and conflicts of
+    residencies that provably cannot be packed; once there are none, the groups that the proposal
+    chose are split. ``optimal`` means that a legal mapping, judged by the replay, meets the bound
+    proven of a relaxation.
     """
 
     name = "cp"
@@ -54,7 +54,7 @@ class CpMapping:
     ) -> Outcome[MappingSolution]:
         """Solve until proven or the deadline; never worse than the incumbent.
 
-        Statistics: ``cpu_s``, ``searches``, ``windows``, ``conflicts``, ``grid``.
+        Statistics: ``cpu_s``, ``searches``, ``windows``, ``conflicts``, ``splits``.
 
         Raises
         ------
@@ -89,67 +89,76 @@ class _Search:
         self.deadline = deadline
         self.seed = seed
         self.on_progress = on_progress
-        self.cuts: list[tuple[dict[int, int], int]] = []
-        self.statistics: dict[str, Any] = {"searches": 0, "windows": 0, "conflicts": 0}
+        self.windows: list[tuple[int, int]] = []
+        self.conflicts: list[list[Residency]] = []
+        self.statistics: dict[str, Any] = {"searches": 0, "windows": 0, "conflicts": 0, "splits": 0}
 
     def open(self) -> bool:
         return self.lower < self.best.latency
 
     def run(self) -> None:
+        """Search relaxation after relaxation, each closer to the problem."""
         problem, deadline = self.problem, self.deadline
-        coarse = Relaxation(problem, Grid.COARSE)
-        limit = deadline.within(_LINEAR_SHARE * deadline.remaining_s())
-        linear = linear_bound(coarse, limit)
+        relaxation = Relaxation(problem, Grid.COARSE)
+        linear = linear_bound(relaxation, deadline.within(_LINEAR_SHARE * deadline.remaining_s()))
         self.lower = max(self.lower, linear.ticks)
-        exact = int(problem.access_row.sum()) <= MOST_WINDOWS
-        grid = Grid.EXACT if exact else Grid.SPARSE
-        self.statistics["grid"] = grid.name.lower()
-        self.relaxation = Relaxation(problem, grid, incumbent=self.best.residencies)
-        for window in linear.windows:
-            self.cut(*self.relaxation.window_row(*window), "windows")
+        self.windows = list(linear.windows)
         ticks = quantum(problem.all_slow)
+        apart: frozenset[tuple[int, bool, int]] = frozenset()
         while self.open() and not deadline.expired():
-            finished = self.search(ticks)
-            if not finished or ticks == 1:
-                return
-            ticks = 1
+            proposals = self.search(relaxation, ticks)
+            if proposals is None:
+                break
+            split = frozenset(_middles(problem, proposals)) - apart
+            if split:
+                apart |= split
+                self.statistics["splits"] += len(split)
+                relaxation = Relaxation(problem, Grid.COARSE, apart=apart)
+            elif ticks > 1:
+                ticks = 1
+            else:
+                break
+        self.statistics["windows"] = len(self.windows)
+        self.statistics["conflicts"] = len(self.conflicts)
 
-    def cut(self, terms: dict[int, int], limit: int, kind: str) -> None:
-        self.statistics[kind] += 1
-        self.cuts.append((terms, limit))
+    def search(self, relaxation: Relaxation, ticks: int) -> list[Proposal] | None:
+        """Search one relaxation with costs rounded to so many ticks, and raise the bound.
 
-    def search(self, ticks: int) -> bool:
-        """Search with costs rounded to so many ticks; whether that came to a proven end."""
-        program = IntegerProgram(self.relaxation, ticks)
-        told, limit_s = 0, _FIRST_SEARCH_S
+        Returns
+        -------
+        list of Proposal or None
+            An optimal point with which no window and no conflict is at odds.
+        """
+        program = IntegerProgram(relaxation, ticks)
+        for window in self.windows:
+            program.add_most(*relaxation.window_row(*window))
+        for some in self.conflicts:
+            program.add_most(*conflict_row(relaxation, some))
+        limit_s = _FIRST_SEARCH_S
         while self.open() and not self.deadline.expired():
-            for terms, limit in self.cuts[told:]:
-                program.add(terms, upper=limit)
-            told = len(self.cuts)
-            program.hint(values_of(self.relaxation, self.best.residencies).items())
+            program.hint(values_of(relaxation, self.best.residencies).items())
             answer = program.solve(self.deadline.within(limit_s), self.seed)
             self.statistics["searches"] += 1
-            if self.relaxation.grid is Grid.EXACT:
-                self.lower = min(self.best.latency, max(self.lower, answer.bound))
-            if answer.values is None:
-                if answer.infeasible:
-                    return False
-                limit_s *= 2
-                continue
-            proposed = decoded(self.relaxation, answer.values)
-            self.offer(completed(self.problem, proposed, self.deadline))
-            excess = self.relaxation.excess(answer.values)
-            for window in worst_windows(excess, 0.5, _WINDOWS):
-                self.cut(*self.relaxation.window_row(*window), "windows")
-            if len(self.cuts) > told:
-                continue
-            if packed(self.problem, proposed, self.deadline)[1] is Status.INFEASIBLE:
-                some = conflict(self.problem, proposed, self.deadline)
-                self.cut(*conflict_row(self.relaxation, some), "conflicts")
-            elif answer.proven:
-                return True
             limit_s *= 2
-        return False
+            if answer.values is None or answer.bound is None:
+                continue
+            self.lower = max(self.lower, answer.bound)
+            proposals = decoded(relaxation, answer.values)
+            self.offer(completed(self.problem, proposals, self.deadline))
+            worst = worst_windows(relaxation.excess(answer.values), 0.5, _WINDOWS)
+            for window in worst:
+                program.add_most(*relaxation.window_row(*window))
+            self.windows += worst
+            if worst or not self.open():
+                continue
+            shortest = [proposal.shortest for proposal in proposals]
+            if packed(self.problem, shortest, self.deadline)[1] is Status.INFEASIBLE:
+                some = conflict(self.problem, shortest, self.deadline)
+                program.add_most(*conflict_row(relaxation, some))
+                self.conflicts.append(some)
+            elif answer.proven:
+                return proposals
+        return None
 
     def offer(self, solution: MappingSolution) -> None:
         if solution.latency < self.best.latency:
@@ -157,3 +166,16 @@ class _Search:
             if self.on_progress is not None:
                 seconds, bound = (t * self.problem.tick_s for t in (solution.latency, self.lower))
                 self.on_progress(f"latency {seconds:.6g} s, bound {bound:.6g} s")
+
+
+def _middles(
+    problem: MappingProblem, proposals: Iterable[Proposal]
+) -> Iterable[tuple[int, bool, int]]:
+    """Yield what splits the groups that were chosen: access, whether inward, boundary."""
+    for shortest, longest in proposals:
+        accesses = problem.accesses_of.row(shortest.buffer)
+        if longest.start < shortest.start:
+            middle = (longest.start + shortest.start) // 2
+            yield int(accesses[shortest.first]), True, middle
+        if shortest.end < longest.end:
+            yield int(accesses[shortest.last]), False, (shortest.end + longest.end + 1) // 2

@@ -28,18 +28,16 @@ class IntegerAnswer(NamedTuple):
     ----------
     values : float64 array of shape [columns] or None
         The best point found.
-    bound : int
-        Lower bound on the ticks of any mapping of the relaxation.
+    bound : int or None
+        Lower bound on the ticks of any mapping of the relaxation; None if no point was found.
     proven : bool
         No point costs less by a whole `quantum` of ticks.
-    infeasible : bool
     cpu_s : float
     """
 
     values: NDArray[np.float64] | None
-    bound: int
+    bound: int | None
     proven: bool
-    infeasible: bool
     cpu_s: float
 
 
@@ -98,6 +96,10 @@ class IntegerProgram:
         else:
             self._model.add_linear_constraint(expression, int(lower), int(upper))
 
+    def add_most(self, terms: Mapping[int, int], limit: int) -> None:
+        """Add a row with an upper limit."""
+        self.add(terms, upper=limit)
+
     def hint(self, values: Iterable[tuple[int, int]]) -> None:
         """Suggest values of some columns, in place of all earlier ones."""
         self._model.clear_hints()
@@ -110,14 +112,9 @@ class IntegerProgram:
         solver: Any = new_solver(seed)
         solver.parameters.linearization_level = 2
         search = solve_until(solver, self._model, deadline)
-        values = None
+        # Before the first point CP-SAT says 0, which is no bound.
+        values = bound = None
         if search.status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             values = np.array([solver.value(column) for column in self._columns], np.float64)
-        bound = math.ceil(solver.best_objective_bound - 0.5) * self._ticks + self._base
-        return IntegerAnswer(
-            values,
-            bound,
-            search.status == cp_model.OPTIMAL,
-            search.status == cp_model.INFEASIBLE,
-            search.cpu_s,
-        )
+            bound = math.ceil(solver.best_objective_bound - 0.5) * self._ticks + self._base
+        return IntegerAnswer(values, bound, search.status == cp_model.OPTIMAL, search.cpu_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from planner.mapping_problem import MappingProblem
-    from solvers.mapping.relaxation import Relaxation
+    from solvers.mapping.relaxation import CopyChoice, Relaxation
     from solvers.protocol import Deadline
 
 # The exact packer may try for so long before residencies are given up.
@@ -28,15 +28,22 @@ PACKING_S = 1.0
 _PROOF_S = 0.5
 
 
-def decoded(relaxation: Relaxation, values: NDArray[np.float64]) -> list[Residency]:
-    """Return the residencies that a binary point stands for, all at offset 0."""
+class Proposal(NamedTuple):
+    """A residency at offset 0, and the latest step at which it may start and the earliest end."""
+
+    shortest: Residency
+    longest: Residency
+
+
+def decoded(relaxation: Relaxation, values: NDArray[np.float64]) -> list[Proposal]:
+    """Return the residencies that a binary point stands for, each with any window of its group."""
     problem = relaxation.problem
     chosen = {
-        (choice.access, choice.inward): choice.boundary
+        (choice.access, choice.inward): choice
         for choice in relaxation.choices
         if values[choice.column] > 0.5
     }
-    residencies = []
+    proposals = []
     for buffer in range(problem.buffers):
         accesses = problem.accesses_of.row(buffer).tolist()
         if not accesses or relaxation.served[accesses[0]] < 0:
@@ -49,27 +56,35 @@ def decoded(relaxation: Relaxation, values: NDArray[np.float64]) -> list[Residen
             gaps = (relaxation.clean[access], relaxation.dirty[access])
             if any(gap >= 0 and values[gap] > 0.5 for gap in gaps):
                 continue
-            row = int(problem.access_row[access])
-            begun = int(problem.access_row[accesses[first]])
-            start = chosen.get((accesses[first], True), begun)
-            end = chosen.get((access, False), row + 1)
-            residencies.append(Residency(buffer, first, place, start, end, 0))
+            copy_in, copy_out = chosen.get((accesses[first], True)), chosen.get((access, False))
+            start = int(problem.access_row[accesses[first]])
+            end = int(problem.access_row[access]) + 1
+            shortest = longest = Residency(buffer, first, place, start, end, 0)
+            if copy_in is not None:
+                shortest = shortest._replace(start=copy_in.boundary)
+                longest = longest._replace(start=copy_in.release)
+            if copy_out is not None:
+                shortest = shortest._replace(end=copy_out.boundary)
+                longest = longest._replace(end=copy_out.deadline)
+            proposals.append(Proposal(shortest, longest))
             first = -1
-    return residencies
+    return proposals
 
 
 def completed(
-    problem: MappingProblem, residencies: Sequence[Residency], deadline: Deadline
+    problem: MappingProblem, proposals: Sequence[Proposal], deadline: Deadline
 ) -> MappingSolution:
     """Return a legal mapping of as many of the residencies as can be kept.
 
-    Some are given up where the copies do not all fit, or where no offsets are found.
+    They are as short as they may be, but for those whose copies would be late. Some are given up
+    where the copies do not all fit, or where no offsets are found.
     """
-    kept = _with_room(problem, residencies)
+    kept = _with_room(problem, proposals)
     offsets, _ = packed(problem, kept, deadline)
     if offsets is None:
+        placed = _first_fit(problem, kept)
         # To give up more lessens the room of the rows.
-        placed = _with_room(problem, _first_fit(problem, kept))
+        placed = _with_room(problem, [Proposal(r, r) for r in placed])
     else:
         placed = [r._replace(offset=o) for r, o in zip(kept, offsets, strict=True)]
     placed.sort()
@@ -85,9 +100,13 @@ def served_fast(problem: MappingProblem, residencies: Sequence[Residency]) -> ND
     return served
 
 
-def _with_room(problem: MappingProblem, residencies: Sequence[Residency]) -> list[Residency]:
-    """Give up the residency of a late copy until none is late."""
-    kept = list(residencies)
+def _with_room(problem: MappingProblem, proposals: Sequence[Proposal]) -> list[Residency]:
+    """Lengthen, or else give up, the residency of a late copy until none is late."""
+    kept = [proposal.shortest for proposal in proposals]
+    longest: list[Residency | None] = [proposal.longest for proposal in proposals]
+    bytes_left = np.full(problem.rows, problem.capacity, dtype=np.int64)
+    for residency in kept:
+        bytes_left[residency.start : residency.end] -= problem.size[residency.buffer]
     while True:
         copies = [
             Copy(copy.release, copy.deadline, copy.ticks, place, True)
@@ -97,7 +116,20 @@ def _with_room(problem: MappingProblem, residencies: Sequence[Residency]) -> lis
         late = late_copy(copies, problem.room(served_fast(problem, kept)).tolist())
         if late is None:
             return kept
-        del kept[late.buffer]
+        at = late.buffer
+        shorter, longer = kept[at], longest[at]
+        size = problem.size[shorter.buffer]
+        bytes_left[shorter.start : shorter.end] += size
+        if longer is not None:
+            neighbours = [r for r in kept[max(0, at - 1) : at + 2] if r.buffer == shorter.buffer]
+            start = max([longer.start, *(r.end for r in neighbours if r.last < shorter.first)])
+            end = min([longer.end, *(r.start for r in neighbours if r.first > shorter.last)])
+            longer = longer._replace(start=start, end=end)
+        if longer in (None, shorter) or bytes_left[longer.start : longer.end].min() < size:
+            del kept[at], longest[at]
+        else:
+            kept[at], longest[at] = longer, None
+            bytes_left[longer.start : longer.end] -= size
 
 
 def offset_problem(problem: MappingProblem, residencies: Sequence[Residency]) -> OffsetProblem:
@@ -146,19 +178,22 @@ def conflict_row(
     stand for it.
     """
     problem = relaxation.problem
-    held: dict[tuple[int, bool, int], int] = {
-        (choice.access, choice.inward, choice.boundary): choice.held
-        for choice in relaxation.choices
-    }
+    by_copy: dict[tuple[int, bool], list[CopyChoice]] = {}
+    for choice in relaxation.choices:
+        by_copy.setdefault((choice.access, choice.inward), []).append(choice)
     terms: dict[int, int] = {}
     limit = -1
     for residency in residencies:
         accesses = problem.accesses_of.row(residency.buffer).tolist()
         first, last = accesses[residency.first], accesses[residency.last]
-        columns: list[int] = [held.get((first, True, residency.start), relaxation.served[first])]
+        columns = [relaxation.served[first]]
+        for choice in by_copy.get((first, True), ()):
+            if choice.boundary <= residency.start:
+                columns = [choice.held]
         writes = problem.writes[accesses[residency.first : residency.last + 1]].any()
         if writes and residency.last + 1 < len(accesses):
-            columns.append(held[last, False, residency.end])
+            ends = [c.held for c in by_copy.get((last, False), ()) if c.boundary >= residency.end]
+            columns += ends[-1:]
         limit += len(columns) + residency.last - residency.first
         for access in accesses[residency.first : residency.last]:
             gaps = (relaxation.clean[access], relaxation.dirty[access])

@@ -89,7 +89,9 @@ class Relaxation:
     problem : MappingProblem
     grid : Grid
     incumbent : sequence of Residency
-        With `Grid.SPARSE` their windows are among the choices.
+        Their boundaries are told apart from all others.
+    apart : frozenset of (access, inward, boundary)
+        And so are these.
     free : set of int or None
         Buffers to decide on; all if None. The others stay as in the incumbent.
 
@@ -104,6 +106,10 @@ class Relaxation:
     choices : list of CopyChoice
     base : int
         Ticks to add to the program's cost.
+    sums : list of (column, column, column)
+        The first is the sum of the other two.
+    sets : list of (column, fast, slow)
+        The column stands for these accesses being served fast and these slow.
     room : list of (base, slopes)
         Of each row: ticks that it leaves for copies, as a linear function of columns.
     """
@@ -114,6 +120,7 @@ class Relaxation:
         grid: Grid = Grid.EXACT,
         *,
         incumbent: Sequence[Residency] = (),
+        apart: frozenset[tuple[int, bool, int]] = frozenset(),
         free: set[int] | None = None,
     ) -> None:
         self.problem = problem
@@ -124,11 +131,10 @@ class Relaxation:
         self.dirty = [-1] * problem.accesses
         self.choices: list[CopyChoice] = []
         self.fixed_copies: list[FixedCopy] = []
-        self._boundary = {
-            (int(problem.accesses_of.row(r.buffer)[place]), inward): boundary
-            for r in incumbent
-            for place, inward, boundary in ((r.first, True, r.start), (r.last, False, r.end))
-        }
+        self.sums: list[tuple[int, int, int]] = []
+        self._apart: dict[tuple[int, bool], list[int]] = {}
+        for access, inward, boundary in apart | set(boundaries(problem, incumbent)):
+            self._apart.setdefault((access, inward), []).append(boundary)
         free = set(range(problem.buffers)) if free is None else free
         fast_if_free = np.zeros(problem.accesses, dtype=bool)
         fixed_fast = np.zeros(problem.accesses, dtype=bool)
@@ -156,13 +162,15 @@ class Relaxation:
         for access, row in enumerate(problem.access_row.tolist()):
             by_row[row].append(access)
         self.base = 0
+        self.sets: list[tuple[int, list[int], list[int]]] = []
         self.room: list[tuple[int, dict[int, int]]] = []
         for row, accesses in enumerate(by_row):
             columns = {a: self.served[a] for a in accesses if self.served[a] >= 0}
             fixed = {a: bool(fixed_fast[a]) for a in accesses if self.served[a] < 0}
-            base, room = add_row(self.rows, problem, row, columns, fixed)
-            self.base += base
-            self.room.append(room)
+            added = add_row(self.rows, problem, row, columns, fixed)
+            self.base += added.base
+            self.room.append(added.room)
+            self.sets += added.sets
 
     def _buffer(self, buffer: int) -> None:
         """Add the states of a buffer."""
@@ -222,7 +230,8 @@ class Relaxation:
         problem = self.problem
         row, buffer = int(problem.access_row[access]), problem.access_buffer[access]
         ticks, until = int(problem.copy_in[buffer]), self._room_until
-        distances = self._distances(row - valid, row - self._boundary.get((access, True), row))
+        apart = [row - boundary for boundary in self._apart.get((access, True), ())]
+        distances = self._distances(row - valid, apart)
         groups = [
             (row - furthest, row - nearest)
             for nearest, furthest in distances
@@ -247,8 +256,8 @@ class Relaxation:
         release, row, following = window
         ticks = int(self.problem.copy_out[self.problem.access_buffer[access]])
         until = self._room_until
-        incumbent = self._boundary.get((access, False), row) - row
-        distances = self._distances(following - row, incumbent)
+        apart = [boundary - row for boundary in self._apart.get((access, False), ())]
+        distances = self._distances(following - row, apart)
         groups = [
             (row + nearest, row + furthest)
             for nearest, furthest in distances
@@ -266,11 +275,12 @@ class Relaxation:
         self.choices += choices
         return [choice.column for choice in choices]
 
-    def _distances(self, most: int, incumbent: int) -> list[tuple[int, int]]:
+    def _distances(self, most: int, apart: list[int]) -> list[tuple[int, int]]:
         """Groups of distances, nearest and furthest, from 1 to ``most``."""
         if self.grid is Grid.EXACT:
             return [(distance, distance) for distance in range(1, most + 1)]
-        ends = sorted({d for d in (*_DISTANCES, incumbent, most) if 1 <= d <= most})
+        alone = apart if self.grid is Grid.SPARSE else [*apart, *(d - 1 for d in apart)]
+        ends = sorted({d for d in (*_DISTANCES, *alone, most) if 1 <= d <= most})
         if self.grid is Grid.SPARSE:
             return [(end, end) for end in ends]
         return list(zip([1, *(end + 1 for end in ends)], ends, strict=False))
@@ -280,6 +290,7 @@ class Relaxation:
         if held < 0:
             return column
         both = self.rows.variable("", 0, 1)
+        self.sums.append((both, held, column))
         self.rows.add("", [(both, -1), (held, 1), (column, 1)], 0, 0)
         return both
 
@@ -364,14 +375,25 @@ def worst_windows(excess: NDArray[np.float64], least: float, most: int) -> list[
     return [window for _, window in sorted(found, reverse=True)[:most]]
 
 
+def boundaries(
+    problem: MappingProblem, residencies: Iterable[Residency]
+) -> Iterable[tuple[int, bool, int]]:
+    """Yield the access, whether inward, and the boundary of both ends of each residency."""
+    for residency in residencies:
+        accesses = problem.accesses_of.row(residency.buffer)
+        yield int(accesses[residency.first]), True, residency.start
+        yield int(accesses[residency.last]), False, residency.end
+
+
 def values_of(relaxation: Relaxation, residencies: Iterable[Residency]) -> dict[int, int]:
-    """Return the values of the deciding columns at a mapping, as far as its windows are choices."""
+    """Return the values of the columns at a mapping, but for those of rows with many accesses."""
     problem = relaxation.problem
-    values = dict.fromkeys((c for c in relaxation.served if c >= 0), 0)
-    gaps = [*relaxation.clean, *relaxation.dirty]
-    values |= dict.fromkeys((c for c in gaps if c >= 0), 0)
-    values |= dict.fromkeys((choice.column for choice in relaxation.choices), 0)
-    by_boundary = {(c.access, c.inward, c.boundary): c.column for c in relaxation.choices}
+    states = (*relaxation.served, *relaxation.clean, *relaxation.dirty)
+    point = dict.fromkeys((column for column in states if column >= 0), 0)
+    point |= dict.fromkeys((choice.column for choice in relaxation.choices), 0)
+    by_copy: dict[tuple[int, bool], list[CopyChoice]] = {}
+    for choice in relaxation.choices:
+        by_copy.setdefault((choice.access, choice.inward), []).append(choice)
     for residency in residencies:
         accesses = problem.accesses_of.row(residency.buffer).tolist()
         if relaxation.served[accesses[0]] < 0:
@@ -379,16 +401,19 @@ def values_of(relaxation: Relaxation, residencies: Iterable[Residency]) -> dict[
         changed = False
         for place in range(residency.first, residency.last + 1):
             access = accesses[place]
-            values[relaxation.served[access]] = 1
+            point[relaxation.served[access]] = 1
             changed |= bool(problem.writes[access])
             if place < residency.last:
-                gap = relaxation.dirty[access] if changed else relaxation.clean[access]
-                values[gap] = 1
-        for place, inward, boundary in (
-            (residency.first, True, residency.start),
-            (residency.last, False, residency.end),
-        ):
-            column = by_boundary.get((accesses[place], inward, boundary))
-            if column is not None and (inward or changed):
-                values[column] = 1
-    return values
+                point[relaxation.dirty[access] if changed else relaxation.clean[access]] = 1
+        for choice in by_copy.get((accesses[residency.first], True), ()):
+            if choice.release <= residency.start <= choice.boundary:
+                point[choice.column] = 1
+        for choice in by_copy.get((accesses[residency.last], False), ()):
+            if changed and choice.boundary <= residency.end <= choice.deadline:
+                point[choice.column] = 1
+    for both, held, column in relaxation.sums:
+        point[both] = point[held] + point[column]
+    for column, fast, slow in relaxation.sets:
+        served = [point[relaxation.served[access]] for access in (*fast, *slow)]
+        point[column] = int(served == [1] * len(fast) + [0] * len(slow))
+    return point

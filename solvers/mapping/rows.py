@@ -18,7 +18,23 @@ if TYPE_CHECKING:
 # Rows with more free accesses than this are not described by all of their sets.
 MOST_OF_HULL = 6
 
-Linear = tuple[int, dict[int, int]]
+
+class AddedRow(NamedTuple):
+    """What `add_row` added.
+
+    Attributes
+    ----------
+    base : int
+        Ticks of the row to add to the cost.
+    room : (base, slopes)
+        Ticks that the row leaves for copies, as a linear function of columns.
+    sets : list of (column, fast, slow)
+        The column is 1 if these accesses are served fast and these slow.
+    """
+
+    base: int
+    room: tuple[int, dict[int, int]]
+    sets: list[tuple[int, list[int], list[int]]]
 
 
 def add_row(
@@ -27,7 +43,7 @@ def add_row(
     row: int,
     columns: Mapping[int, int],
     fixed: Mapping[int, bool],
-) -> tuple[int, Linear]:
+) -> AddedRow:
     """Add a row's time to the cost of a program.
 
     Parameters
@@ -39,13 +55,6 @@ def add_row(
         Those that are decided.
     fixed : mapping from access to bool
         Of the others, whether each is served fast.
-
-    Returns
-    -------
-    base : int
-        Ticks of the row to add to the cost.
-    room : (base, slopes)
-        Ticks that the row leaves for copies, as a linear function of columns.
     """
     share = _Share(problem, row, fixed)
     accesses = list(columns)
@@ -53,7 +62,8 @@ def add_row(
         return _long_row(rows, share, columns)
     base_ticks, base_room = share.ticks_and_room([], accesses)
     terms = [{columns[access]: -1} for access in accesses]
-    sets, slopes = [], {}
+    slopes = {}
+    sets: list[tuple[int, list[int], list[int]]] = []
     for chosen in range(1, 1 << len(accesses)):
         fast = [access for place, access in enumerate(accesses) if chosen >> place & 1]
         slow = [access for place, access in enumerate(accesses) if not chosen >> place & 1]
@@ -61,17 +71,17 @@ def add_row(
         column = columns[accesses[0]]
         if len(accesses) > 1:
             column = rows.variable("", 0, 1)
-            sets.append(column)
+            sets.append((column, fast, slow))
             for place, term in enumerate(terms):
                 if chosen >> place & 1:
                     term[column] = 1
         rows.charge(column, ticks - base_ticks)
         slopes[column] = room - base_room
     if sets:
-        rows.add("", [(column, 1) for column in sets], upper=1)
+        rows.add("", [(column, 1) for column, _, _ in sets], upper=1)
         for term in terms:
             rows.add("", term.items(), 0, 0)
-    return base_ticks, (base_room, slopes)
+    return AddedRow(base_ticks, (base_room, slopes), sets)
 
 
 class _Share(NamedTuple):
@@ -108,7 +118,7 @@ class _Share(NamedTuple):
         return decides_fast and fast, decides_slow and slow
 
 
-def _long_row(rows: Rows, share: _Share, columns: Mapping[int, int]) -> tuple[int, Linear]:
+def _long_row(rows: Rows, share: _Share, columns: Mapping[int, int]) -> AddedRow:
     problem, row = share.problem, share.row
     accesses = list(columns)
     any_fast, all_fast = share.may_touch()
@@ -151,4 +161,4 @@ def _long_row(rows: Rows, share: _Share, columns: Mapping[int, int]) -> tuple[in
     rows.add("", [(time, 1), *gains], lower=slowest)
     overhead = int(problem.overhead[row])
     room = {column: -value for column, value in busy.items()}
-    return overhead, (overhead - of_slow, {time: 1, **room})
+    return AddedRow(overhead, (overhead - of_slow, {time: 1, **room}), [])
