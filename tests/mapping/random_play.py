@@ -35,7 +35,7 @@ def machine(capacity: int, *, alignment: int = 16, far: int | None = None) -> Ta
             Memory("near", capacity, alignment, 8e6, 8e6),
             Memory("far", far, alignment, 1e6, 1e6),
         ),
-        (Link("near", "far", 1e6, 1e-6), Link("far", "near", 1e6, 2e-6)),
+        (Link("near", "far", 1e6, 1e-6, fifo=False), Link("far", "near", 1e6, 2e-6, fifo=False)),
         Compute({"default": 4e6}, 4e5, 5e-6),
         operands_resident=False,
         io_memory="far",

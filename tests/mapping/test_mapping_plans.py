@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -13,12 +14,14 @@ from planner.checker import ViolationKind, check
 from planner.errors import DoesNotFitError
 from planner.graph import StorageKind
 from planner.mapping_problem import MappingSolution
-from planner.plans import Placement, Plan, Transfer
 from planner.testing import assert_legal
 from solvers.contenders.mapping_plan import mapping_plan
 from solvers.protocol import Deadline
 
 from .random_play import Played, played
+
+if TYPE_CHECKING:
+    from planner.plans import Placement, Plan, Transfer
 
 K = ViolationKind
 
