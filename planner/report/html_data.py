@@ -13,6 +13,7 @@ from planner.report.occupancy import (
     in_place_inputs,
     occupancies,
 )
+from planner.report.served import served_operands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,6 +79,7 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
             "kind": [t.kind.value for t in transfers],
             "part": {i: list(t.part) for i, t in enumerate(transfers) if t.part is not None},
         },
+        "served": _served(plan, graph, column_of, memory_of),
         "time": None
         if timeline is None
         else {
@@ -86,6 +88,20 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
         },
     }
     return embedded_json(data)
+
+
+def _served(
+    plan: Plan, graph: Graph | None, column_of: Mapping[int, int], memory_of: Mapping[str, int]
+) -> dict[str, list[int]] | None:
+    """Uses of operands in steps, where they may lie in several memories."""
+    served = served_operands(plan, graph)
+    if not served:
+        return None
+    return {
+        "step": [use.step for use in served],
+        "storage": [column_of[use.storage] for use in served],
+        "memory": [memory_of[use.memory] for use in served],
+    }
 
 
 def embedded_json(data: Mapping[str, Any]) -> str:
@@ -105,7 +121,8 @@ def _memory(plan: Plan, occupancy: Occupancy, is_nearest: bool) -> dict[str, Any
         "name": printable(memory.name),
         "capacity": capacity,
         "capacityLabel": label,
-        "bound": plan.metrics.peak_lower_bound_bytes if is_nearest else None,
+        # A bound of nothing is no line to draw.
+        "bound": (plan.metrics.peak_lower_bound_bytes or None) if is_nearest else None,
         "arena": occupancy.arena_bytes,
         "live": occupancy.live_bytes.tolist(),
     }
