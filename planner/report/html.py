@@ -36,7 +36,7 @@ from planner.report.quantities import (
     format_size,
     time_unit,
 )
-from planner.report.served import copied_traffic_bytes
+from planner.report.served import traffic_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,8 +137,7 @@ def _figures(plan: Plan) -> list[str]:
         kept = "the others are parameters, which lie and move like graph inputs"
     figures.append(bytes_figure("Constants", constant_bytes(plan), kept))
     if len(plan.target.memories) > 1:
-        low, copied = metrics.traffic_lower_bound_bytes, copied_traffic_bytes(plan)
-        direct = metrics.traffic_bytes - copied
+        low, (direct, copied) = metrics.traffic_lower_bound_bytes, traffic_parts(plan)
         bounded = low is not None and (low > 0 or not direct)
         figures.append(
             bytes_figure(

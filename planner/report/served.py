@@ -44,10 +44,19 @@ def served_operands(plan: Plan, graph: Graph | None) -> list[ServedOperand]:
     return served
 
 
-def copied_traffic_bytes(plan: Plan) -> int:
-    """Bytes of spills and reloads: the part of the traffic that is no use in a farther memory."""
-    return sum(
+class TrafficParts(NamedTuple):
+    """Bytes of operands used in a farther memory, and of spills and reloads."""
+
+    direct_bytes: int
+    copied_bytes: int
+
+
+def traffic_parts(plan: Plan) -> TrafficParts:
+    """Split the traffic of a plan into what operators use directly and what is copied."""
+    copied = sum(
         copied_bytes(plan, t)
         for t in plan.transfers
         if t.kind in (TransferKind.SPILL, TransferKind.RELOAD)
     )
+    direct = 0 if plan.target.operands_resident else plan.metrics.traffic_bytes - copied
+    return TrafficParts(direct, copied)

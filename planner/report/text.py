@@ -21,7 +21,7 @@ from planner.report.quantities import (
     format_size,
     time_unit,
 )
-from planner.report.served import copied_traffic_bytes, served_operands
+from planner.report.served import served_operands, traffic_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,10 +120,10 @@ def _traffic_and_latency(plan: Plan) -> Iterator[tuple[str, str]]:
         return
     traffic, bound = plan.metrics.traffic_bytes, plan.metrics.traffic_lower_bound_bytes
     text = f"beyond compulsory {format_bytes(traffic)}"
-    copied = copied_traffic_bytes(plan)
+    direct, copied = traffic_parts(plan)
     details = []
-    if traffic > copied:
-        details.append(f"direct {traffic - copied:,}, copied {copied:,}")
+    if direct:
+        details.append(f"direct {direct:,}, copied {copied:,}")
     if traffic == 0 or traffic == bound:
         details.append("optimal")
     elif bound or (bound is not None and not details):
