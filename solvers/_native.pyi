@@ -313,3 +313,26 @@ def mapping_decode_weights(
     time_limit_s: float,
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_search(
+    model: MappingModel,
+    *,
+    weights: NDArray[np.float64],
+    windows: NDArray[np.int32],
+    evolution: int,
+    refinement: int,
+    fifo: bool,
+    addresses: bool,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_evolve_keys(
+    model: MappingModel,
+    *,
+    decodes: int,
+    window: int,
+    fifo: bool,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...

@@ -1,4 +1,4 @@
-"""Static decodes: fixed priorities, two decoders, three prefetch windows; no search, no learning."""
+"""Static decodes: fixed priorities, two decoders, three prefetch windows; no search."""
 
 from __future__ import annotations
 

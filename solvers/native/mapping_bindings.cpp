@@ -10,6 +10,7 @@
 #include "mapping_decoder.hpp"
 #include "mapping_model.hpp"
 #include "mapping_results.hpp"
+#include "mapping_search.hpp"
 #include "mapping_state.hpp"
 
 namespace planner {
@@ -104,6 +105,48 @@ nb::tuple decode_weights(const MappingModel& model, const InputArray<double>& we
   return to_python(std::move(result));
 }
 
+nb::tuple search_weights(const MappingModel& model, const InputArray<double>& weights,
+                         const InputArray<std::int32_t>& windows, std::int32_t evolution,
+                         std::int64_t refinement, bool fifo, bool addresses, std::uint64_t seed,
+                         double time_limit_s, const CancelFlag* cancel) {
+  mapping::SearchSettings settings;
+  settings.evolution = evolution;
+  settings.refinement = refinement;
+  settings.fifo = fifo;
+  settings.addresses = addresses;
+  constexpr std::size_t features = mapping::kFeatures;
+  if (windows.size() == 0 || weights.size() != windows.size() * features) {
+    throw nb::value_error("there has to be one row of weights per window, and at least one");
+  }
+  for (std::size_t k = 0; k < windows.size(); ++k) {
+    mapping::Start start;
+    std::copy_n(weights.data() + k * features, features, start.weights.begin());
+    start.window = windows.data()[k];
+    settings.starts.push_back(start);
+  }
+  mapping::MappingResult result;
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, cancel);
+    mapping::Random random(seed);
+    result = mapping::search(model, settings, random, control);
+  }
+  return to_python(std::move(result));
+}
+
+nb::tuple search_keys(const MappingModel& model, std::int32_t decodes, std::int32_t window,
+                      bool fifo, std::uint64_t seed, double time_limit_s,
+                      const CancelFlag* cancel) {
+  mapping::MappingResult result;
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, cancel);
+    mapping::Random random(seed);
+    result = mapping::evolve_keys(model, decodes, {window, fifo, false}, random, control);
+  }
+  return to_python(std::move(result));
+}
+
 }  // namespace
 
 nb::tuple to_python(mapping::MappingResult result) {
@@ -134,6 +177,16 @@ void bind_mapping(nb::module_& m) {
         nb::arg("addresses"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
         "Place residencies in decreasing order of current gain and weighted features. Returns "
         "residencies (six numbers each), latency in ticks, attempts.");
+  m.def("mapping_search", &search_weights, nb::arg("model"), nb::kw_only(), nb::arg("weights"),
+        nb::arg("windows"), nb::arg("evolution"), nb::arg("refinement"), nb::arg("fifo"),
+        nb::arg("addresses"), nb::arg("seed"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
+        "Decode by each row of weights, try others, then ruin and recreate from the best. Returns "
+        "residencies (six numbers each), latency in ticks, attempts.");
+  m.def("mapping_evolve_keys", &search_keys, nb::arg("model"), nb::kw_only(), nb::arg("decodes"),
+        nb::arg("window"), nb::arg("fifo"), nb::arg("seed"), nb::arg("time_limit_s"),
+        nb::arg("cancel").none(),
+        "Evolve one key per buffer from the best static key. Returns residencies (six numbers "
+        "each), latency in ticks, attempts.");
 }
 
 }  // namespace planner

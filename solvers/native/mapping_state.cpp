@@ -18,7 +18,6 @@ MappingState::MappingState(const MappingModel& model, bool addresses)
       addresses_(addresses),
       stay_of_(model.accesses.size(), -1),
       copying_(model.rows.size()),
-      holding_(model.rows.size()),
       space_(addresses ? static_cast<std::int32_t>(model.rows.size()) : 0, model.capacity) {
   rows_.reserve(model.rows.size());
   for (const RowCost& cost : model.rows) {
@@ -224,6 +223,7 @@ std::int32_t MappingState::place(std::int32_t buffer_index, std::int32_t use, co
       if (stay.offset < 0) continue;
     }
     hold(id);
+    added_.push_back(id);
     return id;
   }
   unused_.push_back(id);
@@ -236,7 +236,6 @@ void MappingState::hold(std::int32_t id) {
   placed_[id] = 1;
   for (std::int32_t row = stay.start; row < stay.end; ++row) rows_[row].free -= size;
   if (addresses_) space_.add(id, stay.start, stay.end, stay.offset, size);
-  holding_[stay.start].push_back(id);
   for (std::int32_t use = stay.first; use <= stay.last; ++use) {
     serve(model_->access_index(stay.buffer, use), id);
   }
@@ -252,12 +251,16 @@ void MappingState::hold(std::int32_t id) {
 }
 
 void MappingState::remove(std::int32_t id) {
+  release(id);
+  removed_.push_back(id);
+}
+
+void MappingState::release(std::int32_t id) {
   const Stay& stay = stays_[id];
   const std::int64_t size = model_->buffers[stay.buffer].size;
   placed_[id] = 0;
   for (std::int32_t row = stay.start; row < stay.end; ++row) rows_[row].free += size;
   if (addresses_) space_.remove(id, stay.start, stay.end);
-  erase_one(holding_[stay.start], id);
   for (std::int32_t use = stay.first; use <= stay.last; ++use) {
     const std::int32_t index = model_->access_index(stay.buffer, use);
     unserve(index);
@@ -275,19 +278,34 @@ void MappingState::remove(std::int32_t id) {
   give_back(stay.out_begin, stay.copied_out);
 }
 
-void MappingState::restore(std::int32_t id) { hold(id); }
-
-void MappingState::settle(std::vector<std::int32_t>& removed) {
+void MappingState::settle() {
   while (!short_rows_.empty()) {
     const std::int32_t row = short_rows_.back();
     if (room(row) >= 0) {
       short_rows_.pop_back();
-      continue;
+    } else {
+      remove(copying_[row].back());
     }
-    const std::int32_t id = copying_[row].back();
-    remove(id);
-    removed.push_back(id);
   }
+}
+
+void MappingState::keep() {
+  unused_.insert(unused_.end(), removed_.begin(), removed_.end());
+  added_.clear();
+  removed_.clear();
+}
+
+void MappingState::undo() {
+  while (!added_.empty()) {
+    release(added_.back());
+    unused_.push_back(added_.back());
+    added_.pop_back();
+  }
+  while (!removed_.empty()) {
+    hold(removed_.back());
+    removed_.pop_back();
+  }
+  short_rows_.clear();
 }
 
 std::vector<std::int32_t> MappingState::placed() const {
@@ -298,8 +316,8 @@ std::vector<std::int32_t> MappingState::placed() const {
   return ids;
 }
 
-void MappingState::touching(std::int32_t start, std::int32_t end,
-                            std::vector<std::int32_t>& ids) const {
+void MappingState::holding(std::int32_t start, std::int32_t end,
+                           std::vector<std::int32_t>& ids) const {
   for (std::size_t id = 0; id < stays_.size(); ++id) {
     if (placed_[id] && stays_[id].start < end && stays_[id].end > start) {
       ids.push_back(static_cast<std::int32_t>(id));

@@ -59,27 +59,26 @@ class MappingState {
   // places it. Returns its identity, or -1.
   std::int32_t place(std::int32_t buffer, std::int32_t use, const Reach& reach);
 
-  // Takes a residency away. Copies of others may then lack room, see `overdrawn`.
+  // Takes a residency away. Copies of others may then lack room, see `settle`.
   void remove(std::int32_t id);
 
-  // Puts a residency back that was removed; possible if all that came after is removed as well.
-  void restore(std::int32_t id);
+  // Removes residencies, the latest placed first, until no row lacks room for its copies.
+  void settle();
 
-  // Forgets a removed residency.
-  void forget(std::int32_t id) { unused_.push_back(id); }
-
-  // Removes residencies, the latest placed first, until no row's room is overdrawn.
-  void settle(std::vector<std::int32_t>& removed);
+  // What was placed and removed since the last of these calls stays so, or is undone.
+  void keep();
+  void undo();
 
   const Stay& stay(std::int32_t id) const { return stays_[id]; }
-  bool is_placed(std::int32_t id) const { return placed_[id]; }
   std::vector<std::int32_t> placed() const;
 
-  // Identities of the residencies that hold bytes, or copy, in rows [start, end); may repeat.
-  void touching(std::int32_t start, std::int32_t end, std::vector<std::int32_t>& ids) const;
+  // Appends the identities of the residencies that hold bytes in rows [start, end).
+  void holding(std::int32_t start, std::int32_t end, std::vector<std::int32_t>& ids) const;
 
-  // Gives the residencies new offsets, all legal together; for a state without addresses.
-  void set_offset(std::int32_t id, std::int64_t offset) { stays_[id].offset = offset; }
+  // Residencies with copies that run in the row.
+  const std::vector<std::int32_t>& copying(std::int32_t row) const { return copying_[row]; }
+
+  const std::vector<std::int32_t>& removed() const { return removed_; }
 
   // Number of calls of `place`: the measure of work.
   std::int64_t attempts() const { return attempts_; }
@@ -105,6 +104,7 @@ class MappingState {
   void serve(std::int32_t access, std::int32_t id);
   void unserve(std::int32_t access);
   void hold(std::int32_t id);
+  void release(std::int32_t id);
   bool copy_in(Stay& stay, const Reach& reach);
   bool copy_out(Stay& stay, const Reach& reach);
   bool in_order(const Stay& stay) const;
@@ -121,10 +121,11 @@ class MappingState {
   std::vector<char> placed_;
   std::vector<std::int32_t> unused_;
   std::vector<std::vector<std::int32_t>> copying_;  // residencies whose copies use the row
-  std::vector<std::vector<std::int32_t>> holding_;  // residencies that start in the row
   Space space_;
   std::vector<Option> options_;
   std::vector<std::int32_t> short_rows_;
+  std::vector<std::int32_t> added_;
+  std::vector<std::int32_t> removed_;
   std::int64_t attempts_ = 0;
 };
 
