@@ -183,6 +183,11 @@ def test_page_and_trace_say_where_operands_are_used(result: PlanResult) -> None:
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert len(data["served"]["step"]) == len(served)
     assert data["memories"][0]["bound"] is None
+    runs, windows = data["transfers"]["runs"], data["transfers"]
+    assert runs and all(
+        start - 1e-3 <= begin <= end <= last + 1e-3
+        for (begin, end), start, last in zip(runs, windows["start"], windows["end"], strict=True)
+    )
     trace = json.loads(render_trace(result.plan, result.timeline, result.graph))
     steps = [e["args"] for e in trace["traceEvents"] if "operator" in e.get("args", {})]
     far = sum(step.get("operand bytes in far", 0) for step in steps)
