@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 DECODES = 100
 # Decodes that try other feature weights on the program at hand.
 _EVOLUTION = 16
-# Decodes kept back for repairs, if what was chosen cannot be given offsets.
-_REPAIR = 12
-_REPAIRS = 4
+# Decodes kept back for a repair, if what was chosen cannot be given offsets.
+_REPAIR = 20
 # Steps of the exact allocator; some 30 ms at most.
 _PACKING_STEPS = 20_000
 
@@ -153,7 +152,6 @@ class MallocGameAgent:
                 attempts=budget * per_decode if self._abilities.refinement else 0,
                 fifo=self._fifo,
                 addresses=not repacking,
-                reserve=0,
                 seed=seed % (1 << 64),
                 time_limit_s=deadline.remaining_s(),
                 cancel=deadline.cancel,
@@ -161,43 +159,40 @@ class MallocGameAgent:
         )
         if not repacking:
             return found.solution(), found.attempts
-        return self._packed(
-            problem, model, found, kept_back * per_decode // _REPAIRS, seed, deadline
+        packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
+        if packed.fits:
+            return packed.solution, found.attempts
+        known = np.array(packed.solution.residencies, dtype=np.int64).ravel()
+        repaired = self._repaired(
+            model, (known, found.residencies), kept_back * per_decode, seed, deadline
         )
+        return repaired.solution(), found.attempts + repaired.attempts
 
-    def _packed(
+    def _repaired(
         self,
-        problem: MappingProblem,
         model: MappingModel,
-        found: Decoded,
+        starts: Sequence[NDArray[np.int64]],
         attempts: int,
         seed: int,
         deadline: Deadline,
-    ) -> tuple[MappingSolution | None, int]:
-        """Give offsets; where there are none, give up as many bytes as are missing, and again."""
-        total, reserve = found.attempts, 0
-        for repair in range(_REPAIRS + 1):
-            solution = found.solution()
-            packed = with_offsets(problem, solution, deadline, call_limit=_PACKING_STEPS)
-            if packed.solution is not None or repair == _REPAIRS or deadline.expired():
-                return packed.solution, total
-            reserve += max(packed.height - problem.capacity, problem.alignment)
-            if reserve >= problem.capacity:
-                break
-            found = Decoded(
+    ) -> Decoded:
+        """Search on with addresses from those residencies that have some, by the better start."""
+
+        def refined(residencies: NDArray[np.int64], attempts: int) -> Decoded:
+            return Decoded(
                 *mapping_refine(
                     model,
-                    residencies=found.residencies,
+                    residencies=residencies,
                     weights=static_weights(0),
                     window=NO_WINDOW,
                     fifo=self._fifo,
-                    addresses=False,
-                    reserve=reserve,
+                    addresses=True,
                     attempts=attempts,
                     seed=seed % (1 << 64),
                     time_limit_s=deadline.remaining_s(),
                     cancel=deadline.cancel,
                 )
             )
-            total += found.attempts
-        return None, total
+
+        best = min((refined(start, 0) for start in starts), key=lambda found: found.latency)
+        return refined(best.residencies, attempts)
