@@ -12,7 +12,7 @@ from planner.problem import Outcome, Status
 from solvers.mapping.integer_program import IntegerProgram, quantum
 from solvers.mapping.relaxation import Grid, Relaxation, values_of, worst_windows
 from solvers.milp.highs import ortools_available
-from solvers.milp.linear import GrowingProgram, balanced
+from solvers.milp.linear import GrowingProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +58,7 @@ def linear_bound(relaxation: Relaxation, deadline: Deadline) -> LinearBound:
         If ortools cannot be loaded.
     """
     problem = relaxation.problem
-    exponent = max(0, relaxation.base.bit_length() - 13)
-    linear = GrowingProgram(balanced(relaxation.rows.program(), exponent))
+    linear = GrowingProgram(relaxation.rows.program())
     best, windows = -math.inf, []
     closed, slice_s = False, _SLICE_S
     while not closed and not deadline.expired():
@@ -80,7 +79,7 @@ def linear_bound(relaxation: Relaxation, deadline: Deadline) -> LinearBound:
         closed = not worst
     ticks = 0
     if best > -math.inf:
-        ticks = relaxation.base + math.ceil(math.ldexp(best, exponent))
+        ticks = relaxation.base + math.ceil(best)
     return LinearBound(ticks, windows, closed)
 
 
