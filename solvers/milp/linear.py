@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import TYPE_CHECKING, NamedTuple
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from solvers.milp.program import Program
+    from solvers.protocol import Deadline
 
+_POLL_S = 0.02
 _ROUNDING = float(np.finfo(np.float64).eps)
 
 
@@ -27,13 +30,10 @@ class LinearAnswer(NamedTuple):
         An optimal point.
     bound : float
         Of the whole program; holds whatever the solver got wrong. Minus infinity if there is none.
-    stopped : bool
-        Whether the limit came first.
     """
 
     values: NDArray[np.float64] | None
     bound: float
-    stopped: bool
 
 
 def _balanced(program: Program, widths: NDArray[np.float64], factor: float) -> Program:
@@ -122,12 +122,36 @@ class GrowingProgram:
             self._value.append(value)
             self._rows[-1].set_coefficient(self._columns[column], value)
 
-    def solve(self, limit_s: float) -> LinearAnswer:
-        """Solve for at most so many seconds."""
+    def solve(self, deadline: Deadline) -> LinearAnswer:
+        """Solve, in a thread that is watched, until optimal or the deadline."""
+        from ortools.util.python.solve_interrupter import SolveInterrupter
+
         mathopt = self._mathopt
-        result = self._solver.solve(
-            params=mathopt.SolveParameters(time_limit=datetime.timedelta(seconds=limit_s))
-        )
+        limit = datetime.timedelta(seconds=deadline.remaining_s())
+        interrupter = SolveInterrupter()
+        results: list[Any] = []
+        errors: list[Exception] = []
+
+        def search() -> None:
+            try:
+                parameters = mathopt.SolveParameters(time_limit=limit)
+                results.append(self._solver.solve(params=parameters, interrupter=interrupter))
+            except Exception as error:  # raised again by the thread that waits
+                errors.append(error)
+
+        thread = threading.Thread(target=search, name="glop", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(_POLL_S)
+                if deadline.expired():
+                    interrupter.interrupt()
+        finally:
+            interrupter.interrupt()
+            thread.join()
+        if errors:
+            raise errors[0]
+        result = results[0]
         values = None
         if result.termination.reason == mathopt.TerminationReason.OPTIMAL:
             found = result.variable_values()
@@ -136,8 +160,7 @@ class GrowingProgram:
         if result.solutions and result.solutions[0].dual_solution is not None:
             prices = result.solutions[0].dual_solution.dual_values
             bound = self.bound_by(np.array([prices[row] for row in self._rows]))
-        stopped = result.termination.limit == mathopt.Limit.TIME
-        return LinearAnswer(values, bound, stopped)
+        return LinearAnswer(values, bound)
 
     def bound_by(self, prices: NDArray[np.float64]) -> float:
         """Return what these prices of the rows prove, less all that rounding may have added.

@@ -10,6 +10,7 @@ import pytest
 
 from solvers.milp.linear import GrowingProgram
 from solvers.milp.program import Rows
+from solvers.protocol import Deadline
 
 
 def least_of_binaries(rows: Rows) -> float:
@@ -53,14 +54,18 @@ def test_the_solver_s_prices_meet_the_cost_of_its_point(scale: int) -> None:
         rows = random_rows(rng, scale)
         program = rows.program()
         linear = GrowingProgram(program)
-        answer = linear.solve(10.0)
+        answer = linear.solve(Deadline(10.0))
         assert answer.values is not None
         assert answer.bound <= least_of_binaries(rows)
         assert answer.bound == pytest.approx(program.cost @ answer.values, abs=1e-6 * scale)
         terms = dict.fromkeys(range(6), 1)
         linear.add(terms, upper=2.0)
         rows.add("", terms.items(), upper=2.0)
-        assert answer.bound - 1e-6 * scale <= linear.solve(10.0).bound <= least_of_binaries(rows)
+        assert (
+            answer.bound - 1e-6 * scale
+            <= linear.solve(Deadline(10.0)).bound
+            <= least_of_binaries(rows)
+        )
 
 
 def test_a_column_of_many_ticks_beside_binaries_is_no_trouble() -> None:
@@ -68,6 +73,6 @@ def test_a_column_of_many_ticks_beside_binaries_is_no_trouble() -> None:
     binary = rows.binary("")
     ticks = rows.variable("", 0, 1 << 40, integer=True, cost=1)
     rows.add("", [(ticks, 1), (binary, 1 << 39)], lower=1 << 40)
-    answer = GrowingProgram(rows.program()).solve(10.0)
+    answer = GrowingProgram(rows.program()).solve(Deadline(10.0))
     assert answer.values is not None
     assert answer.bound == pytest.approx(float(1 << 39))

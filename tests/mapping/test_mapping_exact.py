@@ -46,14 +46,14 @@ def by_replay_alone(problem: MappingProblem) -> int:
     for buffer in range(problem.buffers):
         count = len(problem.accesses_of.row(buffer))
         alone: list[Residency | None] = [None]
-        for fields in product(
+        for numbers in product(
             range(count),
             range(count),
             range(problem.rows),
             range(problem.rows + 1),
             range(0, problem.capacity, problem.alignment),
         ):
-            residency = Residency(buffer, *fields)
+            residency = Residency(buffer, *numbers)
             try:
                 replay(problem, (residency,))
             except InvalidMappingError:
