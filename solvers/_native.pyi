@@ -246,11 +246,13 @@ def offsets_pack(
     time_limit_s: float,
     cancel: CancelFlag,
     shared: SharedBest | None = None,
+    call_limit: int = 0,
 ) -> tuple[NDArray[np.int64], int, int, str, int, int, int, tuple[int, int] | None]:
     """Return offsets, height, proven bound, winning order, components, nodes, searches and clash.
 
     A clash is two buffers whose fixed offsets exclude each other; then there is no packing. A
-    negative capacity asks for the lowest height; an empty hint is none.
+    negative capacity asks for the lowest height; an empty hint is none; a positive call limit ends
+    the search after as many steps on every machine.
     """
 
 def offsets_squeeze(
@@ -263,3 +265,79 @@ def offsets_squeeze(
     shared: SharedBest | None = None,
 ) -> tuple[NDArray[np.int64], int, int]:
     """Return offsets, height and steps of squeezing a legal packing down to the goal or bound."""
+
+MAPPING_FEATURES: int
+MAPPING_STATIC_KEYS: int
+
+class MappingModel: ...
+
+def mapping_model(
+    *,
+    capacity: int,
+    alignment: int,
+    size: NDArray[np.int64],
+    has_copy: NDArray[np.bool_],
+    copy_in: NDArray[np.int64],
+    copy_out: NDArray[np.int64],
+    access_row: NDArray[np.int32],
+    access_buffer: NDArray[np.int32],
+    writes: NDArray[np.bool_],
+    fast: NDArray[np.int64],
+    slow: NDArray[np.int64],
+    arithmetic: NDArray[np.int64],
+    overhead: NDArray[np.int64],
+    other_fast: NDArray[np.int64],
+    other_slow: NDArray[np.int64],
+    touches_fast: NDArray[np.bool_],
+    touches_slow: NDArray[np.bool_],
+    fast_latency: int,
+    slow_latency: int,
+    ready_in: NDArray[np.int64],
+    ready_out: NDArray[np.int64],
+) -> MappingModel: ...
+def mapping_decode_keys(
+    model: MappingModel,
+    *,
+    static_key: int,
+    keys: NDArray[np.float64],
+    window: int,
+    fifo: bool,
+    addresses: bool,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_decode_weights(
+    model: MappingModel,
+    *,
+    weights: NDArray[np.float64],
+    residual: NDArray[np.float64],
+    window: int,
+    fifo: bool,
+    addresses: bool,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_search(
+    model: MappingModel,
+    *,
+    weights: NDArray[np.float64],
+    windows: NDArray[np.int32],
+    evolution: int,
+    attempts: int,
+    fifo: bool,
+    addresses: bool,
+    reserve: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_evolve_keys(
+    model: MappingModel,
+    *,
+    decodes: int,
+    window: int,
+    fifo: bool,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...

@@ -21,4 +21,5 @@ NB_MODULE(_native, m) {
   planner::bind_joint_search(m);
   planner::bind_joint_heuristics(m);
   planner::bind_offsets(m);
+  planner::bind_mapping(m);
 }
