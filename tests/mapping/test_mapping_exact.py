@@ -127,10 +127,10 @@ def test_no_bound_exceeds_the_optimum(grid: Grid) -> None:
 
 
 def test_no_bound_exceeds_what_neighbourhoods_find_on_larger_programs() -> None:
-    for seed in range(12):
+    for seed in range(6):
         problem = random_mapping_problem(seed, buffers=30, rows=40, accesses=4)
-        found = MappingNeighbourhood().solve(problem, deadline=Deadline(1.0), seed=seed).solution
-        bound = MappingBound().solve(problem, deadline=Deadline(1.0)).lower_bound
+        found = MappingNeighbourhood().solve(problem, deadline=Deadline(0.5), seed=seed).solution
+        bound = MappingBound().solve(problem, deadline=Deadline(0.5)).lower_bound
         assert found is not None
         assert bound is not None
         assert replay(problem, found.residencies) == found.latency
@@ -151,7 +151,7 @@ def test_neighbourhoods_reach_the_optimum_of_tiny_programs_and_end() -> None:
 @pytest.mark.parametrize("name", ["cp", "lns"])
 def test_never_worse_than_the_incumbent(name: str) -> None:
     problem = random_mapping_problem(7, buffers=30, rows=40, accesses=4)
-    incumbent = MappingNeighbourhood().solve(problem, deadline=Deadline(2.0)).solution
+    incumbent = MappingNeighbourhood().solve(problem, deadline=Deadline(1.0)).solution
     assert incumbent is not None
     assert incumbent.latency < problem.all_slow
     solver = SOLVERS["mapping"][name].load()
