@@ -331,6 +331,20 @@ def mapping_search(
     time_limit_s: float,
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_refine(
+    model: MappingModel,
+    *,
+    residencies: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    window: int,
+    fifo: bool,
+    addresses: bool,
+    reserve: int,
+    attempts: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...
 def mapping_evolve_keys(
     model: MappingModel,
     *,
