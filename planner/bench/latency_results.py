@@ -70,7 +70,12 @@ def latencies(results: Sequence[ProgramResult], method: str, budget: Budget) -> 
     for result in results:
         ticks = [run.latency for run in runs_of(result, method, budget)]
         known = [tick for tick in ticks if tick is not None]
-        found.append(geometric_mean(known) if known and len(known) == len(ticks) else None)
+        if not known or len(known) < len(ticks):
+            found.append(None)
+        elif len(set(known)) == 1:
+            found.append(float(known[0]))  # the mean would be off by a rounding error
+        else:
+            found.append(geometric_mean(known))
     return found
 
 
