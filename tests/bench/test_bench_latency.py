@@ -265,7 +265,7 @@ def test_equal_time_is_what_the_timekeeper_took_for_its_decodes(methods):
 
 def test_methods_that_are_not_there_are_missing_and_unknown_ones_refused(monkeypatch):
     nowhere = Method("planner.bench.nowhere:nothing", "not there")
-    nameless = Method("planner.bench.latency_controls:nothing", "not there")
+    nameless = Method("planner.bench.latency_solvers:nothing", "not there")
     known = {**METHODS, "nowhere": nowhere, "nameless": nameless}
     monkeypatch.setattr("planner.bench.latency_methods.METHODS", known)
     found, missing = chosen_methods(["nowhere", "static-8", "nameless"], exact=False)
