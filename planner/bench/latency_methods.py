@@ -2,7 +2,8 @@
 
 A method is a function ``method(problem, *, decodes, seconds, seed, **arguments)``. It stops at
 whichever of ``decodes`` and ``seconds`` comes first, either may be None, and hands back a solution
-of the mapping problem with the number of decodes that it took.
+of the mapping problem with the number of decodes that it took. The same decodes and seed give the
+same solution.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ BEST_STATIC = "static-24"
 KEY_SEARCH = "key-search"
 GAME = "malloc-game"
 EXACT = "cp"
-# At equal time, the others get what the first of these that is there took for its decodes.
+# At equal time, the others get the CPU time that the first of these that is there took.
 TIMEKEEPERS = (GAME, KEY_SEARCH)
 
 

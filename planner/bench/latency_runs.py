@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from planner.bench.latency_programs import Program
     from planner.mapping_problem import MappingProblem
 
-# A method cannot be given less.
-_LEAST_S = 1e-3
+# Clocks of processes are no finer.
+_LEAST_S = 1e-4
 _WARM_UP_ROWS = 16
+# Who has nothing to do for its decodes could have any number of them.
+_MOST_FACTOR = 20.0
 
 
 class Budget(StrEnum):
@@ -109,7 +111,9 @@ def run_programs(
     Parameters
     ----------
     decodes : int
-        For each method that searches; then again for as long as the timekeeper took for them.
+        For each method with a budget. Then again with as many as cost what the timekeeper took for
+        them, judged by what its own decodes cost it: a clock would measure what else the machine
+        does, and who hands back late.
     time_limit_s : float
         For each run, and for the bound.
 
@@ -156,26 +160,26 @@ class _Runner(NamedTuple):
         runs: list[LatencyRun] = []
         searching = {name: method for name, method in methods.items() if method.has_budget}
         for name in methods.keys() - searching.keys():
-            runs.append(self._run(name, methods[name], Budget.NONE, seeds[0], None, None))
+            runs.append(self._run(name, methods[name], Budget.NONE, seeds[0], None))
         order = list(methods)
         runs.sort(key=lambda run: order.index(run.method))
         timekeeper = next((name for name in TIMEKEEPERS if name in searching), None)
         for seed in seeds:
             counted = {
-                name: self._run(name, method, Budget.DECODES, seed, decodes, None)
+                name: self._run(name, method, Budget.DECODES, seed, decodes)
                 for name, method in searching.items()
             }
             runs += counted.values()
             if timekeeper is None:
                 continue
-            seconds = max(counted[timekeeper].cpu_s, _LEAST_S)
+            kept_s = max(counted[timekeeper].cpu_s, _LEAST_S)
             # The timekeeper's own run is both.
             runs.append(counted[timekeeper]._replace(budget=Budget.TIME))
-            runs += [
-                self._run(name, method, Budget.TIME, seed, None, seconds)
-                for name, method in searching.items()
-                if name != timekeeper
-            ]
+            for name, method in searching.items():
+                if name != timekeeper:
+                    factor = kept_s / max(counted[name].cpu_s, _LEAST_S)
+                    affordable = max(1, round(decodes * min(factor, _MOST_FACTOR)))
+                    runs.append(self._run(name, method, Budget.TIME, seed, affordable))
         problem = self.problem
         return ProgramResult(
             name=self.program.name,
@@ -199,11 +203,10 @@ class _Runner(NamedTuple):
         budget: Budget,
         seed: int,
         decodes: int | None,
-        seconds: float | None,
     ) -> LatencyRun:
         """Run a method, and replay what it hands back."""
         self.on_progress(f"{self.program.name}: {name}")
-        limit_s = self.time_limit_s if seconds is None else min(seconds, self.time_limit_s)
+        limit_s = self.time_limit_s
         function = method.load()
         assert function is not None
         mapped, cpu_s, fault = self._timed(

@@ -74,8 +74,8 @@ def explanations(missing: Sequence[str]) -> list[str]:
         "above the lower bound.",
         "Ratios are geometric means over programs, less than 1 is faster; intervals are 95 %, from "
         "a bootstrap over graphs. Won and lost: shares of programs more than 0.05 % faster and "
-        f"slower than {BEST_STATIC}. Equal time: as many CPU seconds as {GAME}, or without it "
-        f"{KEY_SEARCH}, took for its decodes.",
+        f"slower than {BEST_STATIC}. Equal time: as many decodes as cost what {GAME}, or "
+        f"without it {KEY_SEARCH}, took for its own; what they did cost is in the table.",
     ]
     if missing:
         found.append(f"Not there, and therefore missing: {', '.join(missing)}.")

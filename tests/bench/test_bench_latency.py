@@ -236,31 +236,32 @@ def test_mappings_are_replayed_and_lies_crashes_and_illegal_ones_do_not_count(me
     assert all(run.budget is Budget.DECODES for name, run in runs.items() if name != "xla")
 
 
-def test_equal_time_is_what_the_timekeeper_took_for_its_decodes(methods):
-    calls = []
+def test_equal_time_is_what_the_timekeeper_took_for_its_decodes(methods, monkeypatch):
+    clock, calls = [0.0], []
+    monkeypatch.setattr("planner.bench.latency_runs.cpu_seconds", lambda: clock[0])
 
-    def malloc_game(problem, *, decodes, seconds, seed):
-        calls.append(("game", decodes, seconds, seed))
-        total = 0
-        for step in range(200_000):
-            total += step
-        return Mapped((), problem.all_slow, decodes)
+    def taking(name, seconds_each):
+        def method(problem, *, decodes, seconds, seed):
+            calls.append((name, decodes, seed))
+            clock[0] += decodes * seconds_each
+            return Mapped((), problem.all_slow, decodes)
 
-    def other(problem, *, decodes, seconds, seed):
-        calls.append(("other", decodes, seconds, seed))
-        return Mapped((), problem.all_slow, 5)
+        return method
 
-    (found,) = ran(methods(malloc_game=malloc_game, other=other), seeds=(4, 5))
-    warm_up, counted = calls[:3], calls[3:]
-    assert [call[0] for call in warm_up] == ["game", "other", "other"] and warm_up[0][1] == 1
-    assert [call[:2] + call[3:] for call in counted] == [
-        *(("game", 7, 4), ("other", 7, 4), ("other", None, 4)),
-        *(("game", 7, 5), ("other", 7, 5), ("other", None, 5)),
+    functions = {"malloc_game": taking("game", 3.0), "fast": taking("fast", 1.0)}
+    (found,) = ran(methods(**functions, slow=taking("slow", 9.0)), seeds=(4, 5), decodes=6)
+    assert calls[:3] == [("game", 1, 0), ("fast", 1, 0), ("slow", 1, 0)]  # loads what they need
+    of_seed = [call for call in calls if call[2] == 4]
+    assert of_seed == [
+        ("game", 6, 4),
+        ("fast", 6, 4),
+        ("slow", 6, 4),
+        ("fast", 18, 4),
+        ("slow", 2, 4),
     ]
-    took = {run.seed: run.cpu_s for run in found.runs if run.method == "malloc-game"}
-    assert [call[2] for call in counted if call[:2] == ("other", None)] == [took[4], took[5]]
-    budgets = [(run.method, run.budget, run.seed) for run in found.runs]
-    assert ("malloc-game", Budget.TIME, 5) in budgets and len(budgets) == 1 + 2 * 4
+    timed = {run.method: run.cpu_s for run in found.runs if run.budget is Budget.TIME}
+    assert timed == {"malloc-game": 18.0, "fast": 18.0, "slow": 18.0}
+    assert len(found.runs) == 1 + 2 * 6
 
 
 def test_methods_that_are_not_there_are_missing_and_unknown_ones_refused(monkeypatch):
