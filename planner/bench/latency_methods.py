@@ -47,6 +47,13 @@ class Mapped(NamedTuple):
     lower_bound: int | None = None
 
 
+class Bound(NamedTuple):
+    """Ticks that no mapping is below; ``is_complete`` unless the time was up before."""
+
+    ticks: int
+    is_complete: bool
+
+
 class Method(NamedTuple):
     """One method: where it is (``module:function``), and what it is, in one line.
 
@@ -102,7 +109,7 @@ METHODS: Mapping[str, Method] = {
     "program-order": Method("rl.program_order:program_order", "tree search in program order"),
     EXACT: Method(f"{_SOLVERS}:exact", "CP-SAT, from the best of 24 decodes", has_budget=False),
 }
-# Proves a bound: ``bound(problem, *, seconds) -> int``, in ticks.
+# Proves a bound: ``bound(problem, *, seconds) -> Bound``.
 BOUND = Method(f"{_SOLVERS}:bound", "no mapping is faster", has_budget=False)
 
 

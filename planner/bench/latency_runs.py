@@ -13,7 +13,7 @@ from planner.race_thread import RaceThread, run_interruptibly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from planner.bench.latency_methods import Method
+    from planner.bench.latency_methods import Bound, Method
     from planner.bench.latency_programs import Program
     from planner.mapping_problem import MappingProblem
 
@@ -75,7 +75,7 @@ class ProgramResult(NamedTuple):
     tick_s: float
     all_slow: int
     all_fast: int
-    proven_bound: int | None
+    proven_bound: Bound | None
     runs: tuple[LatencyRun, ...]
 
     @property
@@ -83,7 +83,11 @@ class ProgramResult(NamedTuple):
         """What no mapping is below: the largest of what is proven."""
         proven = [run.lower_bound for run in self.runs if run.lower_bound is not None]
         return max(
-            [self.all_fast, *([] if self.proven_bound is None else [self.proven_bound]), *proven]
+            [
+                self.all_fast,
+                *([] if self.proven_bound is None else [self.proven_bound.ticks]),
+                *proven,
+            ]
         )
 
     @property
@@ -237,7 +241,7 @@ class _Runner(NamedTuple):
             fault,
         )
 
-    def _bound(self) -> int | None:
+    def _bound(self) -> Bound | None:
         function = BOUND.load()
         if function is None:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.bench.latency_methods import Mapped
+from planner.bench.latency_methods import Bound, Mapped
 
 if TYPE_CHECKING:
     from planner.mapping_problem import MappingProblem, MappingSolution
@@ -133,7 +133,7 @@ def exact(
     return _mapped(problem, outcome, 24)._replace(lower_bound=outcome.lower_bound)
 
 
-def bound(problem: MappingProblem, *, seconds: float) -> int:
+def bound(problem: MappingProblem, *, seconds: float) -> Bound:
     """Return ticks that no mapping is below: the linear relaxation."""
     from solvers.mapping.bound import linear_bound, simple_bound
     from solvers.mapping.relaxation import Grid, Relaxation
@@ -141,9 +141,9 @@ def bound(problem: MappingProblem, *, seconds: float) -> int:
 
     simple = simple_bound(problem)
     if not problem.accesses:
-        return simple
-    relaxation = Relaxation(problem, Grid.COARSE)
-    return max(simple, linear_bound(relaxation, Deadline(seconds)).ticks)
+        return Bound(simple, True)
+    linear = linear_bound(Relaxation(problem, Grid.COARSE), Deadline(seconds))
+    return Bound(max(simple, linear.ticks), linear.closed)
 
 
 def _mapped(problem: MappingProblem, outcome: Outcome[MappingSolution], decodes: int) -> Mapped:

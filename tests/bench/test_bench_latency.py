@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from planner.bench.latency_chart import draw_latency_profiles, latency_profiles
-from planner.bench.latency_methods import METHODS, Mapped, Method, chosen_methods
+from planner.bench.latency_methods import METHODS, Bound, Mapped, Method, chosen_methods
 from planner.bench.latency_programs import Program, chosen_programs
 from planner.bench.latency_results import (
     comparison,
@@ -57,7 +57,7 @@ def test_comparison_counts_wins_losses_and_draws():
     assert compared([], []) is None
 
 
-def result(name, runs, *, graph=None, family="cnn", bound=None):
+def result(name, runs, *, graph=None, family="cnn", bound=200):
     """1000 ticks all slow, 200 all fast; runs are (method, budget, seed, ticks)."""
     return ProgramResult(
         name,
@@ -70,7 +70,7 @@ def result(name, runs, *, graph=None, family="cnn", bound=None):
         1e-6,
         1000,
         200,
-        bound,
+        Bound(bound, True),
         tuple(
             LatencyRun(method, budget, seed, ticks, None, 100, 0.5)
             for method, budget, seed, ticks in runs
@@ -157,10 +157,11 @@ def test_profile_counts_programs_within_a_factor_of_the_best():
 
 
 def test_losses_to_static_decodes_and_bounds_undercut_are_told():
-    notes = defects([TWO[0], TWO[1]._replace(proven_bound=300)])
+    notes = defects([TWO[0], TWO[1]._replace(proven_bound=Bound(300, False))])
     assert any("two: malloc-game takes 200 ticks, the lower bound is 300" in n for n in notes)
     assert "two: malloc-game, seed 1, is slower than the best static decode." in notes
-    assert len(notes) == 2
+    assert notes[0].startswith("the bounds of 1 programs are not complete")
+    assert len(notes) == 3
     failed = TWO[0]._replace(runs=(LatencyRun("xla", NONE, 0, None, None, 0, 0.0, "it broke"),))
     assert defects([failed]) == ["one, xla: it broke."]
 
