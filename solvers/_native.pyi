@@ -292,6 +292,8 @@ def mapping_model(
     touches_slow: NDArray[np.bool_],
     fast_latency: int,
     slow_latency: int,
+    ready_in: NDArray[np.int64],
+    ready_out: NDArray[np.int64],
 ) -> MappingModel: ...
 def mapping_decode_keys(
     model: MappingModel,

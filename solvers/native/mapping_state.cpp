@@ -28,7 +28,7 @@ MappingState::MappingState(const MappingModel& model, bool addresses, std::int64
     RowState& row = rows_[access.row];
     row.moving += access.slow;
     row.slow_busy += access.slow;
-    ++row.slow_touches;
+    row.slow_touches += access.moves ? 1 : 0;
   }
   for (std::size_t t = 0; t < rows_.size(); ++t) refresh(static_cast<std::int32_t>(t));
 }
@@ -46,6 +46,7 @@ void MappingState::refresh(std::int32_t row) {
 
 Ticks MappingState::gain(std::int32_t index) const {
   const Access& access = model_->accesses[index];
+  if (!access.moves) return 0;
   const RowState& state = rows_[access.row];
   const RowCost& cost = model_->rows[access.row];
   const Ticks moving = state.moving - access.slow + access.fast + model_->fast_latency +
@@ -59,8 +60,8 @@ void MappingState::serve(std::int32_t index, std::int32_t id) {
   stay_of_[index] = id;
   row.moving += access.fast - access.slow;
   row.slow_busy -= access.slow;
-  ++row.fast_touches;
-  --row.slow_touches;
+  row.fast_touches += access.moves ? 1 : 0;
+  row.slow_touches -= access.moves ? 1 : 0;
   refresh(access.row);
 }
 
@@ -70,8 +71,8 @@ void MappingState::unserve(std::int32_t index) {
   stay_of_[index] = -1;
   row.moving += access.slow - access.fast;
   row.slow_busy += access.slow;
-  --row.fast_touches;
-  ++row.slow_touches;
+  row.fast_touches -= access.moves ? 1 : 0;
+  row.slow_touches += access.moves ? 1 : 0;
   refresh(access.row);
 }
 
@@ -112,7 +113,12 @@ bool MappingState::copy_in(Stay& stay, const Reach& reach) {
     missing -= taken;
   }
   std::reverse(stay.copied_in.begin(), stay.copied_in.end());
-  stay.start = row;
+  stay.in_begin = row;
+  stay.start = model_->latest_in[row];
+  if (stay.start < earliest) return false;
+  while (--row >= stay.start) {
+    if (rows_[row].free < buffer.size) return false;
+  }
   return true;
 }
 
@@ -127,9 +133,13 @@ bool MappingState::copy_out(Stay& stay, const Reach& reach) {
   std::int32_t limit = model_->access(stay.buffer, stay.last + 1).row;
   const std::int32_t next = next_stay(stay.buffer, stay.last);
   if (next >= 0) limit = std::min(limit, stays_[next].start);
-  stay.out_begin = model_->access(stay.buffer, write).row + 1;
-  const std::int64_t until = std::int64_t{stay.out_begin} + reach.window;
+  const std::int32_t written = model_->access(stay.buffer, write).row + 1;
+  stay.out_begin = model_->ready_out[written];
+  const std::int64_t until = std::int64_t{written} + reach.window;
   limit = static_cast<std::int32_t>(std::min<std::int64_t>(limit, until));
+  for (std::int32_t row = stay.end; row < std::min(stay.out_begin, limit); ++row) {
+    if (rows_[row].free < buffer.size) return false;
+  }
   Ticks missing = buffer.copy_out;
   std::int32_t row = stay.out_begin;
   for (; missing > 0; ++row) {
@@ -246,7 +256,7 @@ void MappingState::hold(std::int32_t id) {
       copying_[begin + k].push_back(id);
     }
   };
-  draw(stay.start, stay.copied_in);
+  draw(stay.in_begin, stay.copied_in);
   draw(stay.out_begin, stay.copied_out);
 }
 
@@ -274,7 +284,7 @@ void MappingState::release(std::int32_t id) {
       erase_one(copying_[begin + k], id);
     }
   };
-  give_back(stay.start, stay.copied_in);
+  give_back(stay.in_begin, stay.copied_in);
   give_back(stay.out_begin, stay.copied_out);
 }
 

@@ -20,13 +20,14 @@ struct Reach {
 };
 
 // One residency: accesses [first, last] of its buffer, rows [start, end). `copied_in` are the
-// ticks that its copy takes from rows start, start + 1, ...; `copied_out` from `out_begin` on.
+// ticks that its copy takes from rows in_begin, in_begin + 1, ...; `copied_out` from `out_begin` on.
 struct Stay {
   std::int32_t buffer = -1;
   std::int32_t first = 0;
   std::int32_t last = 0;
   std::int32_t start = 0;
   std::int32_t end = 0;
+  std::int32_t in_begin = 0;
   std::int32_t out_begin = 0;
   std::int64_t offset = -1;
   std::vector<Ticks> copied_in;
