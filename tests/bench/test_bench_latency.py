@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
 import types
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from planner.bench.latency_chart import draw_latency_profiles, latency_profiles
 from planner.bench.latency_methods import METHODS, Bound, Mapped, Method, chosen_methods
-from planner.bench.latency_programs import Program, chosen_programs
+from planner.bench.latency_programs import SETS, Program, chosen_programs
 from planner.bench.latency_results import (
     comparison,
     defects,
@@ -329,3 +330,20 @@ def test_same_results_are_drawn_as_the_same_bytes():
     pytest.importorskip("matplotlib")
     first, second = draw_latency_profiles(TWO), draw_latency_profiles(TWO)
     assert first == second and first["svg"].startswith(b"<?xml")
+
+
+def test_ctrl_c_shows_the_programs_so_far(methods, monkeypatch, capsys):
+    def stopped(problem, *, decodes, seconds, seed):
+        calls.append(decodes)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return Mapped((), problem.all_slow, decodes)
+
+    calls: list[int] = []
+    found = methods(stopped=stopped)
+    monkeypatch.setattr("planner.bench.latency_methods.METHODS", found)
+    monkeypatch.setitem(SETS, "quick", lambda: [unet_rows("first"), unet_rows("second")])
+    assert main(["bench", "latency", "-q"]) == 130
+    printed = capsys.readouterr()
+    assert "first" in printed.out and "second" not in printed.out
+    assert printed.err == "plan: interrupted; these are the results until then\n"
