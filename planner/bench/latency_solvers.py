@@ -135,11 +135,11 @@ def exact(
 
 def bound(problem: MappingProblem, *, seconds: float) -> Bound:
     """Return ticks that no mapping is below: the linear relaxation."""
-    from solvers.mapping.bound import linear_bound, simple_bound
+    from solvers.mapping.bound import linear_bound
     from solvers.mapping.relaxation import Grid, Relaxation
     from solvers.protocol import Deadline
 
-    simple = simple_bound(problem)
+    simple = problem.floor
     if not problem.accesses:
         return Bound(simple, True)
     linear = linear_bound(Relaxation(problem, Grid.COARSE), Deadline(seconds))

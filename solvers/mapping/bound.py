@@ -6,8 +6,6 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from planner.problem import Outcome, Status
 from solvers.mapping.integer_program import IntegerProgram, quantum
 from solvers.mapping.relaxation import Grid, Relaxation, values_of, worst_windows
@@ -83,15 +81,6 @@ def linear_bound(relaxation: Relaxation, deadline: Deadline) -> LinearBound:
     return LinearBound(ticks, windows, closed)
 
 
-def simple_bound(problem: MappingProblem) -> int:
-    """Ticks if everything is served by whichever memory is faster, without latencies."""
-    memory = problem.other_fast + problem.other_slow
-    np.add.at(memory, problem.access_row, np.minimum(problem.fast, problem.slow))
-    memory += problem.fast_latency * problem.touches_fast
-    memory += problem.slow_latency * problem.touches_slow
-    return int((problem.overhead + np.maximum(problem.arithmetic, memory)).sum())
-
-
 def _integer_bounds(
     relaxation: Relaxation, program: IntegerProgram, deadline: Deadline, seed: int
 ) -> Iterator[tuple[int, int]]:
@@ -143,7 +132,7 @@ class MappingBound:
             If ortools cannot be loaded.
         """
         started_s = time.process_time()
-        best = simple_bound(problem)
+        best = problem.floor
         statistics: dict[str, Any] = {"simple": best}
         enough = math.inf if incumbent is None else incumbent.latency
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.mapping_problem import MappingSolution
 from planner.problem import Outcome, Status
-from solvers.mapping.bound import linear_bound, simple_bound
+from solvers.mapping.bound import linear_bound
 from solvers.mapping.integer_program import IntegerProgram, quantum
 from solvers.mapping.lns import MappingNeighbourhood
 from solvers.mapping.placing import completed, conflict, conflict_row, decoded, packed
@@ -65,7 +65,7 @@ class CpMapping:
         """
         started_s = time.process_time()
         best = incumbent or MappingSolution((), problem.all_slow)
-        search = _Search(problem, best, simple_bound(problem), deadline, seed, on_progress)
+        search = _Search(problem, best, problem.floor, deadline, seed, on_progress)
         if search.open():
             search.run()
         status = Status.FEASIBLE if search.open() else Status.OPTIMAL

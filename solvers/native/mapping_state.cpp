@@ -307,7 +307,7 @@ void MappingState::adopt(const std::vector<std::int64_t>& residencies) {
     stay.last = static_cast<std::int32_t>(residencies[k + 2]);
     stay.start = static_cast<std::int32_t>(residencies[k + 3]);
     stay.end = static_cast<std::int32_t>(residencies[k + 4]);
-    stay.offset = residencies[k + 5];
+    stay.offset = addresses_ ? residencies[k + 5] : -1;
     stay.copied_in.clear();
     stay.copied_out.clear();
     ids.push_back(id);
