@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from planner.problem import Outcome, Status
-from solvers._native import MAPPING_STATIC_KEYS, mapping_search
+from solvers._native import MAPPING_STATIC_KEYS, mapping_refine, mapping_search
 from solvers.mapping.decoders import NO_WINDOW, STATIC_DECODES, decode_static, static_weights
 from solvers.mapping.native import Decoded, native_model
 from solvers.mapping.packing import with_offsets
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 DECODES = 100
 # Decodes that try other feature weights on the program at hand.
 _EVOLUTION = 16
-# Decodes kept back for a second search, if what the first one chose cannot be given offsets, and
-# the share of the fast memory which that one leaves free.
-_REPAIR = 12
-_REPAIR_RESERVE = 0.03
+# Decodes kept back for a repair, if what was chosen cannot be given offsets.
+_REPAIR = 20
 # Steps of the exact allocator; some 30 ms at most.
 _PACKING_STEPS = 20_000
 
@@ -67,6 +65,8 @@ class MallocGameAgent:
     starts : sequence of Start
         Tried in this order. Default: those that were learned, else the static keys.
     abilities : Abilities
+    fifo : bool
+        Copies of one direction end in the order in which they start.
     """
 
     name = "malloc-game"
@@ -77,8 +77,10 @@ class MallocGameAgent:
         *,
         starts: Sequence[Start] = STATIC_STARTS,
         abilities: Abilities | None = None,
+        fifo: bool = False,
     ) -> None:
         self._decodes = decodes
+        self._fifo = fifo
         self._starts = tuple(starts)
         self._abilities = abilities or Abilities()
 
@@ -107,7 +109,7 @@ class MallocGameAgent:
         for decode in STATIC_DECODES[: max(1, self._decodes)]:
             if found and deadline.expired():
                 break
-            found.append(decode_static(model, decode, deadline))
+            found.append(decode_static(model, decode, deadline, fifo=self._fifo))
         best = min(found, key=lambda decoded: decoded.latency).solution()
         if incumbent is not None and incumbent.latency <= best.latency:
             best = incumbent
@@ -136,36 +138,61 @@ class MallocGameAgent:
         seed: int,
         deadline: Deadline,
     ) -> tuple[MappingSolution | None, int]:
-        """Search without addresses and pack; once more with bytes in reserve if that fails."""
-        repacking, evolves = self._abilities.repacking, self._abilities.evolution
+        """Search, without addresses if they are packed afterwards."""
+        repacking = self._abilities.repacking
         kept_back = min(_REPAIR, decodes // 4) if repacking else 0
-        first = decodes - kept_back
-        evolution = min(_EVOLUTION, first // 3) if evolves else 0
-        total = 0
-        for budget, steps, reserve in (
-            (first, evolution, 0.0),
-            (kept_back, 0, _REPAIR_RESERVE),
-        ):
-            starts = self._starts[: max(1, budget)]
-            found = Decoded(
-                *mapping_search(
+        budget = decodes - kept_back
+        starts = self._starts[: max(1, budget)]
+        found = Decoded(
+            *mapping_search(
+                model,
+                weights=np.concatenate([start.weights for start in starts]),
+                windows=np.array([start.window for start in starts], dtype=np.int32),
+                evolution=min(_EVOLUTION, budget // 3) if self._abilities.evolution else 0,
+                attempts=budget * per_decode if self._abilities.refinement else 0,
+                fifo=self._fifo,
+                addresses=not repacking,
+                seed=seed % (1 << 64),
+                time_limit_s=deadline.remaining_s(),
+                cancel=deadline.cancel,
+            )
+        )
+        if not repacking:
+            return found.solution(), found.attempts
+        packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
+        if packed.fits:
+            return packed.solution, found.attempts
+        known = np.array(packed.solution.residencies, dtype=np.int64).ravel()
+        repaired = self._repaired(
+            model, (known, found.residencies), kept_back * per_decode, seed, deadline
+        )
+        return repaired.solution(), found.attempts + repaired.attempts
+
+    def _repaired(
+        self,
+        model: MappingModel,
+        starts: Sequence[NDArray[np.int64]],
+        attempts: int,
+        seed: int,
+        deadline: Deadline,
+    ) -> Decoded:
+        """Search on with addresses from those residencies that have some, by the better start."""
+
+        def refined(residencies: NDArray[np.int64], attempts: int) -> Decoded:
+            return Decoded(
+                *mapping_refine(
                     model,
-                    weights=np.concatenate([start.weights for start in starts]),
-                    windows=np.array([start.window for start in starts], dtype=np.int32),
-                    evolution=steps,
-                    attempts=budget * per_decode if self._abilities.refinement else 0,
-                    fifo=False,
-                    addresses=not repacking,
-                    reserve=int(problem.capacity * reserve),
+                    residencies=residencies,
+                    weights=static_weights(0),
+                    window=NO_WINDOW,
+                    fifo=self._fifo,
+                    addresses=True,
+                    attempts=attempts,
                     seed=seed % (1 << 64),
                     time_limit_s=deadline.remaining_s(),
                     cancel=deadline.cancel,
                 )
             )
-            total += found.attempts
-            if not repacking:
-                return found.solution(), total
-            packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
-            if packed is not None or kept_back == 0:
-                return packed, total
-        return None, total
+
+        best = min((refined(start, 0) for start in starts), key=lambda found: found.latency)
+        return refined(best.residencies, attempts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 
+class Packed(NamedTuple):
+    """The same residencies at other offsets, and whether they are legal.
+
+    If not, those that would exceed the memory have the offset -1.
+    """
+
+    solution: MappingSolution
+    fits: bool
+
+
 def with_offsets(
     problem: MappingProblem, solution: MappingSolution, deadline: Deadline, *, call_limit: int = 0
-) -> MappingSolution | None:
+) -> Packed:
     """Give the residencies of a solution offsets, by the exact allocator.
 
     Parameters
@@ -26,14 +36,10 @@ def with_offsets(
         Steps of its search, if positive: then the answer does not depend on the machine, unless the
         deadline comes first.
 
-    Returns
-    -------
-    MappingSolution or None
-        The same residencies at other offsets; None where no offsets were found.
     """
     stays = solution.residencies
     if not stays:
-        return solution
+        return Packed(solution, fits=True)
     columns = np.array(stays, dtype=np.int64).T
     outcome = pack(
         OffsetProblem(
@@ -46,8 +52,11 @@ def with_offsets(
         deadline,
         call_limit=call_limit,
     )
-    if outcome.solution is None:
-        return None
-    offsets = outcome.solution.offsets.tolist()
+    fits = outcome.solution is not None
+    found = outcome.solution.offsets if fits else outcome.statistics.get("lowest_offsets")
+    if found is None:
+        found = np.full(len(stays), -1, dtype=np.int64)
+    inside = found + problem.size[columns[0]] <= problem.capacity
+    offsets = np.where(inside, found, -1).tolist()
     placed = (stay._replace(offset=offset) for stay, offset in zip(stays, offsets, strict=True))
-    return MappingSolution(tuple(placed), solution.latency)
+    return Packed(MappingSolution(tuple(placed), solution.latency), fits)

@@ -13,7 +13,7 @@ void erase_one(std::vector<std::int32_t>& ids, std::int32_t id) {
 
 }  // namespace
 
-MappingState::MappingState(const MappingModel& model, bool addresses, std::int64_t reserve)
+MappingState::MappingState(const MappingModel& model, bool addresses)
     : model_(&model),
       addresses_(addresses),
       stay_of_(model.accesses.size(), -1),
@@ -22,7 +22,7 @@ MappingState::MappingState(const MappingModel& model, bool addresses, std::int64
   rows_.reserve(model.rows.size());
   for (const RowCost& cost : model.rows) {
     rows_.push_back({cost.other, cost.other_slow, cost.touches_fast ? 1 : 0,
-                     cost.touches_slow ? 1 : 0, 0, 0, 0, model.capacity - reserve});
+                     cost.touches_slow ? 1 : 0, 0, 0, 0, model.capacity});
   }
   for (const Access& access : model.accesses) {
     RowState& row = rows_[access.row];
@@ -241,6 +241,11 @@ std::int32_t MappingState::place(std::int32_t buffer_index, std::int32_t use, co
 }
 
 void MappingState::hold(std::int32_t id) {
+  occupy(id);
+  draw(id);
+}
+
+void MappingState::occupy(std::int32_t id) {
   const Stay& stay = stays_[id];
   const std::int64_t size = model_->buffers[stay.buffer].size;
   placed_[id] = 1;
@@ -249,15 +254,19 @@ void MappingState::hold(std::int32_t id) {
   for (std::int32_t use = stay.first; use <= stay.last; ++use) {
     serve(model_->access_index(stay.buffer, use), id);
   }
-  const auto draw = [&](std::int32_t begin, const std::vector<Ticks>& amounts) {
+}
+
+void MappingState::draw(std::int32_t id) {
+  const Stay& stay = stays_[id];
+  const auto take = [&](std::int32_t begin, const std::vector<Ticks>& amounts) {
     for (std::size_t k = 0; k < amounts.size(); ++k) {
       if (amounts[k] == 0) continue;
       rows_[begin + k].used += amounts[k];
       copying_[begin + k].push_back(id);
     }
   };
-  draw(stay.in_begin, stay.copied_in);
-  draw(stay.out_begin, stay.copied_out);
+  take(stay.in_begin, stay.copied_in);
+  take(stay.out_begin, stay.copied_out);
 }
 
 void MappingState::remove(std::int32_t id) {
@@ -286,6 +295,100 @@ void MappingState::release(std::int32_t id) {
   };
   give_back(stay.in_begin, stay.copied_in);
   give_back(stay.out_begin, stay.copied_out);
+}
+
+void MappingState::adopt(const std::vector<std::int64_t>& residencies) {
+  std::vector<std::int32_t> ids;
+  for (std::size_t k = 0; k + 5 < residencies.size(); k += 6) {
+    const std::int32_t id = fresh();
+    Stay& stay = stays_[id];
+    stay.buffer = static_cast<std::int32_t>(residencies[k]);
+    stay.first = static_cast<std::int32_t>(residencies[k + 1]);
+    stay.last = static_cast<std::int32_t>(residencies[k + 2]);
+    stay.start = static_cast<std::int32_t>(residencies[k + 3]);
+    stay.end = static_cast<std::int32_t>(residencies[k + 4]);
+    stay.offset = residencies[k + 5];
+    stay.copied_in.clear();
+    stay.copied_out.clear();
+    ids.push_back(id);
+  }
+  const auto size = [&](std::int32_t id) { return model_->buffers[stays_[id].buffer].size; };
+  if (addresses_) {
+    std::stable_sort(ids.begin(), ids.end(), [&](std::int32_t a, std::int32_t b) {
+      const bool is_open = stays_[a].offset < 0;
+      if (is_open != (stays_[b].offset < 0)) return !is_open;
+      return size(a) > size(b);
+    });
+  }
+  std::vector<std::int32_t> placed;
+  for (const std::int32_t id : ids) {
+    Stay& stay = stays_[id];
+    if (addresses_ && stay.offset < 0) {
+      stay.offset = space_.best_fit(stay.start, stay.end, size(id));
+      if (stay.offset < 0) {
+        unused_.push_back(id);
+        continue;
+      }
+    }
+    occupy(id);
+    placed.push_back(id);
+  }
+  share_room(placed);
+  settle();
+  keep();
+}
+
+// Draws on the rows' room for the copies of residencies that occupy their bytes already.
+void MappingState::share_room(const std::vector<std::int32_t>& ids) {
+  struct Copy {
+    std::int32_t ready;
+    std::int32_t deadline;
+    std::int32_t id;
+    bool inward;
+    Ticks missing;
+  };
+  std::vector<Copy> copies;
+  for (const std::int32_t id : ids) {
+    Stay& stay = stays_[id];
+    const Buffer& buffer = model_->buffers[stay.buffer];
+    const Access& first = model_->access(stay.buffer, stay.first);
+    const Access& last = model_->access(stay.buffer, stay.last);
+    if (stay.first > 0 || !first.writes) {
+      stay.in_begin = stay.start;
+      while (stay.in_begin < first.row && model_->latest_in[stay.in_begin] < stay.start) {
+        ++stay.in_begin;
+      }
+      copies.push_back({stay.in_begin, first.row, id, true, buffer.copy_in});
+    }
+    const std::int32_t write = last.writes ? stay.last : last.previous_write;
+    if (write >= stay.first && stay.last + 1 < buffer.uses) {
+      stay.out_begin = model_->ready_out[model_->access(stay.buffer, write).row + 1];
+      copies.push_back({stay.out_begin, stay.end, id, false, buffer.copy_out});
+    }
+  }
+  std::sort(copies.begin(), copies.end(), [](const Copy& a, const Copy& b) {
+    return a.deadline != b.deadline ? a.deadline < b.deadline : a.id < b.id;
+  });
+  std::vector<Ticks> left;
+  for (std::size_t row = 0; row < rows_.size(); ++row) {
+    left.push_back(std::max<Ticks>(0, room(static_cast<std::int32_t>(row))));
+  }
+  // Served one after the other by deadline, each as early as it can be, copies are served as they
+  // are row by row with the earliest deadline first.
+  for (Copy& copy : copies) {
+    Stay& stay = stays_[copy.id];
+    auto& amounts = copy.inward ? stay.copied_in : stay.copied_out;
+    for (std::int32_t row = copy.ready; row < copy.deadline && copy.missing > 0; ++row) {
+      const Ticks taken = std::min(copy.missing, left[row]);
+      left[row] -= taken;
+      copy.missing -= taken;
+      amounts.push_back(taken);
+    }
+  }
+  for (const std::int32_t id : ids) draw(id);
+  for (const Copy& copy : copies) {
+    if (copy.missing > 0 && placed_[copy.id]) remove(copy.id);
+  }
 }
 
 void MappingState::settle() {

@@ -36,9 +36,8 @@ struct Stay {
 
 class MappingState {
  public:
-  // Without `addresses` residencies share bytes as they like, as long as there are enough of them;
-  // `reserve` bytes are left free.
-  MappingState(const MappingModel& model, bool addresses, std::int64_t reserve = 0);
+  // Without `addresses` residencies share bytes as they like, as long as there are enough of them.
+  MappingState(const MappingModel& model, bool addresses);
 
   const MappingModel& model() const { return *model_; }
   Ticks latency() const { return latency_; }
@@ -60,6 +59,12 @@ class MappingState {
   // Looks for a residency that begins with that use of the buffer, which is served slow, and
   // places it. Returns its identity, or -1.
   std::int32_t place(std::int32_t buffer, std::int32_t use, const Reach& reach);
+
+  // Takes over a legal solution, into a state without residencies: buffer, first, last, start, end
+  // and offset of each, which is chosen here if negative, for the largest first. Rooms are drawn on
+  // by the earliest deadline first. A residency for which there is no offset or whose copy then
+  // comes too late is left out.
+  void adopt(const std::vector<std::int64_t>& residencies);
 
   // Takes a residency away. Copies of others may then lack room, see `settle`.
   void remove(std::int32_t id);
@@ -106,6 +111,9 @@ class MappingState {
   void serve(std::int32_t access, std::int32_t id);
   void unserve(std::int32_t access);
   void hold(std::int32_t id);
+  void occupy(std::int32_t id);
+  void draw(std::int32_t id);
+  void share_room(const std::vector<std::int32_t>& ids);
   void release(std::int32_t id);
   bool copy_in(Stay& stay, const Reach& reach);
   bool copy_out(Stay& stay, const Reach& reach);
