@@ -13,6 +13,7 @@ from planner.bench.latency_results import (
     latencies,
     parts_worth,
     proven,
+    runs_of,
     summaries,
 )
 from planner.bench.latency_runs import Budget
@@ -134,8 +135,12 @@ def _methods(results: Sequence[ProgramResult]) -> Table:
         *(f"÷ {reference}" for reference in REFERENCES),
         *("won", "lost", "worst", "by seed"),
     )
+    exact = [result for result in results if runs_of(result, EXACT, Budget.NONE)]
+    title = "Methods"
+    if exact:
+        title += f"; {EXACT} proved {sum(map(proven, exact))} of {len(exact)} optimal"
     return Table(
-        "Methods",
+        title,
         columns,
         [_method_row(summary) for summary in summaries(results)],
         {"method", "budget"},

@@ -342,7 +342,8 @@ def test_ctrl_c_shows_the_programs_so_far(methods, monkeypatch, capsys):
     calls: list[int] = []
     found = methods(stopped=stopped)
     monkeypatch.setattr("planner.bench.latency_methods.METHODS", found)
-    monkeypatch.setitem(SETS, "quick", lambda: [unet_rows("first"), unet_rows("second")])
+    programs = [unet_rows("first"), unet_rows("second")]
+    monkeypatch.setitem(SETS, "quick", lambda: programs)
     assert main(["bench", "latency", "-q"]) == 130
     printed = capsys.readouterr()
     assert "first" in printed.out and "second" not in printed.out
