@@ -246,11 +246,13 @@ def offsets_pack(
     time_limit_s: float,
     cancel: CancelFlag,
     shared: SharedBest | None = None,
+    call_limit: int = 0,
 ) -> tuple[NDArray[np.int64], int, int, str, int, int, int, tuple[int, int] | None]:
     """Return offsets, height, proven bound, winning order, components, nodes, searches and clash.
 
     A clash is two buffers whose fixed offsets exclude each other; then there is no packing. A
-    negative capacity asks for the lowest height; an empty hint is none.
+    negative capacity asks for the lowest height; an empty hint is none; a positive call limit ends
+    the search after as many steps on every machine.
     """
 
 def offsets_squeeze(
@@ -313,14 +315,26 @@ def mapping_decode_weights(
     time_limit_s: float,
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int64], int, int]: ...
-def mapping_refine(
+def mapping_search(
     model: MappingModel,
     *,
     weights: NDArray[np.float64],
-    window: int,
+    windows: NDArray[np.int32],
+    evolution: int,
+    attempts: int,
     fifo: bool,
     addresses: bool,
-    attempts: int,
+    reserve: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_evolve_keys(
+    model: MappingModel,
+    *,
+    decodes: int,
+    window: int,
+    fifo: bool,
     seed: int,
     time_limit_s: float,
     cancel: CancelFlag | None,

@@ -32,10 +32,9 @@ class Refinement {
     MappingResult best = result_of(state_);
     if (model_.accesses.empty()) return best;
     const std::int64_t begun = state_.attempts();
-    while (!control.stop_now()) {
+    while (state_.attempts() - begun < settings_.attempts && !control.stop_now()) {
       const double used = static_cast<double>(state_.attempts() - begun) /
-                          static_cast<double>(std::max<std::int64_t>(1, settings_.attempts));
-      if (used >= 1.0) break;
+                          static_cast<double>(settings_.attempts);
       const Ticks before = state_.latency();
       const std::int64_t attempts = state_.attempts();
       if (!ruin()) break;
@@ -92,8 +91,8 @@ class Refinement {
     if (kind < 0.5) {
       want(row);
     } else {
-      const std::int32_t reach = random_.below(4);
-      const double share = 0.3 + 0.7 * random_.uniform();
+      const std::int32_t reach = random_.below(3);
+      const double share = 0.2 + 0.6 * random_.uniform();
       state_.holding(std::max(0, row - reach),
                      std::min(row + reach + 1, static_cast<std::int32_t>(model_.rows.size())),
                      ids_);
@@ -175,14 +174,20 @@ class Refinement {
     candidates_.clear();
     const std::int32_t end = std::min(rows, high_ + kRowsBeyond);
     for (std::int32_t i = model_.row_begin[low_]; i < model_.row_begin[end]; ++i) {
-      if (state_.is_served(i) || state_.gain(i) <= 0) continue;
+      const Access& access = model_.accesses[i];
+      if (state_.is_served(i) || state_.gain(i) <= 0 ||
+          state_.free_bytes(access.row) < model_.buffers[access.buffer].size) {
+        continue;
+      }
       candidates_.push_back(i);
       residual_[i] = noise > 0 ? noise * random_.normal() : 0.0;
     }
     if (wanted_ >= 0) residual_[wanted_] += kFirst;
     Weights weights = settings_.weights;
     if (random_.uniform() < 0.5) weights[0] += 0.3 * random_.normal();
-    decode_uses(state_, candidates_, weights, residual_, reach_, control);
+    Reach reach = reach_;
+    if (random_.uniform() < 0.7) reach.window = 1 << 30;
+    decode_uses(state_, candidates_, weights, residual_, reach, control);
   }
 
   MappingState& state_;
