@@ -190,9 +190,7 @@ def test_any_changed_byte_is_noticed_or_changes_nothing(
 
 
 @given(kept=st.integers(0, len(weights_bytes(WEIGHTS)) - 1))
-def test_truncated_files_are_refused(
-    tmp_path_factory: pytest.TempPathFactory, kept: int
-) -> None:
+def test_truncated_files_are_refused(tmp_path_factory: pytest.TempPathFactory, kept: int) -> None:
     path = tmp_path_factory.getbasetemp() / "truncated.npz"
     path.write_bytes(weights_bytes(WEIGHTS)[:kept])
     with pytest.raises(WeightsError):
