@@ -373,6 +373,7 @@ def mapping_play_program_order(
     horizon: int,
     noise: float,
     discount: float,
+    sharpness: float,
     seed: int,
     record: bool,
     time_limit_s: float,

@@ -193,11 +193,12 @@ mapping::GameNetwork network_of(const std::vector<std::int32_t>& hidden,
 nb::tuple play_program_order(const MappingModel& model, const std::vector<std::int32_t>& hidden,
                              const InputArray<float>& parameters, std::int32_t window,
                              std::int32_t simulations, std::int32_t horizon, double noise,
-                             double discount, std::uint64_t seed, bool record,
+                             double discount, double sharpness, std::uint64_t seed, bool record,
                              double time_limit_s, const CancelFlag* cancel) {
   if (window < 1 || simulations < 0 || horizon < 0 || !(noise >= 0.0) ||
-      !(discount >= 0.0 && discount <= 1.0)) {
-    throw nb::value_error("window, simulations, horizon, noise or discount is out of range");
+      !(discount >= 0.0 && discount <= 1.0) || !(sharpness >= 0.0)) {
+    throw nb::value_error(
+        "window, simulations, horizon, noise, discount or sharpness is out of range");
   }
   mapping::GameNetwork network = network_of(hidden, parameters);
   mapping::PlayedGame played;
@@ -207,7 +208,7 @@ nb::tuple play_program_order(const MappingModel& model, const std::vector<std::i
     mapping::Random random(seed);
     const GameProgram program(model);
     played = mapping::play_program_order(program, window, network,
-                                         {simulations, horizon, noise, discount}, random, record,
+                                         {simulations, horizon, noise, discount, sharpness}, random, record,
                                          control);
   }
   return nb::make_tuple(to_numpy(flat(std::move(played.stays))), played.latency, played.moves,
@@ -243,7 +244,8 @@ void bind_mapping_game(nb::module_& m) {
       .def_prop_ro("backups", [](const GameHandle& self) { return self.game->backups(); });
   m.def("mapping_play_program_order", &play_program_order, nb::arg("model"), nb::kw_only(),
         nb::arg("hidden"), nb::arg("parameters"), nb::arg("window"), nb::arg("simulations"),
-        nb::arg("horizon"), nb::arg("noise"), nb::arg("discount"), nb::arg("seed"),
+        nb::arg("horizon"), nb::arg("noise"), nb::arg("discount"),
+        nb::arg("sharpness"), nb::arg("seed"),
         nb::arg("record"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
         "Play one game in program order with a network and tree search. Returns residencies (six "
         "numbers each), latency in ticks, moves, and of each decision, if recorded: features, "

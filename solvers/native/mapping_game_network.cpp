@@ -9,7 +9,6 @@ namespace planner::mapping {
 namespace {
 
 constexpr float kVisitOffset = 50.0F;
-constexpr float kValueScale = 0.1F;
 
 std::array<float, kGameActions> softmax(const std::array<float, kGameActions>& logits) {
   const float most = *std::max_element(logits.begin(), logits.end());
@@ -152,7 +151,8 @@ float GumbelSearch::simulate(std::int32_t index, std::int32_t action) {
 float GumbelSearch::advantage(const Node& node, float value) const {
   std::int32_t most = 0;
   for (const Edge& edge : node.edges) most = std::max(most, edge.visits);
-  return (kVisitOffset + static_cast<float>(most)) * kValueScale * value;
+  return (kVisitOffset + static_cast<float>(most)) * static_cast<float>(options_.sharpness) *
+         value;
 }
 
 // Softmax of the logits and what is known of the values; of actions not tried, what the tried

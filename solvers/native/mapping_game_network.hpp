@@ -43,6 +43,7 @@ struct GumbelOptions {
   std::int32_t horizon = 0;      // rows that the policy plays on from a leaf before its value counts
   double noise = 0.0;            // scale of the Gumbel variables: 0 to play well, 1 to learn
   double discount = 0.97;        // of what is gained a row later
+  double sharpness = 0.5;        // how much a mean row counts beside the logits
 };
 
 // Gumbel AlphaZero (Danihelka, Guez, Schrittwieser, Silver: "Policy improvement by planning with
