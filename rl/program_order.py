@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 KIND = "program-order"
 FEATURE_VERSION = 1
 ACTIONS = 2
-SHIPPED = files("rl") / "weights" / "program_order.npz"
+SHIPPED = files("rl") / "trained" / "program_order.npz"
 
 
 @dataclass(frozen=True)
