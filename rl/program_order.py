@@ -5,6 +5,7 @@ Beside the decoders, which place in any order, so that the difference can be mea
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -77,7 +78,7 @@ def untrained(hidden: tuple[int, ...] = (64, 32), seed: int = 0) -> Network:
     sizes = (MAPPING_GAME_FEATURES, *hidden, ACTIONS + 1)
     rng = np.random.default_rng(seed)
     parts = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(sizes):
         last = len(parts) == 2 * len(hidden)
         scale = 0.0 if last else np.sqrt(2 / inputs)
         parts += [scale * rng.standard_normal(inputs * outputs), np.zeros(outputs)]
@@ -99,7 +100,7 @@ def network_of(weights: Weights, source: object = "") -> Network:
         raise WeightsError(f"{source}: hidden in its metadata does not list layers.")
     sizes = (MAPPING_GAME_FEATURES, *hidden, ACTIONS + 1)
     shapes: dict[str, tuple[int, ...]] = {}
-    for place, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for place, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         shapes[f"weights{place}"], shapes[f"biases{place}"] = (inputs, outputs), (outputs,)
     weights.require_shapes(shapes, source=source)
     parts = [weights.arrays[name].ravel() for name in shapes]

@@ -174,11 +174,17 @@ def load_weights(
     for member, array in members.items():
         if not np.isfinite(array).all():
             raise WeightsError(f"{name}: the array {member!r} has numbers that are not finite.")
-    texts = {key: described.get(key) for key in ("network", "training", "score")}
-    for key, value in texts.items():
-        if not isinstance(value, dict):
+    for key in ("network", "training", "score"):
+        if not isinstance(described.get(key), dict):
             raise WeightsError(f"{name}: {key} in its metadata is not an object.")
-    return Weights(kind, feature_version, members, **texts)
+    return Weights(
+        kind,
+        feature_version,
+        members,
+        described["network"],
+        described["training"],
+        described["score"],
+    )
 
 
 def _content(source: str | os.PathLike[str] | Traversable) -> bytes:

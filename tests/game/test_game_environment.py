@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -16,11 +15,15 @@ from gymnasium.utils.env_checker import check_env
 from frontends import zoo
 from planner.api import load
 from planner.errors import BadFileError, UsageError
-from planner.mapping_problem import MappingProblem
 from planner.mapping_replay import replay
 from planner.target_file import read_target
 from planner.testing.mapping_problems import random_mapping_problem
 from rl.environment import ENVIRONMENT_ID, MallocGameEnv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from planner.mapping_problem import MappingProblem
 
 SMALL: dict[str, Any] = {"model": "resnet8", "memory": {"cmem": 1 << 16}}
 MODES = ("program-order", "paper", "any-order")
@@ -110,7 +113,7 @@ def test_what_cannot_be_played_is_refused_with_a_reason(
 
 
 def test_missing_files_are_reported_as_such() -> None:
-    with pytest.raises(BadFileError, match="missing.onnx"):
+    with pytest.raises(BadFileError, match=r"missing\.onnx"):
         MallocGameEnv("missing.onnx")
 
 

@@ -198,7 +198,7 @@ def test_actions_that_are_not_legal_are_refused() -> None:
     with pytest.raises(ValueError, match="is over"):
         game.play(0)
     for mode, window in (("other", 3), ("paper", 0)):
-        with pytest.raises(ValueError, match="mode|window"):
+        with pytest.raises(ValueError, match=r"mode|window"):
             MappingGame(native_model(one_buffer()), mode, window)
 
 
