@@ -140,7 +140,7 @@ class Play(NamedTuple):
     """
 
     simulations: int = 16
-    horizon: int = 16
+    horizon: int = 0
     noise: float = 0.0
     discount: float = 0.97
     sharpness: float = 0.5
