@@ -68,7 +68,7 @@ def test_ambiguous_unit_says_which_two_it_could_be():
 def test_shipped_targets_are_listed_with_their_descriptions():
     names = dict(target_names())
     assert list(names) == [
-        *("gpu-141g", "gpu-80g", "host", "mcu-256k", "npu-1m", "npu-8m", "tpuv4i"),
+        *("gpu-141g", "gpu-80g", "host", "mcu-256k", "npu-1m", "npu-8m", "npu-edge-4m", "tpuv4i"),
     ]
     assert all(names.values())
 
@@ -100,6 +100,10 @@ def test_shipped_figures_that_others_rely_on():
         assert (npu.io_memory, npu.constant_memory) == ("dram", "dram")
         assert npu.operands_resident
         assert npu.spill_memory == npu.memory("dram")
+    edge = read_target("npu-edge-4m")
+    assert not edge.operands_resident
+    assert edge.nearest.capacity_bytes == 4 << 20
+    assert edge.compute == read_target("npu-8m").compute
     tpu = read_target("tpuv4i")
     assert not tpu.operands_resident
     assert tpu.nearest.capacity_bytes == 128 << 20
