@@ -11,7 +11,7 @@ from planner.errors import UsageError
 from planner.graph import Graph
 from planner.interruption import listening_for_ctrl_c
 from planner.measured import measured_for
-from planner.parameters import require_farther_inputs, with_parameters
+from planner.parameters import chosen_parameters, with_parameters
 from planner.problem import Objective, PlanningProblem
 from planner.result import PlanResult
 from planner.target import Target
@@ -128,7 +128,7 @@ def plan(
     shapes: Mapping[str, str] | None = None,
     in_place: bool = True,
     zero_copy: bool | Collection[str] = False,
-    parameters: bool = False,
+    parameters: bool | None = None,
     partial_spills: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> PlanResult:
@@ -149,8 +149,12 @@ def plan(
         Seconds for the race. The best plan by then is returned.
     seed : int
         Less than 2^53 in size, as numbers in plan files are.
-    dims, shapes, parameters
-        As for `load`. Parameters need a target whose ``io_memory`` is not the nearest memory.
+    dims, shapes
+        As for `load`.
+    parameters : bool, optional
+        As for `load`; needs a target whose ``io_memory`` is not the nearest memory. Default: only
+        for the least latency on a target that takes operands in either memory, see
+        `planner.parameters.chosen_parameters`.
     zero_copy : bool or collection of str
         True: Concat, Split, Slice and Gather share storage instead of copying where it pays, which
         is decided for each of them. A collection: exactly these, named by their first results.
@@ -191,12 +195,11 @@ def plan(
     machine = target if isinstance(target, Target) else read_target(target)
     if memory:
         machine = machine.with_capacities(memory)
-    if parameters:
-        require_farther_inputs(machine)
     aim = chosen_objective(objective, machine)
+    moves_parameters = chosen_parameters(parameters, aim, machine)
 
     def problem_of(graph: Graph) -> PlanningProblem:
-        whole = with_parameters(graph) if parameters else graph
+        whole = with_parameters(graph, machine) if moves_parameters else graph
         return PlanningProblem(whole, measured_for(whole, machine), aim, in_place, partial_spills)
 
     limits: dict[str, Any] = {

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from planner.target import Target
 
 FORMAT = "planner.plan"
-# Parts, moves, links of a memory to itself and measured times came with version 2. A plan without
-# any of them is written as version 1, which older readers know.
+# Parts, moves, links of a memory to itself or out of order, and measured times came with version 2.
+# A plan without any of them is written as version 1, which older readers know.
 VERSIONS = (1, 2)
 
 
@@ -110,7 +110,8 @@ def _version(plan: Plan) -> int:
     moves = any(t.kind is TransferKind.MOVE for t in plan.transfers)
     relocates = any(link.source == link.destination for link in plan.target.links)
     measured = plan.target.compute is not None and plan.target.compute.measured is not None
-    newer = in_parts or moves or relocates or measured or plan.metrics.relocated_bytes
+    any_order = any(not link.fifo for link in plan.target.links)
+    newer = in_parts or moves or relocates or any_order or measured or plan.metrics.relocated_bytes
     return 2 if newer else 1
 
 
@@ -147,6 +148,7 @@ def _target_object(target: Target) -> dict[str, Any]:
                 "bandwidth": float(link.bandwidth),
                 "setup_s": float(link.setup_s),
                 "channels": link.channels,
+                **({} if link.fifo else {"fifo": False}),
             }
             for link in target.links
         ],

@@ -43,6 +43,10 @@ CONTENDERS: dict[str, Entry] = {
         "solvers.contenders.search:Search",
         "beam search and annealing over orders for less traffic, where proofs take long",
     ),
+    "malloc-game": Entry(
+        "rl.contender:MallocGame",
+        "maps operands to the fast memory for less latency, where they may lie in either",
+    ),
     "cosma": Entry(
         _COSMA,
         "COSMA's ILP (arXiv 2311.18246) through PuLP, with any solver it finds",

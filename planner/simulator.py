@@ -1,34 +1,38 @@
 """Replays a plan with events: one compute engine, one copy engine per link.
 
-Moves inside the nearest memory have an engine of their own, the link from that memory to itself:
-it does one at a time, in the order of the plan, whatever its channels.
-
 Step ``t`` begins when step ``t - 1`` is over and every copy that ends at a boundary up to ``t`` is
 finished. A copy is handed to its link at boundary ``start``; moves and copies between farther
 memories, and then copies into the nearest, are handed over only when the copies of the earlier
-kinds that end at that boundary are finished. A link serves its copies first in, first out; up to
-``channels`` of them are in flight at once and share its bandwidth equally.
+kinds that end at that boundary are finished. In which order a link serves them, and how fast, is
+told in `planner.copy_engines`. Moves inside the nearest memory have an engine of their own, the
+link from that memory to itself: it does one at a time, in the order of the plan, whatever the link
+says.
+
+Operators and copies share the time of every memory but the nearest. An operator that runs for
+``d`` seconds and uses such a memory itself for ``u`` seconds (`planner.cost.memory_seconds`) takes
+``u / d`` of its time, at most all of it, evenly over the step; the rest is for copies. While no
+operator runs, all of it is.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.cost import operator_cost
+from planner.copy_engines import Copy, copy_engine, link_rates, memory_uses
+from planner.cost import memory_seconds, operator_cost
 from planner.errors import InvalidPlanError
 from planner.measured import CostLayer, cost_layers
 from planner.metrics import far_operands, measure_bytes
 from planner.plans import boundary_rank, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from planner.graph import Graph
     from planner.plans import Metrics, Plan
-    from planner.target import Link, Target
+    from planner.target import Target
 
 
 class Interval(NamedTuple):
@@ -47,7 +51,8 @@ class Timeline:
     steps : tuple of Interval
         One per step of the plan.
     transfers : tuple of Interval
-        One per transfer of the plan, from being first in line to the last byte.
+        One per transfer of the plan, to its last byte: from being first in line, its set-up
+        included, or from its first byte where the link is not first in, first out.
     compute_s, stall_s, latency_s : float
         Operators at work; the compute engine waiting for copies; their sum, the whole run.
     link_bytes : mapping of (source, destination) to int
@@ -98,9 +103,9 @@ def simulate(graph: Graph, target: Target, plan: Plan) -> Timeline:
         operator_cost(graph, target, operator, far[step]).seconds
         for step, operator in enumerate(plan.order)
     ]
-    engines = {(link.source, link.destination): _Engine(link) for link in target.links}
+    ends = [(link.source, link.destination) for link in target.links]
     for transfer in plan.transfers:
-        if (transfer.source, transfer.destination) not in engines:
+        if (transfer.source, transfer.destination) not in ends:
             raise InvalidPlanError(
                 f"{target.name} has no link from {transfer.source} to {transfer.destination}, "
                 f"which the plan uses at boundary {transfer.start}."
@@ -109,13 +114,14 @@ def simulate(graph: Graph, target: Target, plan: Plan) -> Timeline:
         part_of(transfer, graph.storages[transfer.storage].size_bytes).size_bytes
         for transfer in plan.transfers
     ]
-    steps, copies = _Run(plan, target.nearest.name, engines, sizes, durations).play()
+    taken = _taken(graph, target, plan, far, durations)
+    steps, copies = _Run(plan, target, sizes, durations, taken).play()
     compute_s = math.fsum(durations)
     waits = [step.start_s - before for step, before in zip(steps, _ends(steps), strict=False)]
     last = _ends(steps)[-1]
     waits.append(max((copy.end_s for copy in copies), default=0.0) - last)
     stall_s = math.fsum(wait for wait in waits if wait > 0)
-    link_bytes = dict.fromkeys(engines, 0)
+    link_bytes = dict.fromkeys(ends, 0)
     for transfer, size in zip(plan.transfers, sizes, strict=True):
         link_bytes[transfer.source, transfer.destination] += size
     return Timeline(
@@ -128,6 +134,24 @@ def simulate(graph: Graph, target: Target, plan: Plan) -> Timeline:
         peak_bytes=measure_bytes(graph, target, plan).peak_bytes,
         cost_source=_cost_source(graph, target),
     )
+
+
+def _taken(
+    graph: Graph,
+    target: Target,
+    plan: Plan,
+    far: Sequence[Mapping[int, str]],
+    durations: Sequence[float],
+) -> list[dict[str, float]]:
+    """Per step, the fraction of each farther memory's time that its operator takes."""
+    taken: list[dict[str, float]] = [{} for _ in plan.order]
+    if not plan.transfers:
+        return taken
+    for step, operator in enumerate(plan.order):
+        for memory, used_s in memory_seconds(graph, target, operator, far[step]).items():
+            if memory != target.nearest.name and durations[step]:
+                taken[step][memory] = min(1.0, used_s / durations[step])
+    return taken
 
 
 def _cost_source(graph: Graph, target: Target) -> str:
@@ -177,86 +201,33 @@ def _ends(steps: tuple[Interval, ...]) -> list[float]:
     return [0.0, *(step.end_s for step in steps)]
 
 
-class _Copy:
-    """A copy in flight: what is left of its set-up and of its bytes."""
-
-    __slots__ = ("bytes_left", "index", "setup_left_s", "start_s")
-
-    def __init__(self, index: int, size: int, setup_s: float, start_s: float) -> None:
-        self.index = index
-        self.bytes_left = float(size)
-        self.setup_left_s = setup_s
-        self.start_s = start_s
-
-
-class _Engine:
-    """The copy engine of one link."""
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self.channels = 1 if link.source == link.destination else link.channels
-        self.waiting: deque[tuple[int, int]] = deque()
-        self.active: list[_Copy] = []
-
-    def admit(self, now_s: float) -> None:
-        while self.waiting and len(self.active) < self.channels:
-            index, size = self.waiting.popleft()
-            self.active.append(_Copy(index, size, self.link.setup_s, now_s))
-
-    def _remaining_s(self, copy: _Copy, moving: int) -> float:
-        if copy.setup_left_s > 0:
-            return copy.setup_left_s
-        return copy.bytes_left * moving / self.link.bandwidth
-
-    def _moving(self) -> int:
-        return sum(copy.setup_left_s <= 0 for copy in self.active)
-
-    def next_event_s(self) -> float:
-        """Seconds until a set-up or a copy ends; infinite when idle."""
-        moving = self._moving()
-        return min((self._remaining_s(copy, moving) for copy in self.active), default=math.inf)
-
-    def advance(self, elapsed_s: float) -> list[_Copy]:
-        """Let time pass, no further than the next event; return the copies that are finished."""
-        moving = self._moving()
-        done = []
-        for copy in self.active:
-            ends = self._remaining_s(copy, moving) <= elapsed_s
-            if copy.setup_left_s > 0:
-                copy.setup_left_s = 0.0 if ends else copy.setup_left_s - elapsed_s
-                if ends and not copy.bytes_left:
-                    done.append(copy)
-            elif ends:
-                done.append(copy)
-            else:
-                moved = elapsed_s * self.link.bandwidth / moving
-                copy.bytes_left = max(0.0, copy.bytes_left - moved)
-        self.active = [copy for copy in self.active if copy not in done]
-        return done
-
-
 class _Run:
     """The state of one simulation."""
 
     def __init__(
         self,
         plan: Plan,
-        near: str,
-        engines: dict[tuple[str, str], _Engine],
-        sizes: list[int],
-        durations: list[float],
+        target: Target,
+        sizes: Sequence[int],
+        durations: Sequence[float],
+        taken: Sequence[Mapping[str, float]],
     ) -> None:
-        self.transfers = plan.transfers
-        self.near = near
-        self.engines = engines
-        self.sizes = sizes
         self.durations = durations
+        self.taken = taken
         self.count = len(plan.order)
-        self.pending: dict[int, tuple[list[int], list[int], list[int]]] = {}
+        self.engines = [copy_engine(link) for link in target.links]
+        self.uses = [memory_uses(target, link) for link in target.links]
+        engine_of = {
+            (link.source, link.destination): engine
+            for link, engine in zip(target.links, self.engines, strict=True)
+        }
+        self.engine_of = [engine_of[t.source, t.destination] for t in plan.transfers]
+        self.pending: dict[int, tuple[list[Copy], list[Copy], list[Copy]]] = {}
         self.unfinished = [[0, 0, 0] for _ in range(self.count + 1)]
-        for index, transfer in enumerate(plan.transfers):
-            rank = boundary_rank(transfer, self.near)
-            self.pending.setdefault(transfer.start, ([], [], []))[rank].append(index)
+        for index, (transfer, size) in enumerate(zip(plan.transfers, sizes, strict=True)):
+            rank = boundary_rank(transfer, target.nearest.name)
+            copy = Copy(transfer.end, rank, index, size)
+            self.pending.setdefault(transfer.start, ([], [], []))[rank].append(copy)
             self.unfinished[transfer.end][rank] += 1
         self.copied: dict[int, Interval] = {}
 
@@ -271,36 +242,39 @@ class _Run:
                     if boundary == self.count:
                         break
                     running = Interval(now_s, now_s + self.durations[boundary])
-            busy = [engine for engine in self.engines.values() if engine.active]
-            elapsed_s = min((engine.next_event_s() for engine in busy), default=math.inf)
+            rates = link_rates(self.engines, self.uses, self.taken[boundary] if running else {})
+            busy = [
+                (engine, rate)
+                for engine, rate in zip(self.engines, rates, strict=True)
+                if engine.busy
+            ]
+            elapsed_s = min(
+                (engine.next_event_s(now_s, rate) for engine, rate in busy), default=math.inf
+            )
+            then_s = now_s + elapsed_s
             step_ends = running is not None and running.end_s - now_s <= elapsed_s
             if running is not None and step_ends:
-                elapsed_s = running.end_s - now_s
+                then_s = running.end_s
+                elapsed_s = then_s - now_s
             elif elapsed_s == math.inf:
                 raise InvalidPlanError(f"no copy can bring about boundary {boundary} of the plan.")
-            for engine in busy:
-                for copy in engine.advance(elapsed_s):
-                    transfer = self.transfers[copy.index]
-                    self.copied[copy.index] = Interval(copy.start_s, now_s + elapsed_s)
-                    self.unfinished[transfer.end][boundary_rank(transfer, self.near)] -= 1
-                engine.admit(now_s + elapsed_s)
+            for engine, rate in busy:
+                for copy, start_s in engine.advance(now_s, elapsed_s, rate):
+                    self.copied[copy.index] = Interval(start_s, then_s)
+                    self.unfinished[copy.end][copy.rank] -= 1
             if running is not None and step_ends:
                 steps.append(running)
-                now_s, running = running.end_s, None
+                running = None
                 boundary += 1
-            else:
-                now_s += elapsed_s
-        return tuple(steps), tuple(self.copied[i] for i in range(len(self.transfers)))
+            now_s = then_s
+        return tuple(steps), tuple(self.copied[i] for i in range(len(self.engine_of)))
 
     def hand_over(self, boundary: int, now_s: float) -> None:
-        """Queue the copies that may begin at this boundary, in the order of the plan."""
+        """Hand the copies that may begin at this boundary to their links, in order of the plan."""
         left = self.unfinished[boundary]
-        for rank, indices in enumerate(self.pending.get(boundary, ())):
+        for rank, copies in enumerate(self.pending.get(boundary, ())):
             if any(left[:rank]):
                 return
-            for index in indices:
-                transfer = self.transfers[index]
-                engine = self.engines[transfer.source, transfer.destination]
-                engine.waiting.append((index, self.sizes[index]))
-                engine.admit(now_s)
-            indices.clear()
+            for copy in copies:
+                self.engine_of[copy.index].hand_over(copy, now_s)
+            copies.clear()

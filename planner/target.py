@@ -54,7 +54,11 @@ class Link:
     setup_s : float
         Seconds before the first byte of each copy.
     channels : int
-        Copies that may be in flight at once; they share the bandwidth.
+        Copies that may be in flight at once where they are served first in, first out; they share
+        the bandwidth.
+    fifo : bool
+        True: first in, first out. False: all copies handed over are in flight, and the one that
+        has to be finished first goes first (`planner.copy_engines`).
     """
 
     source: str
@@ -62,6 +66,7 @@ class Link:
     bandwidth: float
     setup_s: float = 0.0
     channels: int = 1
+    fifo: bool = True
 
 
 @dataclass(frozen=True, slots=True)

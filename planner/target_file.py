@@ -55,7 +55,7 @@ _MEMORY_KEYS = (
     "latency_s",
     "writable",
 )
-_LINK_KEYS = ("from", "to", "bandwidth", "setup_s", "channels")
+_LINK_KEYS = ("from", "to", "bandwidth", "setup_s", "channels", "fifo")
 _COMPUTE_KEYS = ("mac_rate", "vector_rate", "launch_overhead_s", "measured")
 _MEASURED_KEYS = ("source", "seconds", "fits")
 _FIT_KEYS = ("overhead_s", "mac_rate", "vector_rate", "bandwidth")
@@ -330,6 +330,7 @@ def _link(table: _Table, names: Sequence[str]) -> Link:
         bandwidth=table.number("bandwidth"),
         setup_s=table.number("setup_s", 0.0, positive=False),
         channels=table.integer("channels", 1),
+        fifo=table.flag("fifo", True),
     )
 
 

@@ -42,6 +42,7 @@ def target_to_toml(target: Target) -> str:
             "bandwidth": link.bandwidth,
             "setup_s": link.setup_s,
             "channels": link.channels,
+            "fifo": link.fifo,
         }
         lines += ["", "[[link]]", *_pairs({**ends, **rates})]
     if target.compute is not None:

@@ -208,10 +208,15 @@ def test_timeline_respects_boundaries_engines_bytes_and_the_bound(seed):
         link = target.link(transfer.source, transfer.destination)
         assert link is not None
         size = part_of(transfer, graph.storages[transfer.storage].size_bytes).size_bytes
-        assert copy.end_s - copy.start_s == pytest.approx(link.setup_s + size / link.bandwidth)
+        alone_s = size / link.bandwidth + (link.setup_s if link.fifo else 0.0)
+        assert copy.end_s - copy.start_s >= alone_s * (1 - 1e-9)
+        if target.constant_memory == target.nearest.name:
+            # Nobody else uses the farther memory, which keeps up with both links.
+            assert copy.end_s - copy.start_s == pytest.approx(alone_s)
     for before, after in itertools.pairwise(timeline.steps):
         assert after.start_s >= before.end_s
-    for ends_of_link in {(t.source, t.destination) for t in plan.transfers}:
+    in_line = {(link.source, link.destination) for link in target.links if link.fifo}
+    for ends_of_link in in_line & {(t.source, t.destination) for t in plan.transfers}:
         busy = sorted(
             copy
             for transfer, copy in zip(plan.transfers, timeline.transfers, strict=True)

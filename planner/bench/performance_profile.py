@@ -126,8 +126,8 @@ def draw_profiles(results: Sequence[InstanceResult]) -> dict[str, bytes]:
     with style():
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        _draw(left, height_profiles(results), "height ÷ lowest height found", 1.1)
-        _draw(right, time_profiles(results), "CPU seconds ÷ fewest CPU seconds", 10.0)
+        draw_curves(left, height_profiles(results), "height ÷ lowest height found", 1.1)
+        draw_curves(right, time_profiles(results), "CPU seconds ÷ fewest CPU seconds", 10.0)
         left.set_ylabel("share of the instances")
         left.set_title("Height")
         right.set_title("CPU time, where the lowest height was found")
@@ -139,7 +139,8 @@ def draw_profiles(results: Sequence[InstanceResult]) -> dict[str, bytes]:
         return saved(figure)
 
 
-def _draw(axes: Axes, curves: Mapping[str, Profile], label: str, least_end: float) -> None:
+def draw_curves(axes: Axes, curves: Mapping[str, Profile], label: str, least_end: float) -> None:
+    """Draw profiles as steps, to a little beyond the largest factor, or to ``least_end``."""
     end = max((max(curve.factors, default=1.0) for curve in curves.values()), default=1.0)
     end = max(1.05 * end, least_end)
     for index, (name, curve) in enumerate(curves.items()):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.arguments import dimension, seconds
+from planner.cli.arguments import dimension, positive, seconds
 from planner.cli.bench_suites import SUITES
 from planner.errors import BadFileError
 
@@ -27,32 +27,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="offsets: CSV files of buffers there and below; A.1048576.csv names a capacity "
         "(default: a generated set); cosma: bare graphs, *.txt (default: the paper's networks); "
-        "execution: models, *.onnx (default: the zoo); sharing: likewise, beside the zoo",
+        "execution: models, *.onnx (default: the zoo); sharing, latency: likewise, beside the zoo",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="DIR",
-        help="write SUITE.json, and the chart as SUITE.svg and SUITE.png there; cosma.html too",
+        help="write SUITE.json, and the chart as SUITE.svg and SUITE.png there; cosma and latency: "
+        "SUITE.html too",
     )
     parser.add_argument(
         "--time-limit",
         type=seconds,
         metavar="SECONDS",
-        help="for each run of a solver, or each plan (default: cosma 30, sharing 10, others 5)",
+        help="for each run of a solver, or each plan (default: cosma and latency 30, sharing 10, "
+        "others 5)",
     )
     parser.add_argument(
         "--solver",
         type=_names,
         metavar="NAME[,NAME...]",
         help="offsets: those to compare (default: all); cosma: contenders to run by themselves "
-        "beside the race",
+        "beside the race; latency: methods (default: all)",
     )
     parser.add_argument(
         "--network",
         type=_names,
         metavar="NAME[,NAME...]",
-        help="cosma, execution, sharing: only these (default: all)",
+        help="cosma, execution, sharing, latency: only these (default: all)",
+    )
+    parser.add_argument(
+        "--programs",
+        metavar="SET",
+        help="latency: quick, one program of each network (default); full; small, which an exact "
+        "solver can prove; large, of thousands of operators",
+    )
+    parser.add_argument(
+        "--decodes",
+        type=positive,
+        metavar="N",
+        help="latency: of every method that searches (default: 100)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=positive,
+        metavar="N",
+        help="latency: as many, from --seed on (default: 1)",
     )
     parser.add_argument(
         "--parameters",
@@ -65,10 +85,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=dimension,
         default=[],
         metavar="MODEL/NAME=N",
-        help="execution, sharing: bind a symbolic dimension of MODEL.onnx (repeatable)",
+        help="execution, sharing, latency: bind a symbolic dimension of MODEL.onnx (repeatable)",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="not offsets: of the race (default: 0)"
+        "--seed", type=int, metavar="N", help="not offsets: of the race, or the first (default: 0)"
     )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")

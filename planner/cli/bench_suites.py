@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 # Options that not all suites have.
 _SUITES_WITH = {
-    "solver": "offsets and cosma",
-    "network": "cosma, execution and sharing",
+    "solver": "offsets, cosma and latency",
+    "network": "cosma, execution, sharing and latency",
     "parameters": "cosma",
-    "dim": "execution and sharing",
-    "seed": "cosma, execution and sharing",
+    "dim": "execution, sharing and latency",
+    "seed": "cosma, execution, sharing and latency",
+    "programs": "latency",
+    "decodes": "latency",
+    "seeds": "latency",
 }
+_OF_LATENCY = ("programs", "decodes", "seeds")
 
 
 class Results(NamedTuple):
@@ -67,7 +71,7 @@ def _offsets(
     from planner.bench.offset_solves import chosen_solvers, solve_all
     from planner.bench.performance_profile import draw_profiles
 
-    _refuse(options, "network", "parameters", "seed", "dim")
+    _refuse(options, "network", "parameters", "seed", "dim", *_OF_LATENCY)
     solvers = chosen_solvers(options.solver)
     time_limit_s = 5.0 if options.time_limit is None else options.time_limit
     instances = (
@@ -100,7 +104,7 @@ def _cosma(
     from planner.bench.cosma_results import defects, results_object
     from planner.bench.cosma_table import render_summary, render_table
 
-    _refuse(options, "dim")
+    _refuse(options, "dim", *_OF_LATENCY)
     contenders = chosen_contenders(options.solver)
     seed = 0 if options.seed is None else options.seed
     time_limit_s = 30.0 if options.time_limit is None else options.time_limit
@@ -155,7 +159,7 @@ def _execution(
     from planner.bench.execution_table import render_summary, render_table, results_object
     from planner.execution.sessions import runtime
 
-    _refuse(options, "solver", "parameters")
+    _refuse(options, "solver", "parameters", *_OF_LATENCY)
     runtime()
     seed = 0 if options.seed is None else options.seed
     time_limit_s = 5.0 if options.time_limit is None else options.time_limit
@@ -189,7 +193,7 @@ def _sharing(
         results_object,
     )
 
-    _refuse(options, "solver", "parameters")
+    _refuse(options, "solver", "parameters", *_OF_LATENCY)
     seed = 0 if options.seed is None else options.seed
     time_limit_s = 10.0 if options.time_limit is None else options.time_limit
     dims = _dims_by_model(options)
@@ -221,6 +225,71 @@ def _sharing(
     )
 
 
+def _latency(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> Suite:
+    from planner.bench.latency_chart import draw_latency_profiles
+    from planner.bench.latency_methods import chosen_methods
+    from planner.bench.latency_page import render_page
+    from planner.bench.latency_programs import chosen_programs, programs_in
+    from planner.bench.latency_results import defects, results_object
+    from planner.bench.latency_runs import run_programs
+    from planner.bench.latency_table import render_tables
+
+    _refuse(options, "parameters")
+    which = "quick" if options.programs is None else options.programs
+    decodes = 100 if options.decodes is None else options.decodes
+    first = 0 if options.seed is None else options.seed
+    seeds = range(first, first + (1 if options.seeds is None else options.seeds))
+    time_limit_s = 30.0 if options.time_limit is None else options.time_limit
+    dims = _dims_by_model(options)
+    programs = chosen_programs(which, options.network)
+    methods, missing = chosen_methods(options.solver, exact=which == "small")
+    if options.data is not None:
+        programs += programs_in(options.data, dims, unread.append)
+    elif dims:
+        raise UsageError("--dim: the networks of the zoo have none to bind. It goes with --data.")
+
+    def results(rows: list[Any], interrupted: bool) -> Results:
+        notes = [*unread, *defects(rows)]
+        document = results_object(
+            rows,
+            programs=which,
+            decodes=decodes,
+            seeds=seeds,
+            time_limit_s=time_limit_s,
+            missing=missing,
+            notes=notes,
+            interrupted=interrupted,
+        )
+        if not rows:
+            return Results(document, "", notes, "performance profile", dict)
+
+        def page(svg: bytes | None) -> str:
+            return render_page(
+                rows, svg, decodes=decodes, seeds=len(seeds), missing=missing, notes=notes
+            )
+
+        def draw() -> dict[str, str | bytes]:
+            pictures = draw_latency_profiles(rows)
+            return {"html": page(pictures["svg"]), **pictures}
+
+        text = render_tables(rows, missing)
+        return Results(document, text, notes, "performance profile", draw, {"html": page(None)})
+
+    return Suite(
+        run_programs(
+            programs,
+            methods,
+            decodes=decodes,
+            seeds=seeds,
+            time_limit_s=time_limit_s,
+            on_progress=on_progress,
+        ),
+        results,
+    )
+
+
 def _dims_by_model(options: argparse.Namespace) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for name, size in distinct("--dim", options.dim).items():
@@ -246,4 +315,5 @@ SUITES: Mapping[str, Callable[[argparse.Namespace, list[str], Callable[[str], No
     "cosma": _cosma,
     "execution": _execution,
     "sharing": _sharing,
+    "latency": _latency,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import BooleanOptionalAction
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -92,8 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--parameters",
-        action="store_true",
-        help="constants move as well: fetched where they are used, part of the arena",
+        action=BooleanOptionalAction,
+        help="constants move as well: fetched where they are used, part of the arena (default: "
+        "only for the least latency where operands may lie in either memory)",
     )
     parser.add_argument(
         "--partial-spills",

@@ -11,7 +11,7 @@ from planner.errors import UsageError
 from planner.graph import Graph
 from planner.interruption import listening_for_ctrl_c
 from planner.measured import measured_for
-from planner.parameters import require_farther_inputs, with_parameters
+from planner.parameters import chosen_parameters, with_parameters
 from planner.problem import Objective, PlanningProblem
 from planner.sweeps.capacities import CapacityRange, swept_capacities
 from planner.sweeps.curve import Curve
@@ -39,7 +39,7 @@ def sweep(
     shapes: Mapping[str, str] | None = None,
     in_place: bool = True,
     zero_copy: bool | Collection[str] = False,
-    parameters: bool = False,
+    parameters: bool | None = None,
     partial_spills: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> SweepResult:
@@ -111,8 +111,7 @@ def sweep(
             "--objective peak: the smallest peak does not depend on the capacity. A sweep is of "
             "traffic or latency; it also shows from which capacity on there is no traffic."
         )
-    if parameters:
-        require_farther_inputs(machine)
+    moves_parameters = chosen_parameters(parameters, aim, highest)
     binding: dict[str, Any] = {
         "dims": dims,
         "shapes": shapes,
@@ -125,7 +124,10 @@ def sweep(
         sharing = chosen_sharing(
             load_lowerings(source, **binding),
             lambda graph: PlanningProblem(
-                with_parameters(graph) if parameters else graph, unlimited, Objective.PEAK, in_place
+                with_parameters(graph) if moves_parameters else graph,
+                unlimited,
+                Objective.PEAK,
+                in_place,
             ),
             time_limit_s=time_limit,
             seed=seed,
@@ -133,7 +135,9 @@ def sweep(
         note = f"Zero copy, chosen for the smallest peak: {sharing.report.summary()}."
         source = replace(sharing.graph, notes=(*sharing.graph.notes, note))
         zero_copy = False
-    graph = load(source, zero_copy=zero_copy, parameters=parameters, **binding)
+    graph = load(source, zero_copy=zero_copy, **binding)
+    if moves_parameters:
+        graph = with_parameters(graph, machine)
     curve = Curve(
         graph,
         measured_for(graph, machine),

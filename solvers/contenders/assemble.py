@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from planner.errors import DoesNotFitError
 from planner.graph import StorageKind
 from planner.liveness import storage_lifetimes
-from planner.metrics import measure_bytes
-from planner.plans import (
-    InPlace,
-    Metrics,
-    Placement,
-    Plan,
-    PlannedOperator,
-    Provenance,
-    Transfer,
-    TransferKind,
-    planned_storages,
-)
-from planner.problem import Objective, OffsetProblem, Status, Uses
-from planner.simulator import simulate
-from planner.version import VERSION
-from solvers.contenders.fixed_order import greedy_pack
-from solvers.contenders.stretch import in_time, stretch_transfers
+from planner.plans import Placement, Transfer, TransferKind
+from planner.problem import Objective
+from solvers.contenders.far_stays import FarStay, place_far
+from solvers.contenders.stretch import stretch_transfers
+from solvers.contenders.written_plan import with_metrics, written_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from planner.plans import ByteRange
+    from planner.plans import ByteRange, InPlace, Plan
     from planner.problem import Episode, PlanningProblem
     from solvers.protocol import Deadline
-
-
-class _FarStay(NamedTuple):
-    """A storage, or a part of it, held in the farther memory during steps [start, end)."""
-
-    storage: int
-    start: int
-    end: int
-    part: ByteRange | None = None
 
 
 def assemble(
@@ -83,8 +58,7 @@ def assemble(
     DoesNotFitError
         If the copies do not fit the farther memory.
     """
-    graph, target = problem.graph, problem.target
-    near = target.nearest.name
+    near = problem.target.nearest.name
     order = tuple(int(operator) for operator in order)
     by_part: dict[tuple[int, ByteRange | None], list[Episode]] = {}
     for episode in sorted(episodes, key=lambda e: (e.storage, e.start)):
@@ -92,12 +66,12 @@ def assemble(
     writes = _write_steps(problem, order)
 
     transfers: list[Transfer] = []
-    copies: list[_FarStay] = []
+    copies: list[FarStay] = []
     for (storage, part), stays in by_part.items():
         moved, copy = _transfers(problem, storage, stays, writes[storage], len(order))
         transfers += moved
         if copy is not None:
-            copies.append(_FarStay(storage, *copy, part))
+            copies.append(FarStay(storage, *copy, part))
     transfers = _moves_in_order(transfers, by_part, near)
     placements = [
         Placement(e.storage, near, e.offset, e.start, e.end, e.part)
@@ -105,31 +79,17 @@ def assemble(
         for e in stays
     ]
     copies += _far_lives(problem, order)
-    placements += _place_copies(problem, copies, deadline)
-    plan = Plan(
-        model=graph.model,
-        target=target,
-        order=order,
-        storages=planned_storages(graph),
-        placements=tuple(sorted(placements)),
-        transfers=in_time(transfers),
-        in_place=tuple(sorted(in_place)),
-        metrics=Metrics({}, {}, 0, 0),
-        provenance=Provenance(
-            contender=contender,
-            status=Status.FEASIBLE.value,
-            objective=problem.objective.value,
-            seed=seed,
-            planner_version=VERSION,
-            settings={
-                "in_place": problem.in_place,
-                **({"partial_spills": True} if problem.partial_spills else {}),
-                **(settings or {}),
-            },
-        ),
-        operators=tuple(PlannedOperator(o.name, o.type) for o in graph.operators),
+    placements += place_far(problem, copies, deadline)
+    plan = written_plan(
+        problem,
+        order,
+        placements,
+        transfers,
+        in_place,
+        contender=contender,
+        seed=seed,
+        settings=settings,
     )
-    plan = with_metrics(problem, plan)
     if problem.objective is Objective.PEAK or problem.target.compute is None or not transfers:
         return plan
     stretched = with_metrics(problem, stretch_transfers(problem, plan))
@@ -139,23 +99,6 @@ def assemble(
 def _faster(plan: Plan, other: Plan) -> bool:
     mine, yours = plan.metrics.latency_s, other.metrics.latency_s
     return mine is not None and yours is not None and mine < yours
-
-
-def with_metrics(problem: PlanningProblem, plan: Plan) -> Plan:
-    """Measure a plan and, where the target gives rates, simulate it."""
-    metrics = measure_bytes(problem.graph, problem.target, plan)
-    plan = replace(plan, metrics=metrics)
-    if problem.target.compute is None:
-        return plan
-    timeline = simulate(problem.graph, problem.target, plan)
-    timed = replace(
-        metrics,
-        latency_s=timeline.latency_s,
-        compute_s=timeline.compute_s,
-        stall_s=timeline.stall_s,
-        cost_source=timeline.cost_source,
-    )
-    return replace(plan, metrics=timed)
 
 
 def _write_steps(problem: PlanningProblem, order: Sequence[int]) -> list[list[int]]:
@@ -232,69 +175,12 @@ def _moves_in_order(
     return [*others, *(transfer for _, _, transfer in moves)]
 
 
-def _far_lives(problem: PlanningProblem, order: Sequence[int]) -> list[_FarStay]:
+def _far_lives(problem: PlanningProblem, order: Sequence[int]) -> list[FarStay]:
     """Storages used in place in the farther memory, and the steps in which they are held."""
     if not problem.far_storages:
         return []
     lifetimes = storage_lifetimes(problem.graph, order)
     return [
-        _FarStay(storage, int(lifetimes.start[storage]), int(lifetimes.end[storage]))
+        FarStay(storage, int(lifetimes.start[storage]), int(lifetimes.end[storage]))
         for storage in sorted(problem.far_storages)
-    ]
-
-
-def _place_copies(
-    problem: PlanningProblem, copies: Sequence[_FarStay], deadline: Deadline
-) -> list[Placement]:
-    """Offsets of the farther copies, greedily: that memory is large.
-
-    All parts of a storage get one offset, and use only their own bytes.
-    """
-    graph, target = problem.graph, problem.target
-    copies = [copy for copy in copies if graph.storages[copy.storage].size_bytes > 0]
-    if not copies:
-        return []
-    name = problem.far_memory
-    memory = target.memory(name)
-    buffer_of: dict[int, int] = {}
-    lower: list[int] = []
-    upper: list[int] = []
-    rows: list[tuple[int, ...]] = []
-    for storage, start, end, part in copies:
-        if part is None or storage not in buffer_of:
-            buffer_of[storage] = len(lower)
-            lower.append(start)
-            upper.append(end)
-        buffer = buffer_of[storage]
-        lower[buffer], upper[buffer] = min(lower[buffer], start), max(upper[buffer], end)
-        rows.append((buffer, start, end, *(part or (0, graph.storages[storage].size_bytes))))
-    of_copy = [row[0] for row in rows]
-    columns = np.array(sorted(rows), dtype=np.int64).T
-    storages = dict(zip(of_copy, (copy.storage for copy in copies), strict=True))
-    size = [graph.storages[storages[buffer]].size_bytes for buffer in range(len(lower))]
-    in_parts = any(copy.part is not None for copy in copies)
-    outcome = greedy_pack(
-        OffsetProblem(
-            lower=np.array(lower, dtype=np.int64),
-            upper=np.array(upper, dtype=np.int64),
-            size=np.array(size, dtype=np.int64),
-            alignment=np.full(len(lower), memory.alignment_bytes, dtype=np.int64),
-            uses=Uses(columns[0].astype(np.int32), *columns[1:]) if in_parts else None,
-        ),
-        deadline,
-    )
-    solution = outcome.solution
-    if solution is None:
-        raise RuntimeError("greedy packing gave no offsets")
-    held = graph.constant_bytes if target.constant_memory == name else 0
-    if memory.capacity_bytes is not None and solution.height + held > memory.capacity_bytes:
-        raise DoesNotFitError(
-            f"does not fit: inputs, outputs and spills need {solution.height:,} bytes of {name} "
-            f"beside {held:,} of constants, it has {memory.capacity_bytes:,}. Use a larger memory, "
-            f"--memory {name}={-(-(solution.height + held) // 1024)}KiB.",
-            proven=False,
-        )
-    return [
-        Placement(storage, name, int(solution.offsets[buffer]), start, end, part)
-        for (storage, start, end, part), buffer in zip(copies, of_copy, strict=True)
     ]

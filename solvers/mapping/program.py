@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from planner.cost import access_seconds, operands, operator_cost
+from planner.dataflow import step_access
 from planner.graph import StorageKind
 from planner.mapping_problem import MappingProblem
 
@@ -73,23 +74,23 @@ def mapping_program(problem: PlanningProblem, order: Sequence[int]) -> MappedPro
 
     buffer_of: dict[int, int] = {}
     sizes: list[int] = []
-    for operator in order:
-        for storage in graph.operand_storages.row(operator).tolist():
+    for row in rows:
+        for storage in row.accesses:
             described = graph.storages[storage]
             size = -(-described.size_bytes // unit) * unit
-            if storage not in buffer_of and 0 < size <= capacity and not described.is_output:
+            if storage not in buffer_of and size <= capacity and not described.is_output:
                 buffer_of[storage] = len(sizes)
                 sizes.append(size)
     accesses: list[tuple[int, int, bool, int, int]] = []
     other_fast, other_slow = [0] * len(rows), [0] * len(rows)
     touches_fast, touches_slow = [False] * len(rows), [False] * len(rows)
     for step, row in enumerate(rows):
-        for storage, (read, written) in row.moved.items():
+        for storage, (read, written, writes) in row.accesses.items():
             slow = access_seconds(target, far, read, written)
             if storage in buffer_of:
                 fast = access_seconds(target, near, read, written)
-                accesses.append((step, buffer_of[storage], written > 0, ticks(fast), ticks(slow)))
-            else:
+                accesses.append((step, buffer_of[storage], writes, ticks(fast), ticks(slow)))
+            elif slow:
                 other_slow[step] += ticks(slow)
                 touches_slow[step] = True
         if row.constant_bytes and target.constant_memory == far.name:
@@ -129,10 +130,18 @@ def mapping_program(problem: PlanningProblem, order: Sequence[int]) -> MappedPro
     return MappedProgram(mapped, storages, order)
 
 
-class _Row(NamedTuple):
-    """What an operator costs: the bytes it reads and writes of each storage, and the rest."""
+class _Access(NamedTuple):
+    """Bytes that an operator reads and writes of a storage, and whether it changes any of them."""
 
-    moved: dict[int, tuple[int, int]]
+    read_bytes: int
+    written_bytes: int
+    writes: bool
+
+
+class _Row(NamedTuple):
+    """What an operator costs: its accesses by storage, and the rest."""
+
+    accesses: dict[int, _Access]
     constant_bytes: int
     arithmetic_s: float
     overhead_s: float
@@ -140,18 +149,24 @@ class _Row(NamedTuple):
 
 
 def _row(problem: PlanningProblem, operator: int) -> _Row:
+    """Collect what an operator does; a view accesses its operands too, and moves nothing."""
     graph, target = problem.graph, problem.target
-    moved: dict[int, tuple[int, int]] = {}
+    reads, writes = step_access(graph, operator)
+    accesses = {s: _Access(0, 0, writes=s in writes) for s in sorted({*reads, *writes})}
     constant_bytes = 0
-    for tensor, size, writes in operands(graph, operator):
+    for tensor, size, is_result in operands(graph, operator):
         if graph.storages[tensor.storage].kind is StorageKind.CONSTANT:
             constant_bytes += size
-        else:
-            read, written = moved.get(tensor.storage, (0, 0))
-            moved[tensor.storage] = (read, written + size) if writes else (read + size, written)
-    cost = operator_cost(graph, target, operator, dict.fromkeys(moved, problem.far_memory))
+        elif size:
+            read, written, changed = accesses[tensor.storage]
+            if is_result:
+                written += size
+            else:
+                read += size
+            accesses[tensor.storage] = _Access(read, written, changed)
+    cost = operator_cost(graph, target, operator, dict.fromkeys(accesses, problem.far_memory))
     overhead_s = cost.seconds - max(cost.arithmetic_s, cost.memory_s)
-    return _Row(moved, constant_bytes, cost.arithmetic_s, overhead_s, cost.seconds)
+    return _Row(accesses, constant_bytes, cost.arithmetic_s, overhead_s, cost.seconds)
 
 
 def _copy_seconds(problem: PlanningProblem, size: int) -> tuple[float, float]:

@@ -1,0 +1,217 @@
+"""What the latency suite prints: programs, methods, families, the parts of the agent."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+
+from planner.bench.latency_methods import BEST_STATIC, EXACT, GAME, KEY_SEARCH, REFERENCE
+from planner.bench.latency_results import (
+    REFERENCES,
+    SHARED_BUDGETS,
+    comparison,
+    latencies,
+    parts_worth,
+    proven,
+    summaries,
+)
+from planner.bench.latency_runs import Budget
+from planner.bench.text_table import render_columns
+from planner.report.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from planner.bench.latency_results import Summary
+    from planner.bench.latency_runs import ProgramResult
+    from planner.bench.latency_statistics import Comparison
+
+_NAME_WIDTH = 48
+_LINE_WIDTH = 120
+# Methods with a column of their own in the table of programs.
+_SHOWN = (REFERENCE, BEST_STATIC, KEY_SEARCH, GAME, "program-order", EXACT)
+_BUDGET_TEXT = {
+    Budget.NONE: "",
+    Budget.DECODES: "equal decodes",
+    Budget.TIME: "equal time",
+}
+
+
+class Table(NamedTuple):
+    """A table with a title: names of columns, rows, and the columns that stand to the left."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
+    left: Collection[str]
+
+
+def tables(results: Sequence[ProgramResult]) -> list[Table]:
+    """Return all tables, the largest first."""
+    return [
+        _programs(results),
+        _methods(results),
+        _families(results),
+        _parts(results),
+    ]
+
+
+def render_tables(results: Sequence[ProgramResult], missing: Sequence[str]) -> str:
+    """Return all tables as text, with how to read them."""
+    blocks = [
+        f"{table.title}\n{render_columns(table.columns, table.rows, left=table.left)}"
+        for table in tables(results)
+    ]
+    blocks.append("\n".join(_wrapped(explanations(missing))))
+    return "\n\n".join(blocks)
+
+
+def explanations(missing: Sequence[str]) -> list[str]:
+    """Return a paragraph for each thing that the tables do not say by themselves."""
+    found = [
+        "Latency is that of the cost model, under the program's own order. Score: 0 where "
+        "everything is slow, 1 where everything is fast, which no legal mapping may reach. Gap: "
+        "above the lower bound.",
+        "Ratios are geometric means over programs, less than 1 is faster; intervals are 95 %, from "
+        "a bootstrap over graphs. Won and lost: shares of programs more than 0.05 % faster and "
+        f"slower than {BEST_STATIC}. Equal time: as many CPU seconds as {GAME}, or without it "
+        f"{KEY_SEARCH}, took for its decodes.",
+    ]
+    if missing:
+        found.append(f"Not there, and therefore missing: {', '.join(missing)}.")
+    return found
+
+
+def _wrapped(paragraphs: Sequence[str]) -> list[str]:
+    return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, _LINE_WIDTH)]
+
+
+def _programs(results: Sequence[ProgramResult]) -> Table:
+    columns = (
+        "program",
+        "rows",
+        "buffers",
+        "slow ms",
+        "fast ms",
+        "bound ms",
+        *_SHOWN,
+        "score",
+        "gap %",
+    )
+    rows = []
+    for result in results:
+        bound = max(result.lower_bound, 1)
+        row = {
+            "program": printable(result.name, _NAME_WIDTH),
+            "rows": f"{result.rows:,}",
+            "buffers": f"{result.buffers:,}",
+            "slow ms": _milliseconds(result, result.all_slow),
+            "fast ms": _milliseconds(result, result.all_fast),
+            "bound ms": _milliseconds(result, result.lower_bound),
+            "score": f"{result.score(result.best):.4f}",
+            "gap %": f"{100 * (result.best / bound - 1):.2f}",
+        }
+        for method in _SHOWN:
+            ticks = latencies([result], method, Budget.DECODES)[0]
+            mark = "" if method != EXACT or ticks is None or proven(result) else "*"
+            row[method] = "" if ticks is None else f"{_milliseconds(result, ticks)}{mark}"
+        rows.append(row)
+    return Table(
+        "Programs: latency in ms at equal decodes; score and gap of the best. * is not proven.",
+        columns,
+        rows,
+        {"program"},
+    )
+
+
+def _milliseconds(result: ProgramResult, ticks: float) -> str:
+    return f"{ticks * result.tick_s * 1e3:.4g}"
+
+
+def _methods(results: Sequence[ProgramResult]) -> Table:
+    columns = (
+        *("method", "budget", "programs", "decodes", "CPU s", "score", "gap %"),
+        *(f"÷ {reference}" for reference in REFERENCES),
+        *("won", "lost", "worst", "by seed"),
+    )
+    return Table(
+        "Methods",
+        columns,
+        [_method_row(summary) for summary in summaries(results)],
+        {"method", "budget"},
+    )
+
+
+def _method_row(summary: Summary) -> dict[str, str]:
+    static = summary.against.get(BEST_STATIC)
+    row = {
+        "method": summary.method,
+        "budget": _BUDGET_TEXT[summary.budget],
+        "programs": f"{summary.programs}",
+        "decodes": f"{summary.decodes:,.0f}",
+        "CPU s": f"{summary.cpu_s:.4f}",
+        "score": _rounded(summary.score),
+        "gap %": "" if summary.gap != summary.gap else f"{100 * summary.gap:.2f}",
+        "won": "" if static is None else f"{static.wins:.2f}",
+        "lost": "" if static is None else f"{static.losses:.2f}",
+        "worst": "" if static is None else f"{static.worst:.3f}",
+        "by seed": "",
+    }
+    if summary.budget is not Budget.NONE and summary.programs:
+        row["by seed"] = f"{summary.seeds_low:.4f}-{summary.seeds_high:.4f}"
+    for reference in REFERENCES:
+        row[f"÷ {reference}"] = _ratio(summary.against.get(reference))
+    return row
+
+
+def _families(results: Sequence[ProgramResult]) -> Table:
+    families = list(dict.fromkeys(result.family for result in results))
+    rows = []
+    for summary in summaries(results):
+        if summary.budget is Budget.TIME or summary.method == REFERENCE:
+            continue
+        row = {"method": summary.method}
+        for family in families:
+            among = [result for result in results if result.family == family]
+            found = comparison(among, summary.method, REFERENCE, Budget.DECODES)
+            row[family] = "" if found is None else f"{found.ratio:.4f}"
+        rows.append(row)
+    counts = dict.fromkeys(("method", *families), "")
+    counts["method"] = "programs / graphs"
+    for family in families:
+        among = [result for result in results if result.family == family]
+        counts[family] = f"{len(among)} / {len({result.graph for result in among})}"
+    return Table(
+        f"Families: latency ÷ {REFERENCE} at equal decodes",
+        ("method", *families),
+        [counts, *rows],
+        {"method"},
+    )
+
+
+def _parts(results: Sequence[ProgramResult]) -> Table:
+    rows = []
+    for worth in parts_worth(results):
+        row = {
+            "part": worth.part.name,
+            "with": worth.part.with_it,
+            "without": worth.part.without_it,
+        }
+        for budget in SHARED_BUDGETS:
+            row[_BUDGET_TEXT[budget]] = _ratio(worth.ratio[budget]) or "missing"
+        rows.append(row)
+    columns = ("part", "with", "without", *(_BUDGET_TEXT[budget] for budget in SHARED_BUDGETS))
+    return Table(
+        "Every part's worth: latency with it ÷ without it",
+        columns,
+        rows,
+        {"part", "with", "without"},
+    )
+
+
+def _ratio(found: Comparison | None) -> str:
+    return "" if found is None else f"{found.ratio:.4f} ({found.low:.4f}-{found.high:.4f})"
+
+
+def _rounded(value: float) -> str:
+    return "" if value != value else f"{value:.4f}"
