@@ -313,14 +313,25 @@ def mapping_decode_weights(
     time_limit_s: float,
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int64], int, int]: ...
-def mapping_refine(
+def mapping_search(
     model: MappingModel,
     *,
     weights: NDArray[np.float64],
-    window: int,
+    windows: NDArray[np.int32],
+    evolution: int,
+    refinement: int,
     fifo: bool,
     addresses: bool,
-    attempts: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_evolve_keys(
+    model: MappingModel,
+    *,
+    decodes: int,
+    window: int,
+    fifo: bool,
     seed: int,
     time_limit_s: float,
     cancel: CancelFlag | None,

@@ -9,8 +9,8 @@
 #include "control.hpp"
 #include "mapping_decoder.hpp"
 #include "mapping_model.hpp"
-#include "mapping_refine.hpp"
 #include "mapping_results.hpp"
+#include "mapping_search.hpp"
 #include "mapping_state.hpp"
 
 namespace planner {
@@ -105,19 +105,44 @@ nb::tuple decode_weights(const MappingModel& model, const InputArray<double>& we
   return to_python(std::move(result));
 }
 
-nb::tuple refine_weights(const MappingModel& model, const InputArray<double>& weights,
-                         std::int32_t window, bool fifo, bool addresses, std::int64_t attempts,
-                         std::uint64_t seed, double time_limit_s, const CancelFlag* cancel) {
-  const mapping::Weights chosen = weights_of(weights);
+nb::tuple search_weights(const MappingModel& model, const InputArray<double>& weights,
+                         const InputArray<std::int32_t>& windows, std::int32_t evolution,
+                         std::int64_t refinement, bool fifo, bool addresses, std::uint64_t seed,
+                         double time_limit_s, const CancelFlag* cancel) {
+  mapping::SearchSettings settings;
+  settings.evolution = evolution;
+  settings.refinement = refinement;
+  settings.fifo = fifo;
+  settings.addresses = addresses;
+  constexpr std::size_t features = mapping::kFeatures;
+  if (windows.size() == 0 || weights.size() != windows.size() * features) {
+    throw nb::value_error("there has to be one row of weights per window, and at least one");
+  }
+  for (std::size_t k = 0; k < windows.size(); ++k) {
+    mapping::Start start;
+    std::copy_n(weights.data() + k * features, features, start.weights.begin());
+    start.window = windows.data()[k];
+    settings.starts.push_back(start);
+  }
   mapping::MappingResult result;
   {
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
-    MappingState state(model, addresses);
-    const mapping::Reach reach{window, fifo, true};
-    decode_marginal(state, chosen, {}, reach, control);
     mapping::Random random(seed);
-    result = mapping::refine(state, {chosen, attempts}, reach, random, control);
+    result = mapping::search(model, settings, random, control);
+  }
+  return to_python(std::move(result));
+}
+
+nb::tuple search_keys(const MappingModel& model, std::int32_t decodes, std::int32_t window,
+                      bool fifo, std::uint64_t seed, double time_limit_s,
+                      const CancelFlag* cancel) {
+  mapping::MappingResult result;
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, cancel);
+    mapping::Random random(seed);
+    result = mapping::evolve_keys(model, decodes, {window, fifo, false}, random, control);
   }
   return to_python(std::move(result));
 }
@@ -152,11 +177,16 @@ void bind_mapping(nb::module_& m) {
         nb::arg("addresses"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
         "Place residencies in decreasing order of current gain and weighted features. Returns "
         "residencies (six numbers each), latency in ticks, attempts.");
-  m.def("mapping_refine", &refine_weights, nb::arg("model"), nb::kw_only(), nb::arg("weights"),
-        nb::arg("window"), nb::arg("fifo"), nb::arg("addresses"), nb::arg("attempts"),
-        nb::arg("seed"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
-        "Decode by weights, then ruin and recreate. Returns residencies (six numbers each), "
-        "latency in ticks, attempts.");
+  m.def("mapping_search", &search_weights, nb::arg("model"), nb::kw_only(), nb::arg("weights"),
+        nb::arg("windows"), nb::arg("evolution"), nb::arg("refinement"), nb::arg("fifo"),
+        nb::arg("addresses"), nb::arg("seed"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
+        "Decode by each row of weights, try others, then ruin and recreate from the best. Returns "
+        "residencies (six numbers each), latency in ticks, attempts.");
+  m.def("mapping_evolve_keys", &search_keys, nb::arg("model"), nb::kw_only(), nb::arg("decodes"),
+        nb::arg("window"), nb::arg("fifo"), nb::arg("seed"), nb::arg("time_limit_s"),
+        nb::arg("cancel").none(),
+        "Evolve one key per buffer from the best static key. Returns residencies (six numbers "
+        "each), latency in ticks, attempts.");
 }
 
 }  // namespace planner
