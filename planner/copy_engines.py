@@ -33,7 +33,7 @@ _ROUNDING = 1e-9
 
 
 class Copy(NamedTuple):
-    """A transfer of the plan, by its ``index``; the more urgent of two copies is the lesser.
+    """A transfer of the plan; the more urgent of two copies is the lesser.
 
     Attributes
     ----------
@@ -41,12 +41,14 @@ class Copy(NamedTuple):
         Boundary at which it has to be finished.
     rank : int
         `planner.plans.boundary_rank`.
-    index, size_bytes : int
+    transfer : int
+        Its place in the plan.
+    size_bytes : int
     """
 
     end: int
     rank: int
-    index: int
+    transfer: int
     size_bytes: int
 
 
@@ -201,23 +203,23 @@ class _MostUrgentFirst:
     def _remaining_s(self, rate: float) -> float:
         if not self.ready or not rate:
             return math.inf
-        return self.bytes_left[self.ready[0].index] / rate
+        return self.bytes_left[self.ready[0].transfer] / rate
 
     def advance(self, now_s: float, elapsed_s: float, rate: float) -> list[Finished]:
         done = []
         if self.ready and rate:
             copy = self.ready[0]
-            start_s = self.start_s.setdefault(copy.index, now_s)
+            start_s = self.start_s.setdefault(copy.transfer, now_s)
             ends = self._remaining_s(rate) <= elapsed_s
-            self.bytes_left[copy.index] -= elapsed_s * rate
-            if ends or self.bytes_left[copy.index] <= _ROUNDING * copy.size_bytes:
+            self.bytes_left[copy.transfer] -= elapsed_s * rate
+            if ends or self.bytes_left[copy.transfer] <= _ROUNDING * copy.size_bytes:
                 heapq.heappop(self.ready)
                 done.append(Finished(copy, start_s))
         while self.setting_up and self.setting_up[0][0] - now_s <= elapsed_s:
             ready_s, copy = self.setting_up.popleft()
             if copy.size_bytes:
                 heapq.heappush(self.ready, copy)
-                self.bytes_left[copy.index] = float(copy.size_bytes)
+                self.bytes_left[copy.transfer] = float(copy.size_bytes)
             else:
                 done.append(Finished(copy, ready_s))
         return done

@@ -28,7 +28,7 @@ from planner.metrics import far_operands, measure_bytes
 from planner.plans import boundary_rank, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from planner.graph import Graph
     from planner.plans import Metrics, Plan
@@ -114,7 +114,14 @@ def simulate(graph: Graph, target: Target, plan: Plan) -> Timeline:
         part_of(transfer, graph.storages[transfer.storage].size_bytes).size_bytes
         for transfer in plan.transfers
     ]
-    taken = _taken(graph, target, plan, far, durations)
+
+    def taken(step: int) -> dict[str, float]:
+        """Fraction of each farther memory's time that the operator of a step takes."""
+        used = memory_seconds(graph, target, plan.order[step], far[step])
+        used.pop(target.nearest.name, None)
+        seconds = durations[step]
+        return {memory: min(1.0, used_s / seconds) for memory, used_s in used.items() if seconds}
+
     steps, copies = _Run(plan, target, sizes, durations, taken).play()
     compute_s = math.fsum(durations)
     waits = [step.start_s - before for step, before in zip(steps, _ends(steps), strict=False)]
@@ -134,24 +141,6 @@ def simulate(graph: Graph, target: Target, plan: Plan) -> Timeline:
         peak_bytes=measure_bytes(graph, target, plan).peak_bytes,
         cost_source=_cost_source(graph, target),
     )
-
-
-def _taken(
-    graph: Graph,
-    target: Target,
-    plan: Plan,
-    far: Sequence[Mapping[int, str]],
-    durations: Sequence[float],
-) -> list[dict[str, float]]:
-    """Per step, the fraction of each farther memory's time that its operator takes."""
-    taken: list[dict[str, float]] = [{} for _ in plan.order]
-    if not plan.transfers:
-        return taken
-    for step, operator in enumerate(plan.order):
-        for memory, used_s in memory_seconds(graph, target, operator, far[step]).items():
-            if memory != target.nearest.name and durations[step]:
-                taken[step][memory] = min(1.0, used_s / durations[step])
-    return taken
 
 
 def _cost_source(graph: Graph, target: Target) -> str:
@@ -210,7 +199,7 @@ class _Run:
         target: Target,
         sizes: Sequence[int],
         durations: Sequence[float],
-        taken: Sequence[Mapping[str, float]],
+        taken: Callable[[int], Mapping[str, float]],
     ) -> None:
         self.durations = durations
         self.taken = taken
@@ -235,6 +224,7 @@ class _Run:
         now_s, boundary = 0.0, 0
         steps: list[Interval] = []
         running: Interval | None = None
+        taken: Mapping[str, float] = {}
         while True:
             if running is None:
                 self.hand_over(boundary, now_s)
@@ -242,7 +232,9 @@ class _Run:
                     if boundary == self.count:
                         break
                     running = Interval(now_s, now_s + self.durations[boundary])
-            rates = link_rates(self.engines, self.uses, self.taken[boundary] if running else {})
+                    if any(engine.busy for engine in self.engines):
+                        taken = self.taken(boundary)
+            rates = link_rates(self.engines, self.uses, taken)
             busy = [
                 (engine, rate)
                 for engine, rate in zip(self.engines, rates, strict=True)
@@ -260,11 +252,11 @@ class _Run:
                 raise InvalidPlanError(f"no copy can bring about boundary {boundary} of the plan.")
             for engine, rate in busy:
                 for copy, start_s in engine.advance(now_s, elapsed_s, rate):
-                    self.copied[copy.index] = Interval(start_s, then_s)
+                    self.copied[copy.transfer] = Interval(start_s, then_s)
                     self.unfinished[copy.end][copy.rank] -= 1
             if running is not None and step_ends:
                 steps.append(running)
-                running = None
+                running, taken = None, {}
                 boundary += 1
             now_s = then_s
         return tuple(steps), tuple(self.copied[i] for i in range(len(self.engine_of)))
@@ -276,5 +268,5 @@ class _Run:
             if any(left[:rank]):
                 return
             for copy in copies:
-                self.engine_of[copy.index].hand_over(copy, now_s)
+                self.engine_of[copy.transfer].hand_over(copy, now_s)
             copies.clear()

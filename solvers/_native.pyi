@@ -246,11 +246,13 @@ def offsets_pack(
     time_limit_s: float,
     cancel: CancelFlag,
     shared: SharedBest | None = None,
+    call_limit: int = 0,
 ) -> tuple[NDArray[np.int64], int, int, str, int, int, int, tuple[int, int] | None]:
     """Return offsets, height, proven bound, winning order, components, nodes, searches and clash.
 
     A clash is two buffers whose fixed offsets exclude each other; then there is no packing. A
-    negative capacity asks for the lowest height; an empty hint is none.
+    negative capacity asks for the lowest height; an empty hint is none; a positive call limit ends
+    the search after as many steps on every machine.
     """
 
 def offsets_squeeze(
@@ -319,9 +321,10 @@ def mapping_search(
     weights: NDArray[np.float64],
     windows: NDArray[np.int32],
     evolution: int,
-    refinement: int,
+    attempts: int,
     fifo: bool,
     addresses: bool,
+    reserve: int,
     seed: int,
     time_limit_s: float,
     cancel: CancelFlag | None,

@@ -110,12 +110,17 @@ def test_shipped_figures_that_others_rely_on():
     assert tpu.memory("hbm").read_bandwidth == 614e9
     assert tpu.compute is not None
     assert 2 * tpu.compute.mac_rate["bfloat16"] == 138e12
+    assert not any(link.fifo for link in tpu.links)
     for name, capacity in (("gpu-80g", 80 * 10**9), ("gpu-141g", 141 * 10**9)):
         gpu = read_target(name)
         assert gpu.nearest == gpu.memory("hbm")
         assert gpu.nearest.capacity_bytes == capacity
         assert gpu.io_memory == gpu.constant_memory == "hbm"
         assert gpu.spill_memory == gpu.memory("host")
+        # Both directions at once, so that the memory behind the links slows neither.
+        assert gpu.memory("host").read_bandwidth == sum(
+            link.bandwidth for link in gpu.links if "host" in (link.source, link.destination)
+        )
 
 
 def test_every_figure_of_a_shipped_target_has_a_comment_near_it():
@@ -219,6 +224,10 @@ COMPUTE = "[compute]\nvector_rate = 1\n[compute.mac_rate]\ndefault = 1\n"
         (
             MINIMAL + '[[link]]\nfrom = "dram"\nto = "sram"\nbandwidth = 1\nchannels = 0',
             r"link 2.channels: 0 is not a positive integer",
+        ),
+        (
+            MINIMAL + '[[link]]\nfrom = "dram"\nto = "sram"\nbandwidth = 1\nfifo = 1',
+            r"link 2.fifo: 1 is neither true nor false",
         ),
         (
             MINIMAL + '[[link]]\nfrom = "sram"\nto = "dram"\nbandwidth = 1',

@@ -19,15 +19,19 @@ class CancelFlag {
 };
 
 // One per kernel call. stop() is cheap enough for an inner loop: it reads the clock once in
-// `kPollInterval` calls, and once it has answered true it keeps doing so.
+// `kPollInterval` calls, and once it has answered true it keeps doing so. With a limit on these
+// calls, where a kernel stops does not depend on the machine.
 class Control {
  public:
-  Control(double time_limit_s, const CancelFlag* flag)
-      : flag_(flag), start_(Clock::now()), limit_s_(time_limit_s) {}
+  static constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
+
+  Control(double time_limit_s, const CancelFlag* flag, std::uint64_t call_limit = kUnlimited)
+      : flag_(flag), start_(Clock::now()), limit_s_(time_limit_s), call_limit_(call_limit) {}
 
   bool stop() {
     if (stopped_) return true;
-    if (++calls_ % kPollInterval != 0) return false;
+    if (++calls_ >= call_limit_) stopped_ = true;
+    if (stopped_ || calls_ % kPollInterval != 0) return stopped_;
     return stop_now();
   }
 
@@ -49,7 +53,8 @@ class Control {
   const CancelFlag* flag_;
   Clock::time_point start_;
   double limit_s_;
-  std::uint32_t calls_ = 0;
+  std::uint64_t call_limit_;
+  std::uint64_t calls_ = 0;
   bool stopped_ = false;
 };
 

@@ -107,13 +107,15 @@ nb::tuple decode_weights(const MappingModel& model, const InputArray<double>& we
 
 nb::tuple search_weights(const MappingModel& model, const InputArray<double>& weights,
                          const InputArray<std::int32_t>& windows, std::int32_t evolution,
-                         std::int64_t refinement, bool fifo, bool addresses, std::uint64_t seed,
+                         std::int64_t attempts, bool fifo, bool addresses,
+                         std::int64_t reserve, std::uint64_t seed,
                          double time_limit_s, const CancelFlag* cancel) {
   mapping::SearchSettings settings;
   settings.evolution = evolution;
-  settings.refinement = refinement;
+  settings.attempts = attempts;
   settings.fifo = fifo;
   settings.addresses = addresses;
+  settings.reserve = reserve;
   constexpr std::size_t features = mapping::kFeatures;
   if (windows.size() == 0 || weights.size() != windows.size() * features) {
     throw nb::value_error("there has to be one row of weights per window, and at least one");
@@ -178,10 +180,11 @@ void bind_mapping(nb::module_& m) {
         "Place residencies in decreasing order of current gain and weighted features. Returns "
         "residencies (six numbers each), latency in ticks, attempts.");
   m.def("mapping_search", &search_weights, nb::arg("model"), nb::kw_only(), nb::arg("weights"),
-        nb::arg("windows"), nb::arg("evolution"), nb::arg("refinement"), nb::arg("fifo"),
-        nb::arg("addresses"), nb::arg("seed"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
-        "Decode by each row of weights, try others, then ruin and recreate from the best. Returns "
-        "residencies (six numbers each), latency in ticks, attempts.");
+        nb::arg("windows"), nb::arg("evolution"), nb::arg("attempts"), nb::arg("fifo"),
+        nb::arg("addresses"), nb::arg("reserve"), nb::arg("seed"), nb::arg("time_limit_s"),
+        nb::arg("cancel").none(),
+        "Decode by each row of weights, try others, then ruin and recreate from the best until all "
+        "attempts are used. Returns residencies (six numbers each), latency in ticks, attempts.");
   m.def("mapping_evolve_keys", &search_keys, nb::arg("model"), nb::kw_only(), nb::arg("decodes"),
         nb::arg("window"), nb::arg("fifo"), nb::arg("seed"), nb::arg("time_limit_s"),
         nb::arg("cancel").none(),

@@ -32,10 +32,9 @@ class Refinement {
     MappingResult best = result_of(state_);
     if (model_.accesses.empty()) return best;
     const std::int64_t begun = state_.attempts();
-    while (!control.stop_now()) {
+    while (state_.attempts() - begun < settings_.attempts && !control.stop_now()) {
       const double used = static_cast<double>(state_.attempts() - begun) /
-                          static_cast<double>(std::max<std::int64_t>(1, settings_.attempts));
-      if (used >= 1.0) break;
+                          static_cast<double>(settings_.attempts);
       const Ticks before = state_.latency();
       const std::int64_t attempts = state_.attempts();
       if (!ruin()) break;

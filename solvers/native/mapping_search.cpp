@@ -45,7 +45,7 @@ MappingResult search(const MappingModel& model, const SearchSettings& settings, 
                      Control& control) {
   std::int64_t attempts = 0;
   const auto decode = [&](const Start& start) {
-    auto state = std::make_unique<MappingState>(model, settings.addresses);
+    auto state = std::make_unique<MappingState>(model, settings.addresses, settings.reserve);
     decode_marginal(*state, start.weights, {}, {start.window, settings.fifo, true}, control);
     attempts += state->attempts();
     return state;
@@ -63,7 +63,7 @@ MappingResult search(const MappingModel& model, const SearchSettings& settings, 
   }
   const std::int64_t before = best.state->attempts();
   MappingResult result =
-      refine(*best.state, {best.start.weights, settings.refinement},
+      refine(*best.state, {best.start.weights, settings.attempts - attempts},
              {best.start.window, settings.fifo, true}, random, control);
   result.attempts += attempts - before;
   return result;

@@ -20,9 +20,10 @@ struct Start {
 struct SearchSettings {
   std::vector<Start> starts;       // the first of equal ones wins
   std::int32_t evolution = 0;      // decodes spent on other weights
-  std::int64_t refinement = 0;     // attempts spent on ruin and recreate
+  std::int64_t attempts = 0;       // in all; what the decodes leave is for ruin and recreate
   bool fifo = false;
   bool addresses = false;
+  std::int64_t reserve = 0;        // bytes left free
 };
 
 MappingResult search(const MappingModel& model, const SearchSettings& settings, Random& random,

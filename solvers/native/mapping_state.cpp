@@ -13,7 +13,7 @@ void erase_one(std::vector<std::int32_t>& ids, std::int32_t id) {
 
 }  // namespace
 
-MappingState::MappingState(const MappingModel& model, bool addresses)
+MappingState::MappingState(const MappingModel& model, bool addresses, std::int64_t reserve)
     : model_(&model),
       addresses_(addresses),
       stay_of_(model.accesses.size(), -1),
@@ -22,7 +22,7 @@ MappingState::MappingState(const MappingModel& model, bool addresses)
   rows_.reserve(model.rows.size());
   for (const RowCost& cost : model.rows) {
     rows_.push_back({cost.other, cost.other_slow, cost.touches_fast ? 1 : 0,
-                     cost.touches_slow ? 1 : 0, 0, 0, 0, model.capacity});
+                     cost.touches_slow ? 1 : 0, 0, 0, 0, model.capacity - reserve});
   }
   for (const Access& access : model.accesses) {
     RowState& row = rows_[access.row];

@@ -35,8 +35,9 @@ struct Stay {
 
 class MappingState {
  public:
-  // Without `addresses` residencies share bytes as they like, as long as there are enough of them.
-  MappingState(const MappingModel& model, bool addresses);
+  // Without `addresses` residencies share bytes as they like, as long as there are enough of them;
+  // `reserve` bytes are left free.
+  MappingState(const MappingModel& model, bool addresses, std::int64_t reserve = 0);
 
   const MappingModel& model() const { return *model_; }
   Ticks latency() const { return latency_; }

@@ -112,7 +112,7 @@ using Packed = std::tuple<OutputArray<std::int64_t>, std::int64_t, std::int64_t,
 
 Packed pack(const offsets::Instance& instance, const Int64s& hint, std::int64_t capacity,
             bool search, double time_limit_s, const CancelFlag* cancel,
-            offsets::SharedBest* shared) {
+            offsets::SharedBest* shared, std::uint64_t call_limit) {
   if (hint.size() != 0 && hint.size() != instance.buffers()) {
     throw nb::value_error("a hint for another number of buffers");
   }
@@ -124,7 +124,8 @@ Packed pack(const offsets::Instance& instance, const Int64s& hint, std::int64_t 
   offsets::PackResult result;
   {
     nb::gil_scoped_release nogil;
-    Control control(time_limit_s, cancel);
+    Control control(time_limit_s, cancel,
+                    call_limit == 0 ? Control::kUnlimited : call_limit);
     result = offsets::pack(instance, hinted, capacity, search, control, shared);
   }
   return {to_numpy(std::move(result.packing.offsets)),
@@ -198,10 +199,11 @@ void bind_offsets(nb::module_& m) {
   m.def("offsets_lower_bound", &lower_bound, "instance"_a,
         "Proven bound on the height: padded bytes in use at once, less what only the top needs.");
   m.def("offsets_pack", &pack, "instance"_a, "hint"_a, "capacity"_a, "search"_a, "time_limit_s"_a,
-        "cancel"_a, "shared"_a.none() = nb::none(),
+        "cancel"_a, "shared"_a.none() = nb::none(), "call_limit"_a = 0,
         "Offsets, height, proven bound, winning order, components, nodes and searches, and two "
         "buffers whose fixed offsets exclude each other, in place of a packing. A negative "
-        "capacity asks for the lowest height; an empty hint is none.");
+        "capacity asks for the lowest height; an empty hint is none; a positive call limit ends "
+        "the search after as many steps on every machine.");
   m.def("offsets_squeeze", &squeeze, "instance"_a, "start_offsets"_a, "goal"_a, "seed"_a,
         "time_limit_s"_a, "cancel"_a, "shared"_a.none() = nb::none(),
         "Offsets, height and steps of guided local search on overlaps, from a legal packing down "

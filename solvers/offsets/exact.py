@@ -12,16 +12,24 @@ if TYPE_CHECKING:
 
 
 def pack(
-    problem: OffsetProblem, deadline: Deadline, incumbent: OffsetSolution | None = None
+    problem: OffsetProblem,
+    deadline: Deadline,
+    incumbent: OffsetSolution | None = None,
+    *,
+    call_limit: int = 0,
 ) -> Outcome[OffsetSolution]:
     """Assign offsets: lower bound, greedy portfolio, then search; stops as soon as all is proven.
+
+    A positive ``call_limit`` ends the search after as many steps, whatever the machine.
 
     Raises
     ------
     ValueError
         As for `solvers.offsets.arrays.checked_arrays`.
     """
-    return run_packer(problem, search=True, deadline=deadline, incumbent=incumbent)
+    return run_packer(
+        problem, search=True, deadline=deadline, incumbent=incumbent, call_limit=call_limit
+    )
 
 
 class ExactOffsets(NativePacker):

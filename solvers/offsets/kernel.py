@@ -27,6 +27,7 @@ def run_packer(
     deadline: Deadline,
     incumbent: OffsetSolution | None,
     shared: SharedBest | None = None,
+    call_limit: int = 0,
 ) -> Outcome[OffsetSolution]:
     """Pack greedily and, with ``search``, go on to the branch and bound.
 
@@ -34,7 +35,8 @@ def run_packer(
     capacity, or that the fixed offsets of two buffers exclude each other, which are then named in
     ``statistics["clash"]``. A packing above the capacity is not handed back, only its height, in
     ``statistics["lowest_height"]``.
-    What is found is published in ``shared``, and what others publish there is gone on from.
+    What is found is published in ``shared``, and what others publish there is gone on from. A
+    positive ``call_limit`` ends the search after as many steps on every machine.
 
     Raises
     ------
@@ -60,6 +62,7 @@ def run_packer(
         time_limit_s=deadline.remaining_s(),
         cancel=deadline.cancel,
         shared=shared,
+        call_limit=call_limit,
     )
     fits = clash is None and (problem.capacity is None or height <= problem.capacity)
     if clash is not None or (problem.capacity is not None and bound > problem.capacity):

@@ -84,7 +84,7 @@ def targets(draw) -> Target:
         for name in listed
     )
     links = tuple(
-        Link(a, b, draw(rates), draw(times), draw(st.integers(1, 9)))
+        Link(a, b, draw(rates), draw(times), draw(st.integers(1, 9)), draw(st.booleans()))
         for a in listed
         for b in listed
         if a != b or a == listed[0]
@@ -210,6 +210,21 @@ def test_plan_without_parts_and_moves_is_a_file_that_older_readers_know():
     assert document["version"] == 1
     assert "relocated" not in document["metrics"]
     assert not any("bytes" in entry for entry in document["placements"] + document["transfers"])
+    assert not any("fifo" in link for link in document["target"]["links"])
+
+
+def test_plan_on_links_out_of_order_comes_back_equal_and_as_version_2():
+    target = read_target("npu-1m")
+    out, back = target.links
+    plan = naive_plan(random_graph(1), replace(target, links=(out, replace(back, fifo=False))), 1)
+    text = plan_to_json(plan)
+    require_schema(text)
+    assert plan_from_json(text) == plan
+    document = json.loads(text)
+    assert document["version"] == 2
+    assert [link.get("fifo") for link in document["target"]["links"]] == [None, False]
+    document["target"]["links"][0]["fifo"] = True
+    assert plan_from_json(json.dumps(document)) == plan
 
 
 @pytest.mark.parametrize("seed", range(12))

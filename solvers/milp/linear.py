@@ -1,0 +1,161 @@
+"""Linear programs that grow by rows, and lower bounds on them that rounding cannot spoil."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from solvers.milp.program import Program
+
+_ROUNDING = float(np.finfo(np.float64).eps)
+
+
+class LinearAnswer(NamedTuple):
+    """What the simplex method says, in floating point.
+
+    Attributes
+    ----------
+    values : float64 array of shape [columns] or None
+        An optimal point.
+    bound : float
+        Of the whole program; holds whatever the solver got wrong. Minus infinity if there is none.
+    stopped : bool
+        Whether the limit came first.
+    """
+
+    values: NDArray[np.float64] | None
+    bound: float
+    stopped: bool
+
+
+def balanced(program: Program, cost_exponent: int = 0) -> Program:
+    """Return the program with every row, and the cost, multiplied by a power of two.
+
+    The largest entry of each row is then in [1, 2). Nothing is rounded by it.
+
+    Parameters
+    ----------
+    program : Program
+    cost_exponent : int
+        The cost is divided by two to this power.
+    """
+    largest = np.zeros(len(program.row_lower))
+    np.maximum.at(largest, program.row, np.abs(program.value))
+    exponents = 1 - np.frexp(np.where(largest > 0, largest, 1.0))[1]
+    return program._replace(
+        cost=np.ldexp(program.cost, -cost_exponent),
+        value=np.ldexp(program.value, exponents[program.row]),
+        row_lower=np.ldexp(program.row_lower, exponents),
+        row_upper=np.ldexp(program.row_upper, exponents),
+    )
+
+
+class GrowingProgram:
+    """The continuous relaxation of a program in GLOP, warm from one solve to the next."""
+
+    def __init__(self, program: Program) -> None:
+        """Hand the program over; all of its columns need finite limits.
+
+        Raises
+        ------
+        ImportError
+            If ortools cannot be loaded.
+        """
+        from ortools.math_opt.python import mathopt
+
+        self._mathopt = mathopt
+        self._program = program
+        self._model = mathopt.Model()
+        self._columns = [
+            self._model.add_variable(lb=lower, ub=upper)
+            for lower, upper in zip(program.lower.tolist(), program.upper.tolist(), strict=True)
+        ]
+        self._rows = []
+        self._row_lower, self._row_upper = [], []
+        self._row: list[int] = program.row.tolist()
+        self._column: list[int] = program.column.tolist()
+        self._value: list[float] = program.value.tolist()
+        for lower, upper in zip(
+            program.row_lower.tolist(), program.row_upper.tolist(), strict=True
+        ):
+            self._new_row(lower, upper)
+        for row, column, value in zip(self._row, self._column, self._value, strict=True):
+            self._rows[row].set_coefficient(self._columns[column], value)
+        self._model.minimize(
+            mathopt.fast_sum(
+                [
+                    cost * column
+                    for cost, column in zip(program.cost.tolist(), self._columns, strict=True)
+                    if cost
+                ]
+            )
+        )
+        self._solver = mathopt.IncrementalSolver(self._model, mathopt.SolverType.GLOP)
+
+    def _new_row(self, lower: float, upper: float) -> None:
+        self._rows.append(self._model.add_linear_constraint(lb=lower, ub=upper))
+        self._row_lower.append(lower)
+        self._row_upper.append(upper)
+
+    def add(
+        self, terms: Mapping[int, float], lower: float = -np.inf, upper: float = np.inf
+    ) -> None:
+        """Add a row, multiplied by a power of two as in `balanced`."""
+        factor = 2.0 ** (1 - math.frexp(max(map(abs, terms.values()), default=1.0))[1])
+        self._new_row(lower * factor, upper * factor)
+        for column, entry in terms.items():
+            value = entry * factor
+            self._row.append(len(self._rows) - 1)
+            self._column.append(column)
+            self._value.append(value)
+            self._rows[-1].set_coefficient(self._columns[column], value)
+
+    def solve(self, limit_s: float) -> LinearAnswer:
+        """Solve for at most so many seconds."""
+        mathopt = self._mathopt
+        result = self._solver.solve(
+            params=mathopt.SolveParameters(time_limit=datetime.timedelta(seconds=limit_s))
+        )
+        values = None
+        if result.termination.reason == mathopt.TerminationReason.OPTIMAL:
+            found = result.variable_values()
+            values = np.array([found[column] for column in self._columns])
+        bound = -np.inf
+        if result.solutions and result.solutions[0].dual_solution is not None:
+            prices = result.solutions[0].dual_solution.dual_values
+            bound = self.bound(np.array([prices[row] for row in self._rows]))
+        stopped = result.termination.limit == mathopt.Limit.TIME
+        return LinearAnswer(values, bound, stopped)
+
+    def bound(self, prices: NDArray[np.float64]) -> float:
+        """Return what these prices of the rows prove, less all that rounding may have added.
+
+        By duality every vector of prices gives a bound: each row costs at least its price times
+        the limit that the price's sign names, each column at least its reduced cost times one of
+        its limits. The error of the sums is at most so many roundings of their absolute values
+        (Neumaier and Shcherbina, "Safe bounds in linear and mixed-integer linear programming",
+        2004).
+        """
+        program = self._program
+        limits = np.where(prices > 0, self._row_lower, self._row_upper)
+        prices = np.where(np.isfinite(limits), prices, 0.0)
+        of_rows = prices * np.where(prices != 0, limits, 0.0)
+        columns, entries = len(program.cost), len(self._row)
+        products = np.array(self._value) * prices[self._row]
+        reduced = program.cost - np.bincount(self._column, products, minlength=columns)
+        sizes = np.abs(program.cost) + np.bincount(
+            self._column, np.abs(products), minlength=columns
+        )
+        widest = np.maximum(np.abs(program.lower), np.abs(program.upper))
+        of_columns = np.where(reduced > 0, reduced * program.lower, reduced * program.upper)
+        value = float(of_rows.sum() + of_columns.sum())
+        most = float(np.abs(of_rows).sum() + (sizes * widest).sum())
+        return value - 4 * (entries + columns + len(of_rows)) * _ROUNDING * most
