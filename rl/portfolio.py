@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rl.weights import WeightsFile, load_weights, weights_bytes
+from rl.weights import Weights, WeightsError, load_weights, weights_bytes
 from solvers._native import MAPPING_FEATURES
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
+    from importlib.resources.abc import Traversable
     from typing import Any
 
     from numpy.typing import NDArray
 
-SHIPPED = Path(__file__).parent / "weights" / "portfolio.npz"
 KIND = "portfolio"
 # Changes whenever the features, their order or the decoder's key do.
-FEATURES = "mapping-14.1"
+FEATURE_VERSION = 1
 _MOST_ENTRIES = 256
-_LARGEST_WEIGHT = 1e3
+# Rows; see solvers.mapping.decoders.NO_WINDOW.
 _MOST_ROWS = 1 << 30
 
 
@@ -41,6 +41,11 @@ class Entry(NamedTuple):
     window: int
 
 
+def shipped_portfolio() -> Traversable:
+    """Return where the portfolio that is installed with the package lies."""
+    return files("rl") / "weights" / "portfolio.npz"
+
+
 def load_portfolio(path: str | os.PathLike[str] | None = None) -> tuple[Entry, ...]:
     """Read a portfolio: its first k entries are those to decode with, if there are k decodes.
 
@@ -51,54 +56,50 @@ def load_portfolio(path: str | os.PathLike[str] | None = None) -> tuple[Entry, .
 
     Raises
     ------
-    BadFileError
-        If the file is missing, corrupt, of another kind or of a newer schema.
+    WeightsError
+        If the file is missing, corrupt, for something else, or of another version.
     """
-    arrays = portfolio_file(path).arrays
-    weights, windows = arrays["weights"], arrays["windows"]
-    return tuple(Entry(w, int(rows)) for w, rows in zip(weights, windows, strict=True))
+    arrays = load_portfolio_weights(path).arrays
+    pairs = zip(arrays["weights"], arrays["windows"].tolist(), strict=True)
+    return tuple(Entry(weights, window) for weights, window in pairs)
 
 
-def portfolio_file(path: str | os.PathLike[str] | None = None) -> WeightsFile:
-    """Read a portfolio with what is known of its training.
+def load_portfolio_weights(path: str | os.PathLike[str] | None = None) -> Weights:
+    """Read a portfolio with what is known of its training and its score.
 
     Raises
     ------
-    BadFileError
-        If the file is missing, corrupt, of another kind or of a newer schema.
+    WeightsError
+        If the file is missing, corrupt, for something else, or of another version.
     """
-    return load_weights(
-        SHIPPED if path is None else path, kind=KIND, features=FEATURES, complaint=_complaint
-    )
+    source = shipped_portfolio() if path is None else path
+    loaded = load_weights(source, kind=KIND, feature_version=FEATURE_VERSION)
+    windows = loaded.arrays.get("windows", np.empty(0))
+    entries = min(windows.size, _MOST_ENTRIES)
+    shapes = {"weights": (entries, MAPPING_FEATURES), "windows": (entries,)}
+    loaded.require_shapes(shapes, source=source)
+    if entries == 0:
+        raise WeightsError(f"{source}: a portfolio without an entry.")
+    if loaded.arrays["weights"].dtype != np.float64 or windows.dtype != np.int32:
+        raise WeightsError(f"{source}: weights have to be float64 and windows int32.")
+    if windows.min() < 1 or windows.max() > _MOST_ROWS:
+        raise WeightsError(f"{source}: a window is not within 1 and {_MOST_ROWS:,} rows.")
+    return loaded
 
 
-def portfolio_bytes(entries: Sequence[Entry], about: Mapping[str, Any]) -> bytes:
-    """Return the content of a portfolio's file; the same entries are the same bytes.
+def portfolio_bytes(
+    entries: Sequence[Entry], *, training: Mapping[str, Any], score: Mapping[str, Any]
+) -> bytes:
+    """Return the contents of a portfolio's file; the same portfolio gives the same bytes.
 
     Parameters
     ----------
-    about : mapping
-        How it was trained and what it scored, for JSON.
+    training, score : mappings
+        JSON values: how it was trained, and what was measured.
     """
     arrays = {
         "weights": np.array([entry.weights for entry in entries], dtype=np.float64),
         "windows": np.array([entry.window for entry in entries], dtype=np.int32),
     }
-    return weights_bytes(arrays, kind=KIND, features=FEATURES, about=about)
-
-
-def _complaint(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Return what is wrong with the arrays, or an empty string."""
-    if set(arrays) != {"weights", "windows"}:
-        return f"it holds {', '.join(sorted(arrays)) or 'nothing'}, not weights and windows"
-    weights, windows = arrays["weights"], arrays["windows"]
-    entries = len(windows) if windows.ndim == 1 else 0
-    if not 0 < entries <= _MOST_ENTRIES or weights.shape != (entries, MAPPING_FEATURES):
-        return f"its arrays have shapes {weights.shape} and {windows.shape}"
-    if weights.dtype != np.float64 or windows.dtype != np.int32:
-        return f"its arrays are of {weights.dtype} and {windows.dtype}"
-    if not (np.abs(weights) <= _LARGEST_WEIGHT).all():
-        return f"a weight is not within {_LARGEST_WEIGHT:g}"
-    if not ((windows >= 1) & (windows <= _MOST_ROWS)).all():
-        return "a window is not positive"
-    return ""
+    shape = {"entries": len(entries), "features": MAPPING_FEATURES}
+    return weights_bytes(Weights(KIND, FEATURE_VERSION, arrays, shape, training, score))

@@ -51,9 +51,7 @@ def identity(
     }
 
 
-def write_checkpoint(
-    path: Path, of: Mapping[str, Any], trainings: Mapping[str, Training]
-) -> None:
+def write_checkpoint(path: Path, of: Mapping[str, Any], trainings: Mapping[str, Training]) -> None:
     """Write how far a run is, whole or not at all.
 
     Raises
@@ -109,14 +107,12 @@ def _encoded(training: Training) -> dict[str, Any]:
 def _decoded(value: Any) -> Training:
     evolution, best = value["evolution"], value["best"]
     if evolution is not None:
-        evolution = Evolution(
-            *(
-                _vector(evolution[name], MAPPING_FEATURES + 1)
-                for name in ("mean", "variance", "step_path", "variance_path")
-            ),
-            float(evolution["sigma"]),
-            int(evolution["steps"]),
+        mean, variance, step_path, variance_path = (
+            _vector(evolution[name], MAPPING_FEATURES + 1)
+            for name in ("mean", "variance", "step_path", "variance_path")
         )
+        sigma, steps = float(evolution["sigma"]), int(evolution["steps"])
+        evolution = Evolution(mean, variance, step_path, variance_path, sigma, steps)
     return Training(
         tuple(_decoded_entry(entry) for entry in value["entries"]),
         evolution,

@@ -7,7 +7,7 @@ portfolios which were learned in the same way without the family they are tested
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner.errors import UsageError
 from rl.portfolio_scores import BUDGETS, program_scores, static_order
@@ -32,6 +32,8 @@ class Run(NamedTuple):
 
     Attributes
     ----------
+    identity : dict
+        All that its result depends on.
     trainings : dict of str to Training
         By the family left out; ``all`` for none.
     scores : tuple of ProgramScore
@@ -39,6 +41,7 @@ class Run(NamedTuple):
     is_complete : bool
     """
 
+    identity: dict[str, Any]
     trainings: dict[str, Training]
     scores: tuple[ProgramScore, ...]
     is_complete: bool
@@ -80,7 +83,9 @@ def run_training(
     """
     families = list(dict.fromkeys(program.family for program in programs))
     if hold_out is not None and hold_out not in families:
-        raise UsageError(f"no program is of the family {hold_out!r}. There are: {_list(families)}.")
+        raise UsageError(
+            f"no program is of the family {hold_out!r}. There are: {', '.join(families)}."
+        )
     if hold_out is not None and len(families) == 1:
         raise UsageError(f"without {hold_out} there is no program to learn from.")
     of = identity(programs, settings, seed, hold_out)
@@ -100,7 +105,7 @@ def run_training(
     scores: list[ProgramScore] = []
     for turn, family in enumerate(left_out):
         if should_stop():
-            return Run(trainings, tuple(scores), is_complete=False)
+            return Run(of, trainings, tuple(scores), is_complete=False)
         seen = [program for program in programs if program.family != family]
         pool = stated_pool(training_pool(seen, settings, seed))
         # More entries than are scored would be learned for nothing.
@@ -125,13 +130,13 @@ def run_training(
         trainings[family] = training
         save()
         if len(training.entries) < wanted.entries:
-            return Run(trainings, tuple(scores), is_complete=False)
+            return Run(of, trainings, tuple(scores), is_complete=False)
         if family != EVERYTHING:
             unseen = [program for program in programs if program.family == family]
             order = static_order(pool, scored.entries)
             entries = training.entries[: scored.entries]
             scores += program_scores(entries, order, unseen, stated_pool(unseen))
-    return Run(trainings, tuple(scores), is_complete=True)
+    return Run(of, trainings, tuple(scores), is_complete=True)
 
 
 def _progress(family: str, training: Training, settings: Settings) -> str:
@@ -141,7 +146,3 @@ def _progress(family: str, training: Training, settings: Settings) -> str:
         f"{what}: entry {point.entry + 1} of {settings.entries}, "
         f"step {point.step} of {settings.steps}, {100 * point.cost:+.2f} % of best static"
     )
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)
