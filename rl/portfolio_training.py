@@ -44,7 +44,7 @@ _STATIC_STARTS = ((0, 24), (0, NO_WINDOW), (3, 24), (3, 96), (3, NO_WINDOW))
 _RANDOM_STARTS = 12
 # Of the programs of a graph, the share that is taken as it is.
 _UNCHANGED = 0.5
-# Larger programs are cropped: a decode takes longer the more rows there are.
+# Of larger programs stretches are drawn: a decode takes longer the more rows there are.
 _MOST_ROWS = 512
 
 
@@ -65,7 +65,7 @@ class Settings(NamedTuple):
     entries : int
         Of the portfolio.
     steps : int
-        Of evolution, per entry.
+        Of evolution, per entry; twice as many for the first, on which most depends.
     population : int
         Weights per step.
     per_graph : int
@@ -73,9 +73,13 @@ class Settings(NamedTuple):
     """
 
     entries: int = 12
-    steps: int = 40
+    steps: int = 20
     population: int = 10
-    per_graph: int = 4
+    per_graph: int = 3
+
+    def steps_of(self, entry: int) -> int:
+        """Return how many steps an entry gets, the first being 0."""
+        return 2 * self.steps if entry == 0 else self.steps
 
 
 class Pool(NamedTuple):
@@ -146,9 +150,12 @@ def training_pool(
         order = rng.permutation(len(of_graph[graph]))
         for turn in range(settings.per_graph):
             program = of_graph[graph][order[turn % len(order)]]
-            if rng.random() >= _UNCHANGED or program.problem.rows > _MOST_ROWS:
-                program = program._replace(problem=perturbed(program.problem, rng))
-            pool.append(program)
+            problem = program.problem
+            if rng.random() >= _UNCHANGED:
+                problem = perturbed(problem, rng)
+            while problem.rows > _MOST_ROWS:
+                problem = perturbed(program.problem, rng)
+            pool.append(program._replace(problem=problem))
     return pool
 
 
@@ -243,7 +250,7 @@ def train(
                 now = now._replace(best=entry_of(vectors[best]), best_cost=float(found[best]))
             point = Step(turn, state.steps, now.best_cost, state.sigma)
             now = now._replace(curve=(*now.curve, point))
-            if now.best is not None and state.steps >= settings.steps:
+            if now.best is not None and state.steps >= settings.steps_of(turn):
                 reached = np.minimum(reached, log_latencies(pool.models, now.best))
                 now = Training((*now.entries, now.best), curve=now.curve)
             on_step(now)

@@ -144,5 +144,6 @@ def _progress(family: str, training: Training, settings: Settings) -> str:
     point = training.curve[-1]
     return (
         f"{what}: entry {point.entry + 1} of {settings.entries}, "
-        f"step {point.step} of {settings.steps}, {100 * point.cost:+.2f} % of best static"
+        f"step {point.step} of {settings.steps_of(point.entry)}, "
+        f"{100 * point.cost:+.2f} % above the best static decode"
     )

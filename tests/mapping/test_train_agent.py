@@ -240,7 +240,9 @@ def test_the_time_limit_ends_with_what_there_is(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_training_is_resumed_to_the_same_bytes(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_killed_training_is_resumed_to_the_same_bytes(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "planner.cli.main", *command(tmp_path / "a")],
         stderr=subprocess.PIPE,
@@ -262,8 +264,7 @@ def test_a_killed_training_is_resumed_to_the_same_bytes(tmp_path: Path, how: sig
 @pytest.mark.slow
 def test_the_first_entry_shipped_is_what_the_default_seed_learns() -> None:
     every = [
-        TrainingProgram(p.name, p.graph, p.family, p.build())
-        for p in chosen_programs(FULL, None)
+        TrainingProgram(p.name, p.graph, p.family, p.build()) for p in chosen_programs(FULL, None)
     ]
     settings = Settings()._replace(entries=1)
     learned = train(stated_pool(training_pool(every, settings, 0)), settings, 0, threads=2)
