@@ -132,6 +132,7 @@ def draw_training(run: Run) -> dict[str, bytes]:
             ):
                 colour = COLOURS[0 if label == "learned" else 1]
                 right.plot([row[0] for row in rows], values, marker="o", color=colour, label=label)
+            right.set_xticks([row[0] for row in rows])
             right.legend(frameon=False)
         right.set_xlabel("decodes")
         right.set_title("Unseen families")
