@@ -18,13 +18,16 @@ A **buffer** is a storage that may lie in the fast memory for some of its access
 - A residency that writes its buffer, and is not the last to access it, writes it back: the copy
   begins no earlier than the boundary after the last write in it, and is finished at boundary
   ``end``, before the next access.
+- A copy that begins at a boundary moves its bytes in the rows from ``ready_in``, or ``ready_out``,
+  of that boundary on: its set-up runs in the rows before, which take at least as long as they do
+  when everything is served fast.
 
 Row ``t`` takes ``overhead + max(arithmetic, memory)`` ticks, where ``memory`` is the sum of
 ``fast`` or ``slow`` of its accesses, of ``other_fast`` and ``other_slow``, which are not decided
 here, and once of each memory's latency if the row touches it. The slow memory serves accesses
 first, its latency included; what is left of its time in the row, ``room``, is for copies. All the
-copies that run in some rows have to fit into the room of these rows. Serving more accesses fast
-never lessens any room: so nothing that was legal becomes illegal by it.
+copies that move bytes in some rows have to fit into the room of these rows. Serving more accesses
+fast never lessens any room: so nothing that was legal becomes illegal by it.
 
 Residencies that share a step share no byte of the fast memory.
 """
@@ -60,20 +63,24 @@ class MappingProblem:
     has_copy : bool array of shape [buffers]
         The slow memory holds it from the beginning (graph inputs, weights).
     copy_in, copy_out : int64 arrays of shape [buffers]
-        Ticks of the slow memory's time that a copy takes, its set-up included; positive.
+        Ticks of the slow memory's time that a copy takes; positive.
     access_row, access_buffer : int32 arrays of shape [accesses]
         Ascending by row, then by buffer; a buffer is accessed at most once in a row.
     writes : bool array of shape [accesses]
         The access writes the buffer or a part of it. The first access of a buffer without
         ``has_copy`` does.
     fast, slow : int64 arrays of shape [accesses]
-        Ticks of memory time if it is served fast, or slow.
+        Ticks of memory time if it is served fast, or slow. Where both are 0 (views), it touches
+        neither memory.
     arithmetic, overhead, other_fast, other_slow : int64 arrays of shape [rows]
         Ticks; see the module's text.
     touches_fast, touches_slow : bool arrays of shape [rows]
         What is not decided here touches the memory.
     fast_latency, slow_latency : int
         Ticks, once per row that touches the memory.
+    setup_in, setup_out : int
+        Ticks from the beginning of a copy to its first byte, which take nothing of the slow
+        memory's time.
     """
 
     tick_s: float
@@ -96,6 +103,8 @@ class MappingProblem:
     touches_slow: NDArray[np.bool_]
     fast_latency: int = 0
     slow_latency: int = 0
+    setup_in: int = 0
+    setup_out: int = 0
 
     @property
     def rows(self) -> int:
@@ -133,8 +142,8 @@ class MappingProblem:
         memory = self.other_fast + self.other_slow
         np.add.at(memory, rows, np.where(served_fast, self.fast, self.slow))
         touches_fast, touches_slow = self.touches_fast.copy(), self.touches_slow.copy()
-        touches_fast[rows[served_fast]] = True
-        touches_slow[rows[~served_fast]] = True
+        touches_fast[rows[served_fast & self.moves]] = True
+        touches_slow[rows[~served_fast & self.moves]] = True
         memory += self.fast_latency * touches_fast + self.slow_latency * touches_slow
         return self.overhead + np.maximum(self.arithmetic, memory)
 
@@ -144,8 +153,37 @@ class MappingProblem:
         busy = self.other_slow.copy()
         np.add.at(busy, self.access_row[slow], self.slow[slow])
         touches_slow = self.touches_slow.copy()
-        touches_slow[self.access_row[slow]] = True
+        touches_slow[self.access_row[slow & self.moves]] = True
         return self.row_times(served_fast) - busy - self.slow_latency * touches_slow
+
+    @cached_property
+    def moves(self) -> NDArray[np.bool_]:
+        """Whether each access touches a memory."""
+        return (self.fast > 0) | (self.slow > 0)
+
+    @cached_property
+    def ready_in(self) -> NDArray[np.int64]:
+        """Per boundary, the first row in which a copy in that begins there may move bytes.
+
+        Returns
+        -------
+        int64 array of shape [rows + 1]
+            Ascending; the number of rows where there is none.
+        """
+        return self._ready(self.setup_in)
+
+    @cached_property
+    def ready_out(self) -> NDArray[np.int64]:
+        """The same for copies out."""
+        return self._ready(self.setup_out)
+
+    def _ready(self, setup: int) -> NDArray[np.int64]:
+        shortest = self.row_times(np.ones(self.accesses, dtype=bool))
+        passed = np.concatenate([[0], np.cumsum(shortest)])
+        ready = np.searchsorted(passed, passed + setup, side="left")
+        # Rows of no time would let a copy be ready before it begins.
+        ready = np.maximum(ready, np.arange(self.rows + 1))
+        return np.minimum(ready, self.rows).astype(np.int64)
 
     @cached_property
     def all_slow(self) -> int:

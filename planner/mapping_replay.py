@@ -211,15 +211,16 @@ def _copies(
                 )
         elif not problem.has_copy[buffer]:
             raise InvalidMappingError(f"{where}: the slow memory does not hold the buffer yet")
-        copies.append(Copy(start, rows[first], int(problem.copy_in[buffer]), buffer, True))
+        ready = int(problem.ready_in[start])
+        copies.append(Copy(ready, rows[first], int(problem.copy_in[buffer]), buffer, True))
     written = [access for access in range(first, last + 1) if writes[access]]
     if written and last + 1 < len(rows):
-        release = rows[written[-1]] + 1
-        copies.append(Copy(release, end, int(problem.copy_out[buffer]), buffer, False))
+        ready = int(problem.ready_out[rows[written[-1]] + 1])
+        copies.append(Copy(ready, end, int(problem.copy_out[buffer]), buffer, False))
     for copy in copies:
         if copy.release >= copy.deadline:
             raise InvalidMappingError(
-                f"{where}: its copy {'in' if copy.inward else 'out'} may run in rows "
+                f"{where}: its copy {'in' if copy.inward else 'out'} may move bytes in rows "
                 f"[{copy.release}, {copy.deadline}), which are none"
             )
     return copies

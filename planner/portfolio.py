@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _BASELINE = "greedy"
 _PROVER = "exact"
+_MAPPER = "malloc-game"
 # How long a contender runs before the next one is started beside it.
 _ALONE_S = 0.5
 _LARGEST_TOTAL_BYTES = (1 << 53) - 1
@@ -141,7 +142,7 @@ def _compete(
         interruption,
         owes=lambda: board.best is None and not interruption.heard,
     )
-    for run in _in_starting_order(runs):
+    for run in _in_starting_order(runs, problem.objective):
         wait_for(_threads(runs), deadline, interruption, settled=board.settled, at_most_s=_ALONE_S)
         if interruption.heard:
             break
@@ -256,10 +257,15 @@ class _Run:
         )
 
 
-def _in_starting_order(runs: Mapping[str, _Run]) -> list[_Run]:
-    """All but the baseline, first the one that proves: it settles most problems at once."""
+def _in_starting_order(runs: Mapping[str, _Run], objective: Objective) -> list[_Run]:
+    """All but the baseline, first the one after which there is mostly little left to gain.
+
+    That is the one that proves; for latency the only one that chooses where operands are used.
+    """
+    first = (_MAPPER, _PROVER) if objective is Objective.LATENCY else (_PROVER,)
     others = [run for name, run in runs.items() if name != _BASELINE]
-    return sorted(others, key=lambda run: run.name != _PROVER)
+    rank = {name: place for place, name in enumerate(first)}
+    return sorted(others, key=lambda run: rank.get(run.name, len(rank)))
 
 
 def _threads(runs: Mapping[str, _Run]) -> list[RaceThread]:

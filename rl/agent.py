@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from planner.problem import Outcome, Status
-from solvers._native import MAPPING_STATIC_KEYS, mapping_search
+from solvers._native import MAPPING_STATIC_KEYS, mapping_refine, mapping_search
 from solvers.mapping.decoders import NO_WINDOW, STATIC_DECODES, decode_static, static_weights
 from solvers.mapping.native import Decoded, native_model
 from solvers.mapping.packing import with_offsets
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 DECODES = 100
 # Decodes that try other feature weights on the program at hand.
 _EVOLUTION = 16
-# Decodes kept back for a second search, if what the first one chose cannot be given offsets, and
-# the share of the fast memory which that one leaves free.
+# Decodes kept back for repairs, if what was chosen cannot be given offsets.
 _REPAIR = 12
-_REPAIR_RESERVE = 0.03
+_REPAIRS = 4
 # Steps of the exact allocator; some 30 ms at most.
 _PACKING_STEPS = 20_000
 
@@ -67,6 +66,8 @@ class MallocGameAgent:
     starts : sequence of Start
         Tried in this order. Default: those that were learned, else the static keys.
     abilities : Abilities
+    fifo : bool
+        Copies of one direction end in the order in which they start.
     """
 
     name = "malloc-game"
@@ -77,8 +78,10 @@ class MallocGameAgent:
         *,
         starts: Sequence[Start] = STATIC_STARTS,
         abilities: Abilities | None = None,
+        fifo: bool = False,
     ) -> None:
         self._decodes = decodes
+        self._fifo = fifo
         self._starts = tuple(starts)
         self._abilities = abilities or Abilities()
 
@@ -107,7 +110,7 @@ class MallocGameAgent:
         for decode in STATIC_DECODES[: max(1, self._decodes)]:
             if found and deadline.expired():
                 break
-            found.append(decode_static(model, decode, deadline))
+            found.append(decode_static(model, decode, deadline, fifo=self._fifo))
         best = min(found, key=lambda decoded: decoded.latency).solution()
         if incumbent is not None and incumbent.latency <= best.latency:
             best = incumbent
@@ -136,36 +139,65 @@ class MallocGameAgent:
         seed: int,
         deadline: Deadline,
     ) -> tuple[MappingSolution | None, int]:
-        """Search without addresses and pack; once more with bytes in reserve if that fails."""
-        repacking, evolves = self._abilities.repacking, self._abilities.evolution
+        """Search, without addresses if they are packed afterwards."""
+        repacking = self._abilities.repacking
         kept_back = min(_REPAIR, decodes // 4) if repacking else 0
-        first = decodes - kept_back
-        evolution = min(_EVOLUTION, first // 3) if evolves else 0
-        total = 0
-        for budget, steps, reserve in (
-            (first, evolution, 0.0),
-            (kept_back, 0, _REPAIR_RESERVE),
-        ):
-            starts = self._starts[: max(1, budget)]
+        budget = decodes - kept_back
+        starts = self._starts[: max(1, budget)]
+        found = Decoded(
+            *mapping_search(
+                model,
+                weights=np.concatenate([start.weights for start in starts]),
+                windows=np.array([start.window for start in starts], dtype=np.int32),
+                evolution=min(_EVOLUTION, budget // 3) if self._abilities.evolution else 0,
+                attempts=budget * per_decode if self._abilities.refinement else 0,
+                fifo=self._fifo,
+                addresses=not repacking,
+                reserve=0,
+                seed=seed % (1 << 64),
+                time_limit_s=deadline.remaining_s(),
+                cancel=deadline.cancel,
+            )
+        )
+        if not repacking:
+            return found.solution(), found.attempts
+        return self._packed(
+            problem, model, found, kept_back * per_decode // _REPAIRS, seed, deadline
+        )
+
+    def _packed(
+        self,
+        problem: MappingProblem,
+        model: MappingModel,
+        found: Decoded,
+        attempts: int,
+        seed: int,
+        deadline: Deadline,
+    ) -> tuple[MappingSolution | None, int]:
+        """Give offsets; where there are none, give up as many bytes as are missing, and again."""
+        total, reserve = found.attempts, 0
+        for repair in range(_REPAIRS + 1):
+            solution = found.solution()
+            packed = with_offsets(problem, solution, deadline, call_limit=_PACKING_STEPS)
+            if packed.solution is not None or repair == _REPAIRS or deadline.expired():
+                return packed.solution, total
+            reserve += max(packed.height - problem.capacity, problem.alignment)
+            if reserve >= problem.capacity:
+                break
             found = Decoded(
-                *mapping_search(
+                *mapping_refine(
                     model,
-                    weights=np.concatenate([start.weights for start in starts]),
-                    windows=np.array([start.window for start in starts], dtype=np.int32),
-                    evolution=steps,
-                    attempts=budget * per_decode if self._abilities.refinement else 0,
-                    fifo=False,
-                    addresses=not repacking,
-                    reserve=int(problem.capacity * reserve),
+                    residencies=found.residencies,
+                    weights=static_weights(0),
+                    window=NO_WINDOW,
+                    fifo=self._fifo,
+                    addresses=False,
+                    reserve=reserve,
+                    attempts=attempts,
                     seed=seed % (1 << 64),
                     time_limit_s=deadline.remaining_s(),
                     cancel=deadline.cancel,
                 )
             )
             total += found.attempts
-            if not repacking:
-                return found.solution(), total
-            packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
-            if packed is not None or kept_back == 0:
-                return packed, total
         return None, total

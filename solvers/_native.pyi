@@ -292,6 +292,8 @@ def mapping_model(
     touches_slow: NDArray[np.bool_],
     fast_latency: int,
     slow_latency: int,
+    ready_in: NDArray[np.int64],
+    ready_out: NDArray[np.int64],
 ) -> MappingModel: ...
 def mapping_decode_keys(
     model: MappingModel,
@@ -325,6 +327,20 @@ def mapping_search(
     fifo: bool,
     addresses: bool,
     reserve: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int64], int, int]: ...
+def mapping_refine(
+    model: MappingModel,
+    *,
+    residencies: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    window: int,
+    fifo: bool,
+    addresses: bool,
+    reserve: int,
+    attempts: int,
     seed: int,
     time_limit_s: float,
     cancel: CancelFlag | None,

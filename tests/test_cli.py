@@ -70,7 +70,7 @@ def test_json_is_the_only_thing_on_stdout(capsys: pytest.CaptureFixture[str]) ->
     assert result["format"] == "planner.result" and result["version"] == 1
     assert result["status"] == "optimal" and result["traffic_bytes"] == 0
     assert result["peak_bytes"] == result["peak_lower_bound_bytes"] == 196_608
-    names = {"greedy", "belady", "exact", "search"}
+    names = {"greedy", "belady", "exact", "search", "malloc-game"}
     assert {row["name"] for row in result["contenders"]} == names
 
 

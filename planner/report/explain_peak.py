@@ -42,7 +42,7 @@ def explain_peak(plan: Plan, graph: Graph | None) -> list[str]:
     if near.memory.capacity_bytes is not None:
         lines.append(f"capacity  {format_both(near.memory.capacity_bytes)}")
     bound = plan.metrics.peak_lower_bound_bytes
-    if bound is not None:
+    if bound or (bound is not None and not near.peak_bytes):
         gap = "reached" if near.peak_bytes == bound else format_gap(near.peak_bytes, bound)
         lines.append(f"bound     {format_both(bound)}, {gap}")
     if len(at_peak) > 1:
@@ -67,6 +67,12 @@ def _what_would_have_to_change(
     lines = []
     if bound is not None and near.peak_bytes == bound:
         lines += _why_the_bound(plan, graph, bound)
+    elif bound == 0 and not plan.target.operands_resident:
+        name = printable(near.memory.name)
+        lines += [
+            f"Operators of {printable(plan.target.name)} take operands elsewhere too: what lies in",
+            f"{name} is there to save traffic or time, none of it has to be.",
+        ]
     elif bound is not None and plan.metrics.traffic_bytes:
         lines += [
             "The plan spills to fit. No plan gets below the lower bound, what the largest operator",

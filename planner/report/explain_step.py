@@ -10,6 +10,7 @@ from planner.report.listing import heading, live_table, shown, storage_name, tra
 from planner.report.names import operator_label, printable
 from planner.report.occupancy import held_addresses, occupancies, part_name
 from planner.report.quantities import format_bytes
+from planner.report.served import served_operands
 
 if TYPE_CHECKING:
     from planner.graph import Graph
@@ -30,11 +31,12 @@ def explain_step(plan: Plan, graph: Graph | None, step: int) -> list[str]:
     ]
     if graph is not None:
         node = graph.operators[operator]
+        serving = {s.storage: s.memory for s in served_operands(plan, graph) if s.step == step}
         for label, tensors in (("reads", node.inputs), ("writes", node.outputs)):
             for t in tensors:
                 tensor = graph.tensors[t]
                 shape = "x".join(str(dim) for dim in tensor.shape) or "scalar"
-                where = _where(plan, tensor.storage, step)
+                where = _where(plan, tensor.storage, step, serving.get(tensor.storage))
                 lines.append(
                     f"{label:<10}{shown(tensor.name)}  {shape} {tensor.dtype}  "
                     f"{format_bytes(tensor.size_bytes)}  {where}"
@@ -53,12 +55,14 @@ def explain_step(plan: Plan, graph: Graph | None, step: int) -> list[str]:
     return lines
 
 
-def _where(plan: Plan, storage: int, step: int) -> str:
+def _where(plan: Plan, storage: int, step: int, serving: str | None) -> str:
+    """Where an operand lies; of several memories, the one in which the step uses it."""
     if plan.storages[storage].kind is StorageKind.CONSTANT:
         return f"constant in {printable(plan.target.constant_memory)}"
     places = []
     for p in plan.placements:
-        if p.storage == storage and p.start <= step < p.end:
+        serves = serving is None or p.memory == serving
+        if serves and p.storage == storage and p.start <= step < p.end:
             held = held_addresses(plan, p)
             part = f" {part_name(p)}" if p.part is not None else ""
             last = ", last step" if p.end == step + 1 else ""

@@ -14,7 +14,13 @@ from planner.report.html_page import (
     notes_section,
     render_page,
 )
-from planner.report.html_tables import contender_table, longest_table, peak_section, transfer_table
+from planner.report.html_tables import (
+    contender_table,
+    longest_table,
+    peak_section,
+    served_table,
+    transfer_table,
+)
 from planner.report.names import markup, printable
 from planner.report.occupancy import (
     arena_verdict,
@@ -30,6 +36,7 @@ from planner.report.quantities import (
     format_size,
     time_unit,
 )
+from planner.report.served import traffic_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +91,7 @@ def render_html(
         sections=[
             columns(peak_section(plan, graph), longest_table(plan, graph)),
             contender_table(plan, contenders),
+            served_table(plan, graph),
             transfer_table(plan),
             notes_section(notes),
         ],
@@ -119,25 +127,24 @@ def _figures(plan: Plan) -> list[str]:
         bytes_figure(f"Arena in {printable(near.name)}", arena),
         bytes_figure("Peak of live bytes", peak, f"packing adds {format_bytes(arena - peak)}"),
     ]
-    if bound is not None:
+    if bound or (bound is not None and not arena):
         reached = "; the peak reaches it" if peak == bound != arena else ""
         figures.append(bytes_figure("Lower bound", bound, f"arena: {arena_verdict(plan)}{reached}"))
     saved = f"the arena is {format_share(arena, no_reuse)} of it" if no_reuse else ""
     figures.append(bytes_figure("Without reuse", no_reuse, saved))
-    figures.append(
-        bytes_figure(
-            "Constants",
-            constant_bytes(plan),
-            f"in {printable(plan.target.constant_memory)}, no part of the arena",
-        )
-    )
+    kept = f"in {printable(plan.target.constant_memory)}, no part of the arena"
+    if plan.model.parameters:
+        kept = "the others are parameters, which lie and move like graph inputs"
+    figures.append(bytes_figure("Constants", constant_bytes(plan), kept))
     if len(plan.target.memories) > 1:
-        low = metrics.traffic_lower_bound_bytes
+        low, (direct, copied) = metrics.traffic_lower_bound_bytes, traffic_parts(plan)
+        bounded = low is not None and (low > 0 or not direct)
         figures.append(
             bytes_figure(
                 "Traffic beyond compulsory",
                 metrics.traffic_bytes,
-                "" if low is None else f"lower bound {format_bytes(low)}",
+                f"direct {format_bytes(direct)}, copied {format_bytes(copied)}" if direct else "",
+                f"lower bound {format_bytes(low or 0)}" if bounded else "",
                 f"compulsory {format_bytes(metrics.compulsory_bytes)}",
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 from planner.graph import StorageKind
@@ -13,6 +14,7 @@ from planner.report.occupancy import (
     in_place_inputs,
     occupancies,
 )
+from planner.report.served import served_operands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,11 +41,12 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
     column_of = {storage: column for column, storage in enumerate(placed)}
     memory_of = {occupancy.memory.name: i for i, occupancy in enumerate(memories)}
     # A transfer of what is nowhere placed is not drawn.
-    transfers = [
-        t
-        for t in plan.transfers
+    drawn = [
+        i
+        for i, t in enumerate(plan.transfers)
         if t.storage in column_of and t.source in memory_of and t.destination in memory_of
     ]
+    transfers = [plan.transfers[i] for i in drawn]
     data: dict[str, Any] = {
         "axis": "step",
         "noun": "tensor",
@@ -77,7 +80,9 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
             "end": [t.end for t in transfers],
             "kind": [t.kind.value for t in transfers],
             "part": {i: list(t.part) for i, t in enumerate(transfers) if t.part is not None},
+            "runs": None if timeline is None else [_runs(timeline, i) for i in drawn],
         },
+        "served": _served(plan, graph, column_of, memory_of),
         "time": None
         if timeline is None
         else {
@@ -86,6 +91,33 @@ def page_data(plan: Plan, timeline: Timeline | None, graph: Graph | None) -> str
         },
     }
     return embedded_json(data)
+
+
+def _runs(timeline: Timeline, transfer: int) -> list[float]:
+    """Where in the steps a copy begins and ends in the simulated run: 12.5 is half of step 12."""
+    return [round(_in_steps(timeline, at), 3) for at in timeline.transfers[transfer]]
+
+
+def _in_steps(timeline: Timeline, at_s: float) -> float:
+    step = bisect_right(timeline.steps, at_s, key=lambda interval: interval.start_s) - 1
+    if step < 0:
+        return 0.0
+    start_s, end_s = timeline.steps[step]
+    return step + (min(1.0, (at_s - start_s) / (end_s - start_s)) if end_s > start_s else 0.0)
+
+
+def _served(
+    plan: Plan, graph: Graph | None, column_of: Mapping[int, int], memory_of: Mapping[str, int]
+) -> dict[str, list[int]] | None:
+    """Uses of operands in steps, where they may lie in several memories."""
+    served = served_operands(plan, graph)
+    if not served:
+        return None
+    return {
+        "step": [use.step for use in served],
+        "storage": [column_of[use.storage] for use in served],
+        "memory": [memory_of[use.memory] for use in served],
+    }
 
 
 def embedded_json(data: Mapping[str, Any]) -> str:
@@ -105,7 +137,8 @@ def _memory(plan: Plan, occupancy: Occupancy, is_nearest: bool) -> dict[str, Any
         "name": printable(memory.name),
         "capacity": capacity,
         "capacityLabel": label,
-        "bound": plan.metrics.peak_lower_bound_bytes if is_nearest else None,
+        # A bound of nothing is no line to draw.
+        "bound": (plan.metrics.peak_lower_bound_bytes or None) if is_nearest else None,
         "arena": occupancy.arena_bytes,
         "live": occupancy.live_bytes.tolist(),
     }

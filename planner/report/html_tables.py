@@ -24,6 +24,7 @@ from planner.report.occupancy import (
     occupancies,
 )
 from planner.report.quantities import format_bytes, format_seconds, format_share, format_size
+from planner.report.served import served_operands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,6 +138,40 @@ def contender_table(plan: Plan, contenders: Sequence[ContenderReport]) -> str:
         f"<section><h2>Contenders</h2><p>Objective: {markup(plan.provenance.objective)}. The plan "
         f"shown is from <code>{markup(plan.provenance.contender)}</code>.</p>"
         + table(heads, rows, right={2, 3, 4})
+        + "</section>"
+    )
+
+
+def served_table(plan: Plan, graph: Graph | None) -> str:
+    """Which memory serves how many operands, and what costs most of those a farther one serves."""
+    served = served_operands(plan, graph)
+    if not served:
+        return ""
+    total = sum(use.size_bytes for use in served)
+    near = plan.target.nearest.name
+    sums = []
+    for memory in plan.target.memories:
+        own = [use.size_bytes for use in served if use.memory == memory.name]
+        if own:
+            share = format_share(sum(own), total)
+            sums.append(f"{memory.name} serves {len(own):,}, {share} of their bytes")
+    far = sorted((use for use in served if use.memory != near), key=lambda use: -use.size_bytes)
+    placement_of = {(p.storage, p.memory): i for i, p in enumerate(plan.placements)}
+    rows = [
+        (
+            placement_cell(placement_of[use.storage, use.memory], plan.storages[use.storage].name),
+            number_cell(f"{use.size_bytes:,}"),
+            Cell(markup(use.memory), "plain"),
+            Cell(f'<a href="#step={use.step}">step {use.step:,}</a>', "plain"),
+            Cell(markup(operator_label(plan, plan.order[use.step], graph), 40)),
+        )
+        for use in far[:_LONGEST_ROWS]
+    ]
+    largest = f" The largest that {markup(near)} does not serve:" if rows else ""
+    heads = ("Storage", "Bytes", "In", "At", "Operator")
+    return (
+        f"<section><h2>Where operands are used</h2><p>{escape('; '.join(sums))}.{largest}</p>"
+        + (table(heads, rows, right={1}) if rows else "")
         + "</section>"
     )
 

@@ -302,13 +302,18 @@ function drawMoves(ctx, panel) {
   for (const i of visible) {
     const box = moveBox(panel, i);
     ctx.fillStyle = colours[plan.transfers.kind[i]];
-    if (crowded) ctx.fillRect(box.x, box.y - 5, Math.max(box.w, 1), 10);
-    else drawArrow(ctx, box);
+    const runs = plan.transfers.runs?.[i];
+    const [x, w] = runs ? [xOf(runs[0]), xOf(runs[1]) - xOf(runs[0])] : [box.x, box.w];
+    if (crowded) ctx.fillRect(x, box.y - 5, Math.max(w, 1), 10);
+    else {
+      if (runs) ctx.fillRect(x, box.y - 3, w, 6);
+      drawArrow(ctx, box);
+    }
   }
 }
 
 // Towards the nearest memory, which is drawn above, or away from it. The bar is the time that the
-// copy has, the arrow where it has to be done. A move within that memory is a diamond.
+// copy has, thicker while it runs in the simulation, the arrow where it has to be done. A move within that memory is a diamond.
 function drawArrow(ctx, { x, w, y, move }) {
   const tip = MOVES.indexOf(move) < 2 ? -5 : 5;
   ctx.fillRect(x, y - 1, w, 2);

@@ -46,11 +46,11 @@ function partName(part, after) {
 
 function describeTransfer(index) {
   const storage = plan.transfers.storage[index];
-  return [
-    plan.storages.name[storage],
-    [
-      [plan.transfers.kind[index], describeMove(index)],
-      ["bytes", bothBytes(plan.transfers.size[index])],
-    ],
+  const rows = [
+    [plan.transfers.kind[index], describeMove(index)],
+    ["bytes", bothBytes(plan.transfers.size[index])],
   ];
+  const runs = plan.transfers.runs?.[index];
+  if (runs) rows.push(["simulated", `in steps ${Math.floor(runs[0])} to ${Math.max(Math.ceil(runs[1]) - 1, Math.floor(runs[0]))}`]);
+  return [plan.storages.name[storage], rows];
 }

@@ -5,6 +5,21 @@ function stepLabel(step) {
   return `step ${step.toLocaleString("en-US")}, ${plan.operators.label[step]}`;
 }
 
+// Names of the operands that a step uses in a memory; none where there is but one for them.
+function servedAt(step, memory) {
+  const names = [];
+  plan.served?.step.forEach((at, i) => {
+    if (at !== step || plan.served.memory[i] !== memory) return;
+    names.push(plan.storages.name[plan.served.storage[i]]);
+  });
+  return names;
+}
+
+function listed(names, most) {
+  const more = names.length - most;
+  return names.slice(0, most).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
 function describePlacement(index) {
   const p = plan.placements;
   const storage = p.storage[index];
@@ -42,6 +57,10 @@ function describeStep(step) {
     const [start, end] = [plan.time.start[step], plan.time.end[step]];
     rows.push(["simulated", `${microseconds(start)} to ${microseconds(end)}`]);
   }
+  plan.memories.forEach((memory, m) => {
+    const names = servedAt(step, m);
+    if (names.length) rows.push([`${memory.name} serves`, listed(names, 6)]);
+  });
   const p = plan.placements;
   const live = liveAt(0, step)
     .filter((i) => p.overwrittenBy[i] < 0 || p.end[i] > step + 1)

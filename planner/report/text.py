@@ -17,9 +17,11 @@ from planner.report.occupancy import (
 from planner.report.quantities import (
     format_bytes,
     format_in,
+    format_share,
     format_size,
     time_unit,
 )
+from planner.report.served import served_operands, traffic_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +45,7 @@ def render_text(result: PlanResult) -> str:
             *_arenas(result),
             *_zero_copy(result),
             *_traffic_and_latency(result.plan),
+            *_served(result),
             *_costs(result),
             *_peak(result),
             *_solvers(result.contenders),
@@ -53,9 +56,12 @@ def render_text(result: PlanResult) -> str:
 
 def _model(plan: Plan) -> tuple[str, str]:
     tensors = sum(len(storage.tensors) for storage in plan.storages)
+    constants = f"constants {format_size(constant_bytes(plan))}"
+    if plan.model.parameters:
+        constants = "constants are parameters"
     return "model", (
         f"{printable(plan.model.name)}   {len(plan.order):,} operators  {tensors:,} tensors  "
-        f"constants {format_size(constant_bytes(plan))}"
+        f"{constants}"
     )
 
 
@@ -78,7 +84,8 @@ def _arenas(result: PlanResult) -> Iterator[tuple[str, str]]:
     parts = [f"{printable(near.name)} {format_bytes(arena)}"]
     if peak != arena:
         parts.append(f"live peak {peak:,}")
-    if bound is not None:
+    # Where operands may lie elsewhere, no byte of the nearest memory is needed at all.
+    if bound or (bound is not None and not arena):
         parts.append(f"lower bound {bound:,} ({arena_verdict(plan)})")
     greedy = next((c.arena_bytes for c in result.contenders if c.name == "greedy"), None)
     if greedy is not None:
@@ -113,10 +120,16 @@ def _traffic_and_latency(plan: Plan) -> Iterator[tuple[str, str]]:
         return
     traffic, bound = plan.metrics.traffic_bytes, plan.metrics.traffic_lower_bound_bytes
     text = f"beyond compulsory {format_bytes(traffic)}"
+    direct, copied = traffic_parts(plan)
+    details = []
+    if direct:
+        details.append(f"direct {direct:,}, copied {copied:,}")
     if traffic == 0 or traffic == bound:
-        text += " (optimal)"
-    elif bound is not None:
-        text += f" (lower bound {bound:,})"
+        details.append("optimal")
+    elif bound or (bound is not None and not details):
+        details.append(f"lower bound {bound:,}")
+    if details:
+        text += f" ({'; '.join(details)})"
     if plan.metrics.relocated_bytes:
         text += f", moved inside {printable(plan.target.nearest.name)} "
         text += format_bytes(plan.metrics.relocated_bytes)
@@ -141,6 +154,20 @@ def _latency(plan: Plan) -> str:
     if metrics.latency_lower_bound_s is not None and plan.provenance.objective == "latency":
         details.append(f"lower bound {format_in(metrics.latency_lower_bound_s, unit_s)}")
     return f"latency {format_in(metrics.latency_s, unit_s)} {unit} ({'; '.join(details)})"
+
+
+def _served(result: PlanResult) -> Iterator[tuple[str, str]]:
+    """Say how much each memory serves, where operands may lie in several."""
+    served = served_operands(result.plan, result.graph)
+    total = sum(use.size_bytes for use in served)
+    parts = []
+    for memory in result.plan.target.memories:
+        own = [use.size_bytes for use in served if use.memory == memory.name]
+        if own:
+            share = format_share(sum(own), total)
+            parts.append(f"{printable(memory.name)} {len(own):,} operands, {share} of their bytes")
+    if parts:
+        yield from wrapped("served by", parts, "   ")
 
 
 def _costs(result: PlanResult) -> Iterator[tuple[str, str]]:

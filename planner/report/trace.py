@@ -19,6 +19,7 @@ from planner.report.occupancy import (
     occupancies,
     part_name,
 )
+from planner.report.served import served_operands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -164,6 +165,10 @@ def _meta(name: str, pid: int, /, **args: Any) -> _Event:
 
 def _compute_events(plan: Plan, clock: _Clock, graph: Graph | None) -> Iterator[_Event]:
     near = occupancies(plan)[0]
+    used: list[dict[str, int]] = [{} for _ in plan.order]
+    for step, _, memory, size in served_operands(plan, graph):
+        name = f"operand bytes in {printable(memory)}"
+        used[step][name] = used[step].get(name, 0) + size
     for step, operator in enumerate(plan.order):
         yield {
             "ph": "X",
@@ -172,7 +177,12 @@ def _compute_events(plan: Plan, clock: _Clock, graph: Graph | None) -> Iterator[
             "tid": _COMPUTE_THREAD,
             "ts": clock.step_start[step],
             "dur": _between(clock.step_start[step], clock.step_end[step]),
-            "args": {"step": step, "operator": operator, "bytes": int(near.live_bytes[step])},
+            "args": {
+                "step": step,
+                "operator": operator,
+                "bytes": int(near.live_bytes[step]),
+                **used[step],
+            },
         }
 
 

@@ -86,9 +86,12 @@ def _steps(
     if first == 0 and problem.writes[of_buffer[0]]:
         starts = range(rows[0], rows[0] + 1)
     else:
-        starts = [s for s in starts if room[s : rows[first]].sum() >= problem.copy_in[buffer]]
+        ready = problem.ready_in
+        starts = [
+            s for s in starts if room[ready[s] : rows[first]].sum() >= problem.copy_in[buffer]
+        ]
     if written and last + 1 < len(rows):
-        release = rows[written[-1]] + 1
+        release = problem.ready_out[rows[written[-1]] + 1]
         ends = range(rows[last] + 1, rows[last + 1] + 1)
         ends = [end for end in ends if room[release:end].sum() >= problem.copy_out[buffer]]
     for start, end in product(starts, ends):

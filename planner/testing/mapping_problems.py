@@ -75,4 +75,6 @@ def random_mapping_problem(
         touches_slow=other_slow > 0,
         fast_latency=rng.choice((0, 0, 1)),
         slow_latency=rng.choice((0, 0, 1, 3)),
+        setup_in=rng.choice((0, 0, 1, 2, 5)),
+        setup_out=rng.choice((0, 0, 1, 2, 5)),
     )

@@ -156,7 +156,9 @@ class Exact:
         if not outcomes:
             return "does not fit without spills; no order lets every operator fit"
         bound, first = outcomes[0].lower_bound, orders[0]
-        if bound is not None and not first.in_place and _is_only_order(problem, first.order):
+        # Elsewhere a use in the farther memory may cost less than a spill.
+        bounded = bound is not None and problem.target.operands_resident
+        if bounded and not first.in_place and _is_only_order(problem, first.order):
             board.raise_bounds(Bounds(traffic_bytes=bound))
             return "spills optimised on the only order"
         return f"spills optimised on {len(outcomes)} of the orders tried"

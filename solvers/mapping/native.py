@@ -55,5 +55,7 @@ def native_model(problem: MappingProblem) -> MappingModel:
         "touches_slow",
         "fast_latency",
         "slow_latency",
+        "ready_in",
+        "ready_out",
     )
     return mapping_model(**{name: getattr(problem, name) for name in names})

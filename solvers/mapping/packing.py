@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 
+class Packed(NamedTuple):
+    """The same residencies at other offsets, or None; and the lowest height met, in bytes."""
+
+    solution: MappingSolution | None
+    height: int
+
+
 def with_offsets(
     problem: MappingProblem, solution: MappingSolution, deadline: Deadline, *, call_limit: int = 0
-) -> MappingSolution | None:
+) -> Packed:
     """Give the residencies of a solution offsets, by the exact allocator.
 
     Parameters
@@ -28,12 +35,12 @@ def with_offsets(
 
     Returns
     -------
-    MappingSolution or None
-        The same residencies at other offsets; None where no offsets were found.
+    Packed
+        With a height above the capacity where no offsets were found.
     """
     stays = solution.residencies
     if not stays:
-        return solution
+        return Packed(solution, 0)
     columns = np.array(stays, dtype=np.int64).T
     outcome = pack(
         OffsetProblem(
@@ -47,7 +54,8 @@ def with_offsets(
         call_limit=call_limit,
     )
     if outcome.solution is None:
-        return None
+        bound = outcome.lower_bound or 0
+        return Packed(None, int(outcome.statistics.get("lowest_height", bound)))
     offsets = outcome.solution.offsets.tolist()
     placed = (stay._replace(offset=offset) for stay, offset in zip(stays, offsets, strict=True))
-    return MappingSolution(tuple(placed), solution.latency)
+    return Packed(MappingSolution(tuple(placed), solution.latency), int(outcome.solution.height))

@@ -109,7 +109,7 @@ def _with_room(problem: MappingProblem, proposals: Sequence[Proposal]) -> list[R
         bytes_left[residency.start : residency.end] -= problem.size[residency.buffer]
     while True:
         copies = [
-            Copy(copy.release, copy.deadline, copy.ticks, place, True)
+            Copy(copy.ready, copy.deadline, copy.ticks, place, True)
             for place, residency in enumerate(kept)
             for copy in copies_of(problem, residency)
         ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from planner.problem import PlanningProblem
+    from planner.target import Link
 
 # Ticks of the whole program with everything served slow, roughly.
 _TICKS = 1 << 40
@@ -105,6 +106,7 @@ def mapping_program(problem: PlanningProblem, order: Sequence[int]) -> MappedPro
     columns = list(zip(*accesses, strict=True)) or [(), (), (), (), ()]
     storages = tuple(buffer_of)
     copies = [_copy_seconds(problem, graph.storages[storage].size_bytes) for storage in storages]
+    setups = [link.setup_s * (not link.fifo) for link in _links(problem)]
     mapped = MappingProblem(
         tick_s=tick_s,
         capacity=capacity,
@@ -126,6 +128,8 @@ def mapping_program(problem: PlanningProblem, order: Sequence[int]) -> MappedPro
         touches_slow=np.array(touches_slow, dtype=bool),
         fast_latency=ticks(near.latency_s),
         slow_latency=ticks(far.latency_s),
+        setup_in=-int(-setups[0] // tick_s),
+        setup_out=-int(-setups[1] // tick_s),
     )
     return MappedProgram(mapped, storages, order)
 
@@ -172,16 +176,22 @@ def _row(problem: PlanningProblem, operator: int) -> _Row:
 def _copy_seconds(problem: PlanningProblem, size: int) -> tuple[float, float]:
     """Seconds of the farther memory's time that a copy takes, into the nearest and out of it.
 
-    An engine slower than the memory is counted as if it kept the memory busy for as long.
+    An engine slower than the memory is counted as if it kept the memory busy for as long, and so
+    are the set-ups of an engine that does one copy after the other.
     """
-    target = problem.target
-    near, far = target.nearest, target.memory(problem.far_memory)
+    far = problem.target.memory(problem.far_memory)
+    inward, outward = _links(problem)
     seconds = []
-    for source, destination in ((far, near), (near, far)):
-        link = target.link(source.name, destination.name)
-        if link is None:
-            raise ValueError(f"{target.name} has no link from {source.name} to {destination.name}")
-        rate = far.read_bandwidth if source == far else far.write_bandwidth
+    for link, rate in ((inward, far.read_bandwidth), (outward, far.write_bandwidth)):
         slowest = min(link.bandwidth, rate) if rate else link.bandwidth
-        seconds.append(link.setup_s + size / slowest)
+        seconds.append(link.setup_s * link.fifo + size / slowest)
     return seconds[0], seconds[1]
+
+
+def _links(problem: PlanningProblem) -> tuple[Link, Link]:
+    """Return the links into the nearest memory and out of it."""
+    target, near, far = problem.target, problem.target.nearest.name, problem.far_memory
+    inward, outward = target.link(far, near), target.link(near, far)
+    if inward is None or outward is None:
+        raise ValueError(f"{target.name} lacks a link between {far} and {near}")
+    return inward, outward

@@ -57,10 +57,10 @@ class Grid(Enum):
 
 
 class CopyChoice(NamedTuple):
-    """A column: the copy of ``access`` in, or out after it, in rows [release, deadline).
+    """A column: the copy of ``access`` in, or out after it, between two boundaries.
 
-    The residency starts, or ends, at ``boundary``. The column ``held`` is the sum of all choices
-    that hold the buffer at least as long as this one.
+    It moves its bytes in rows [ready, deadline). The residency starts, or ends, at ``boundary``.
+    The column ``held`` is the sum of all choices that hold the buffer at least as long as this one.
     """
 
     column: int
@@ -71,12 +71,13 @@ class CopyChoice(NamedTuple):
     deadline: int
     boundary: int
     ticks: int
+    ready: int
 
 
 class FixedCopy(NamedTuple):
-    """A copy that is not decided here, of so many ticks in rows [release, deadline)."""
+    """A copy that is not decided here, of so many ticks in rows [ready, deadline)."""
 
-    release: int
+    ready: int
     deadline: int
     ticks: int
 
@@ -235,13 +236,16 @@ class Relaxation:
         groups = [
             (row - furthest, row - nearest)
             for nearest, furthest in distances
-            if until[row] - until[row - furthest] >= ticks
+            if until[row] - until[min(row, int(problem.ready_in[row - furthest]))] >= ticks
         ]
         choices, held = [], -1
         for release, start in reversed(groups):
             column = self.rows.binary("")
             held = self._sum(held, column)
-            choices.append(CopyChoice(column, held, access, True, release, row, start, ticks))
+            ready = int(problem.ready_in[release])
+            choices.append(
+                CopyChoice(column, held, access, True, release, row, start, ticks, ready)
+            )
         ends = [choice.boundary for choice in choices[1:]] + [row]
         for choice, end in zip(choices, ends, strict=False):
             for step in range(choice.boundary, end):
@@ -254,6 +258,7 @@ class Relaxation:
     ) -> list[int]:
         """Add the copies back of what was last written before boundary ``release``."""
         release, row, following = window
+        ready = int(self.problem.ready_out[release])
         ticks = int(self.problem.copy_out[self.problem.access_buffer[access]])
         until = self._room_until
         apart = [boundary - row for boundary in self._apart.get((access, False), ())]
@@ -261,13 +266,15 @@ class Relaxation:
         groups = [
             (row + nearest, row + furthest)
             for nearest, furthest in distances
-            if until[row + furthest] - until[release] >= ticks
+            if until[row + furthest] - until[min(ready, row + furthest)] >= ticks
         ]
         choices, held = [], -1
         for end, deadline in reversed(groups):
             column = self.rows.binary("")
             held = self._sum(held, column)
-            choices.append(CopyChoice(column, held, access, False, release, deadline, end, ticks))
+            choices.append(
+                CopyChoice(column, held, access, False, release, deadline, end, ticks, ready)
+            )
         starts = [choice.boundary for choice in choices[1:]] + [row + 1]
         for choice, start in zip(choices, starts, strict=False):
             for step in range(start, choice.boundary):
@@ -316,10 +323,10 @@ class Relaxation:
     def _inside(self, copy: CopyChoice | FixedCopy, start: int, end: int) -> int:
         """Ticks of the copy that have to run in rows [start, end)."""
         until, outside = self._room_until, 0
-        if copy.release < start:
-            outside += until[min(start, copy.deadline)] - until[copy.release]
+        if copy.ready < start:
+            outside += until[min(start, copy.deadline)] - until[copy.ready]
         if copy.deadline > end:
-            outside += until[copy.deadline] - until[max(end, copy.release)]
+            outside += until[copy.deadline] - until[max(end, copy.ready)]
         return max(0, copy.ticks - outside)
 
     def excess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -338,9 +345,9 @@ class Relaxation:
         until = np.concatenate([[0.0], np.cumsum(room)])
         load = np.zeros((rows + 1, rows + 1))
         for choice in self.choices:
-            load[choice.release, choice.deadline] += choice.ticks * values[choice.column]
+            load[choice.ready, choice.deadline] += choice.ticks * values[choice.column]
         for copy in self.fixed_copies:
-            load[copy.release, copy.deadline] += copy.ticks
+            load[copy.ready, copy.deadline] += copy.ticks
         load = load[::-1].cumsum(axis=0)[::-1].cumsum(axis=1)
         return np.triu(load - (until[None, :] - until[:, None]), 1)
 
@@ -351,11 +358,13 @@ def copies_of(problem: MappingProblem, residency: Residency) -> Iterable[FixedCo
     rows, writes = problem.access_row[accesses], problem.writes[accesses]
     if residency.first > 0 or not writes[0]:
         ticks = int(problem.copy_in[residency.buffer])
-        yield FixedCopy(residency.start, int(rows[residency.first]), ticks)
+        ready = int(problem.ready_in[residency.start])
+        yield FixedCopy(ready, int(rows[residency.first]), ticks)
     written = np.flatnonzero(writes[residency.first : residency.last + 1])
     if len(written) and residency.last + 1 < len(accesses):
         release = int(rows[residency.first + written[-1]]) + 1
-        yield FixedCopy(release, residency.end, int(problem.copy_out[residency.buffer]))
+        ready = int(problem.ready_out[release])
+        yield FixedCopy(ready, residency.end, int(problem.copy_out[residency.buffer]))
 
 
 def worst_windows(excess: NDArray[np.float64], least: float, most: int) -> list[tuple[int, int]]:

@@ -98,8 +98,12 @@ class _Share(NamedTuple):
         slow = slow + [access for access, served in self.fixed.items() if not served]
         of_fast = int(problem.other_fast[row] + problem.fast[fast].sum())
         of_slow = int(problem.other_slow[row] + problem.slow[slow].sum())
-        of_fast += problem.fast_latency * bool(fast or problem.touches_fast[row])
-        of_slow += problem.slow_latency * bool(slow or problem.touches_slow[row])
+        of_fast += problem.fast_latency * bool(
+            problem.moves[fast].any() or problem.touches_fast[row]
+        )
+        of_slow += problem.slow_latency * bool(
+            problem.moves[slow].any() or problem.touches_slow[row]
+        )
         return of_fast, of_slow
 
     def ticks_and_room(self, fast: list[int], slow: list[int]) -> tuple[int, int]:
@@ -111,7 +115,7 @@ class _Share(NamedTuple):
     def may_touch(self) -> tuple[bool, bool]:
         """Whether the free accesses decide that the row touches the fast memory, and the slow."""
         problem, row = self.problem, self.row
-        served = list(self.fixed.values())
+        served = [served for access, served in self.fixed.items() if problem.moves[access]]
         decides_fast = not (any(served) or problem.touches_fast[row])
         decides_slow = not (served.count(False) or problem.touches_slow[row])
         fast, slow = problem.fast_latency > 0, problem.slow_latency > 0
@@ -121,6 +125,7 @@ class _Share(NamedTuple):
 def _long_row(rows: Rows, share: _Share, columns: Mapping[int, int]) -> AddedRow:
     problem, row = share.problem, share.row
     accesses = list(columns)
+    touching = {access: column for access, column in columns.items() if problem.moves[access]}
     any_fast, all_fast = share.may_touch()
     of_fast, of_slow = share.memory([], accesses)
     # Memory time is `total` plus `slopes` of the columns, the slow memory's `of_slow` plus `busy`.
@@ -130,15 +135,15 @@ def _long_row(rows: Rows, share: _Share, columns: Mapping[int, int]) -> AddedRow
     if any_fast:
         touched = rows.binary("")
         slopes[touched] = problem.fast_latency
-        for column in columns.values():
+        for column in touching.values():
             rows.add("", [(touched, 1), (column, -1)], lower=0)
-        rows.add("", [(touched, -1), *((c, 1) for c in columns.values())], lower=0)
+        rows.add("", [(touched, -1), *((c, 1) for c in touching.values())], lower=0)
     if all_fast:
         spared = rows.binary("")
         slopes[spared] = busy[spared] = -problem.slow_latency
-        for column in columns.values():
+        for column in touching.values():
             rows.add("", [(spared, -1), (column, 1)], lower=0)
-        rows.add("", [(spared, -1), *((c, 1) for c in columns.values())], upper=len(accesses) - 1)
+        rows.add("", [(spared, -1), *((c, 1) for c in touching.values())], upper=len(touching) - 1)
     least = total + sum(min(0, slope) for slope in slopes.values())
     most = total + sum(max(0, slope) for slope in slopes.values())
     arithmetic = int(problem.arithmetic[row])

@@ -9,6 +9,7 @@
 #include "control.hpp"
 #include "mapping_decoder.hpp"
 #include "mapping_model.hpp"
+#include "mapping_refine.hpp"
 #include "mapping_results.hpp"
 #include "mapping_search.hpp"
 #include "mapping_state.hpp"
@@ -29,14 +30,16 @@ MappingModel make_model(
     const InputArray<std::int64_t>& arithmetic, const InputArray<std::int64_t>& overhead,
     const InputArray<std::int64_t>& other_fast, const InputArray<std::int64_t>& other_slow,
     const InputArray<bool>& touches_fast, const InputArray<bool>& touches_slow,
-    std::int64_t fast_latency, std::int64_t slow_latency) {
+    std::int64_t fast_latency, std::int64_t slow_latency,
+    const InputArray<std::int64_t>& ready_in, const InputArray<std::int64_t>& ready_out) {
   const auto same = [](std::size_t size, std::initializer_list<std::size_t> others) {
     return std::all_of(others.begin(), others.end(), [size](std::size_t s) { return s == size; });
   };
   if (!same(size.size(), {has_copy.size(), copy_in.size(), copy_out.size()}) ||
       !same(access_row.size(), {access_buffer.size(), writes.size(), fast.size(), slow.size()}) ||
       !same(arithmetic.size(), {overhead.size(), other_fast.size(), other_slow.size(),
-                                touches_fast.size(), touches_slow.size()})) {
+                                touches_fast.size(), touches_slow.size()}) ||
+      !same(arithmetic.size() + 1, {ready_in.size(), ready_out.size()})) {
     throw nb::value_error("arrays of buffers, of accesses and of rows need equal lengths each");
   }
   const mapping::MappingArrays arrays{
@@ -45,7 +48,7 @@ MappingModel make_model(
       access_buffer.data(), writes.data(),  fast.data(),         slow.data(),
       access_row.size(), arithmetic.data(), overhead.data(),     other_fast.data(),
       other_slow.data(), touches_fast.data(), touches_slow.data(), arithmetic.size(),
-      fast_latency,      slow_latency};
+      fast_latency,      slow_latency,      ready_in.data(),     ready_out.data()};
   MappingModel model;
   if (const auto problem = mapping::build_model(arrays, model)) {
     throw nb::value_error(problem->c_str());
@@ -136,6 +139,28 @@ nb::tuple search_weights(const MappingModel& model, const InputArray<double>& we
   return to_python(std::move(result));
 }
 
+nb::tuple refine_residencies(const MappingModel& model, const InputArray<std::int64_t>& residencies,
+                             const InputArray<double>& weights, std::int32_t window, bool fifo,
+                             bool addresses, std::int64_t reserve, std::int64_t attempts,
+                             std::uint64_t seed, double time_limit_s, const CancelFlag* cancel) {
+  const mapping::Weights chosen = weights_of(weights);
+  const std::vector<std::int64_t> known(residencies.data(),
+                                        residencies.data() + residencies.size());
+  if (const auto problem = mapping::check_residencies(model, known, addresses)) {
+    throw nb::value_error(problem->c_str());
+  }
+  mapping::MappingResult result;
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, cancel);
+    MappingState state(model, addresses, reserve);
+    state.adopt(known);
+    mapping::Random random(seed);
+    result = mapping::refine(state, {chosen, attempts}, {window, fifo, true}, random, control);
+  }
+  return to_python(std::move(result));
+}
+
 nb::tuple search_keys(const MappingModel& model, std::int32_t decodes, std::int32_t window,
                       bool fifo, std::uint64_t seed, double time_limit_s,
                       const CancelFlag* cancel) {
@@ -166,7 +191,8 @@ void bind_mapping(nb::module_& m) {
         nb::arg("access_row"), nb::arg("access_buffer"), nb::arg("writes"), nb::arg("fast"),
         nb::arg("slow"), nb::arg("arithmetic"), nb::arg("overhead"), nb::arg("other_fast"),
         nb::arg("other_slow"), nb::arg("touches_fast"), nb::arg("touches_slow"),
-        nb::arg("fast_latency"), nb::arg("slow_latency"),
+        nb::arg("fast_latency"), nb::arg("slow_latency"), nb::arg("ready_in"),
+        nb::arg("ready_out"),
         "Check the arrays of a planner.mapping_problem.MappingProblem; ValueError says what is "
         "wrong.");
   m.def("mapping_decode_keys", &decode_keys, nb::arg("model"), nb::kw_only(),
@@ -185,6 +211,12 @@ void bind_mapping(nb::module_& m) {
         nb::arg("cancel").none(),
         "Decode by each row of weights, try others, then ruin and recreate from the best until all "
         "attempts are used. Returns residencies (six numbers each), latency in ticks, attempts.");
+  m.def("mapping_refine", &refine_residencies, nb::arg("model"), nb::kw_only(),
+        nb::arg("residencies"), nb::arg("weights"), nb::arg("window"), nb::arg("fifo"),
+        nb::arg("addresses"), nb::arg("reserve"), nb::arg("attempts"), nb::arg("seed"),
+        nb::arg("time_limit_s"), nb::arg("cancel").none(),
+        "Take a legal solution over, ruin and recreate. Returns residencies (six numbers each), "
+        "latency in ticks, attempts.");
   m.def("mapping_evolve_keys", &search_keys, nb::arg("model"), nb::kw_only(), nb::arg("decodes"),
         nb::arg("window"), nb::arg("fifo"), nb::arg("seed"), nb::arg("time_limit_s"),
         nb::arg("cancel").none(),

@@ -66,6 +66,14 @@ std::optional<std::string> check(const MappingArrays& arrays) {
       return "row " + std::to_string(t) + ": its times have to lie between 0 and 2^56 ticks";
     }
   }
+  for (std::size_t t = 0; t <= arrays.rows; ++t) {
+    for (const std::int64_t* ready : {arrays.ready_in, arrays.ready_out}) {
+      if (ready[t] < static_cast<std::int64_t>(t) ||
+          ready[t] > static_cast<std::int64_t>(arrays.rows) || (t > 0 && ready[t] < ready[t - 1])) {
+        return "boundary " + std::to_string(t) + ": copies are ready before it, or out of order";
+      }
+    }
+  }
   if (auto problem = check_buffers(arrays)) return problem;
   return check_accesses(arrays);
 }
@@ -83,6 +91,18 @@ std::optional<std::string> build_model(const MappingArrays& arrays, MappingModel
                           arrays.other_fast[t] + arrays.other_slow[t], arrays.other_slow[t],
                           arrays.touches_fast[t], arrays.touches_slow[t]});
   }
+  model.latest_in.assign(arrays.rows, -1);
+  std::int32_t boundary = 0;
+  for (std::size_t t = 0; t < arrays.rows; ++t) {
+    while (static_cast<std::size_t>(boundary) < arrays.rows &&
+           arrays.ready_in[boundary] <= static_cast<std::int64_t>(t)) {
+      ++boundary;
+    }
+    model.latest_in[t] = boundary - 1;
+  }
+  for (std::size_t t = 0; t <= arrays.rows; ++t) {
+    model.ready_out.push_back(static_cast<std::int32_t>(arrays.ready_out[t]));
+  }
   std::vector<std::int32_t> count(arrays.buffers, 0);
   std::vector<std::int32_t> last_write(arrays.buffers, -1);
   model.row_begin.assign(arrays.rows + 1, 0);
@@ -90,7 +110,8 @@ std::optional<std::string> build_model(const MappingArrays& arrays, MappingModel
     const std::int32_t buffer = arrays.access_buffer[i];
     const std::int32_t which = count[buffer]++;
     model.accesses.push_back({arrays.access_row[i], buffer, which, last_write[buffer],
-                              arrays.writes[i], arrays.fast[i], arrays.slow[i]});
+                              arrays.writes[i], arrays.fast[i] > 0 || arrays.slow[i] > 0,
+                              arrays.fast[i], arrays.slow[i]});
     if (arrays.writes[i]) last_write[buffer] = which;
     ++model.row_begin[arrays.access_row[i] + 1];
   }

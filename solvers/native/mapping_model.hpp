@@ -34,6 +34,8 @@ struct MappingArrays {
   std::size_t rows;
   std::int64_t fast_latency;
   std::int64_t slow_latency;
+  const std::int64_t* ready_in;   // rows + 1 entries each
+  const std::int64_t* ready_out;
 };
 
 struct Access {
@@ -42,6 +44,7 @@ struct Access {
   std::int32_t use;             // which access of its buffer it is
   std::int32_t previous_write;  // use of the buffer that wrote it last before, or -1
   bool writes;
+  bool moves;  // touches a memory: is no view
   Ticks fast;
   Ticks slow;
 };
@@ -73,6 +76,9 @@ struct MappingModel {
   std::vector<Buffer> buffers;
   std::vector<Access> accesses;
   std::vector<std::int32_t> use;        // accesses by buffer
+  // Last boundary at which a copy in may begin that moves bytes in row t; -1 if there is none.
+  std::vector<std::int32_t> latest_in;
+  std::vector<std::int32_t> ready_out;  // first row in which a copy out may move bytes
   std::vector<std::int32_t> row_begin;  // accesses of row t: [row_begin[t], row_begin[t + 1])
 
   const Access& access(std::int32_t buffer, std::int32_t which) const {

@@ -1,6 +1,7 @@
 #include "mapping_results.hpp"
 
 #include <algorithm>
+#include <cstddef>
 
 namespace planner::mapping {
 
@@ -23,6 +24,43 @@ MappingResult result_of(const MappingState& state) {
   result.latency = state.latency();
   result.attempts = state.attempts();
   return result;
+}
+
+std::optional<std::string> check_residencies(const MappingModel& model,
+                                             const std::vector<std::int64_t>& residencies,
+                                             bool addresses) {
+  if (residencies.size() % 6 != 0) return "residencies have six numbers each";
+  const auto rows = static_cast<std::int64_t>(model.rows.size());
+  std::int64_t before = -1;
+  std::int64_t served = -1;
+  for (std::size_t k = 0; k < residencies.size(); k += 6) {
+    const std::int64_t buffer = residencies[k];
+    const std::int64_t first = residencies[k + 1];
+    const std::int64_t last = residencies[k + 2];
+    const std::int64_t start = residencies[k + 3];
+    const std::int64_t end = residencies[k + 4];
+    const std::int64_t offset = residencies[k + 5];
+    const std::string which = "residency " + std::to_string(k / 6);
+    if (buffer < 0 || buffer >= static_cast<std::int64_t>(model.buffers.size())) {
+      return which + ": its buffer is out of range";
+    }
+    const Buffer& described = model.buffers[buffer];
+    if (buffer != before) served = -1;
+    if (buffer < before || first <= served || last < first || last >= described.uses) {
+      return which + ": its accesses are out of range, or out of order";
+    }
+    const auto index = static_cast<std::int32_t>(buffer);
+    if (start < 0 || start > model.access(index, static_cast<std::int32_t>(first)).row ||
+        end <= model.access(index, static_cast<std::int32_t>(last)).row || end > rows) {
+      return which + ": its steps do not hold its accesses";
+    }
+    if (addresses && (offset < 0 || offset + described.size > model.capacity)) {
+      return which + ": its bytes are out of range";
+    }
+    before = buffer;
+    served = last;
+  }
+  return std::nullopt;
 }
 
 }  // namespace planner::mapping

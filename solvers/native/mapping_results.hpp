@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "mapping_state.hpp"
@@ -16,6 +18,11 @@ struct MappingResult {
 };
 
 MappingResult result_of(const MappingState& state);
+
+// Says what is wrong with residencies that come from outside, as far as indices go.
+std::optional<std::string> check_residencies(const MappingModel& model,
+                                             const std::vector<std::int64_t>& residencies,
+                                             bool addresses);
 
 }  // namespace planner::mapping
 

@@ -28,7 +28,7 @@ MappingState::MappingState(const MappingModel& model, bool addresses, std::int64
     RowState& row = rows_[access.row];
     row.moving += access.slow;
     row.slow_busy += access.slow;
-    ++row.slow_touches;
+    row.slow_touches += access.moves ? 1 : 0;
   }
   for (std::size_t t = 0; t < rows_.size(); ++t) refresh(static_cast<std::int32_t>(t));
 }
@@ -46,6 +46,7 @@ void MappingState::refresh(std::int32_t row) {
 
 Ticks MappingState::gain(std::int32_t index) const {
   const Access& access = model_->accesses[index];
+  if (!access.moves) return 0;
   const RowState& state = rows_[access.row];
   const RowCost& cost = model_->rows[access.row];
   const Ticks moving = state.moving - access.slow + access.fast + model_->fast_latency +
@@ -59,8 +60,8 @@ void MappingState::serve(std::int32_t index, std::int32_t id) {
   stay_of_[index] = id;
   row.moving += access.fast - access.slow;
   row.slow_busy -= access.slow;
-  ++row.fast_touches;
-  --row.slow_touches;
+  row.fast_touches += access.moves ? 1 : 0;
+  row.slow_touches -= access.moves ? 1 : 0;
   refresh(access.row);
 }
 
@@ -70,8 +71,8 @@ void MappingState::unserve(std::int32_t index) {
   stay_of_[index] = -1;
   row.moving += access.slow - access.fast;
   row.slow_busy += access.slow;
-  --row.fast_touches;
-  ++row.slow_touches;
+  row.fast_touches -= access.moves ? 1 : 0;
+  row.slow_touches += access.moves ? 1 : 0;
   refresh(access.row);
 }
 
@@ -112,7 +113,12 @@ bool MappingState::copy_in(Stay& stay, const Reach& reach) {
     missing -= taken;
   }
   std::reverse(stay.copied_in.begin(), stay.copied_in.end());
-  stay.start = row;
+  stay.in_begin = row;
+  stay.start = model_->latest_in[row];
+  if (stay.start < earliest) return false;
+  while (--row >= stay.start) {
+    if (rows_[row].free < buffer.size) return false;
+  }
   return true;
 }
 
@@ -127,9 +133,13 @@ bool MappingState::copy_out(Stay& stay, const Reach& reach) {
   std::int32_t limit = model_->access(stay.buffer, stay.last + 1).row;
   const std::int32_t next = next_stay(stay.buffer, stay.last);
   if (next >= 0) limit = std::min(limit, stays_[next].start);
-  stay.out_begin = model_->access(stay.buffer, write).row + 1;
-  const std::int64_t until = std::int64_t{stay.out_begin} + reach.window;
+  const std::int32_t written = model_->access(stay.buffer, write).row + 1;
+  stay.out_begin = model_->ready_out[written];
+  const std::int64_t until = std::int64_t{written} + reach.window;
   limit = static_cast<std::int32_t>(std::min<std::int64_t>(limit, until));
+  for (std::int32_t row = stay.end; row < std::min(stay.out_begin, limit); ++row) {
+    if (rows_[row].free < buffer.size) return false;
+  }
   Ticks missing = buffer.copy_out;
   std::int32_t row = stay.out_begin;
   for (; missing > 0; ++row) {
@@ -231,6 +241,11 @@ std::int32_t MappingState::place(std::int32_t buffer_index, std::int32_t use, co
 }
 
 void MappingState::hold(std::int32_t id) {
+  occupy(id);
+  draw(id);
+}
+
+void MappingState::occupy(std::int32_t id) {
   const Stay& stay = stays_[id];
   const std::int64_t size = model_->buffers[stay.buffer].size;
   placed_[id] = 1;
@@ -239,15 +254,19 @@ void MappingState::hold(std::int32_t id) {
   for (std::int32_t use = stay.first; use <= stay.last; ++use) {
     serve(model_->access_index(stay.buffer, use), id);
   }
-  const auto draw = [&](std::int32_t begin, const std::vector<Ticks>& amounts) {
+}
+
+void MappingState::draw(std::int32_t id) {
+  const Stay& stay = stays_[id];
+  const auto take = [&](std::int32_t begin, const std::vector<Ticks>& amounts) {
     for (std::size_t k = 0; k < amounts.size(); ++k) {
       if (amounts[k] == 0) continue;
       rows_[begin + k].used += amounts[k];
       copying_[begin + k].push_back(id);
     }
   };
-  draw(stay.start, stay.copied_in);
-  draw(stay.out_begin, stay.copied_out);
+  take(stay.in_begin, stay.copied_in);
+  take(stay.out_begin, stay.copied_out);
 }
 
 void MappingState::remove(std::int32_t id) {
@@ -274,8 +293,107 @@ void MappingState::release(std::int32_t id) {
       erase_one(copying_[begin + k], id);
     }
   };
-  give_back(stay.start, stay.copied_in);
+  give_back(stay.in_begin, stay.copied_in);
   give_back(stay.out_begin, stay.copied_out);
+}
+
+void MappingState::adopt(const std::vector<std::int64_t>& residencies) {
+  std::vector<std::int32_t> ids;
+  for (std::size_t k = 0; k + 5 < residencies.size(); k += 6) {
+    const std::int32_t id = fresh();
+    Stay& stay = stays_[id];
+    stay.buffer = static_cast<std::int32_t>(residencies[k]);
+    stay.first = static_cast<std::int32_t>(residencies[k + 1]);
+    stay.last = static_cast<std::int32_t>(residencies[k + 2]);
+    stay.start = static_cast<std::int32_t>(residencies[k + 3]);
+    stay.end = static_cast<std::int32_t>(residencies[k + 4]);
+    stay.offset = residencies[k + 5];
+    stay.copied_in.clear();
+    stay.copied_out.clear();
+    occupy(id);
+    ids.push_back(id);
+  }
+  share_room(ids);
+  make_bytes_fit();
+  settle();
+  keep();
+}
+
+// Draws on the rows' room for the copies of residencies that occupy their bytes already.
+void MappingState::share_room(const std::vector<std::int32_t>& ids) {
+  struct Copy {
+    std::int32_t ready;
+    std::int32_t deadline;
+    std::int32_t id;
+    bool inward;
+    Ticks missing;
+  };
+  std::vector<Copy> copies;
+  for (const std::int32_t id : ids) {
+    Stay& stay = stays_[id];
+    const Buffer& buffer = model_->buffers[stay.buffer];
+    const Access& first = model_->access(stay.buffer, stay.first);
+    const Access& last = model_->access(stay.buffer, stay.last);
+    if (stay.first > 0 || !first.writes) {
+      stay.in_begin = stay.start;
+      while (stay.in_begin < first.row && model_->latest_in[stay.in_begin] < stay.start) {
+        ++stay.in_begin;
+      }
+      copies.push_back({stay.in_begin, first.row, id, true, buffer.copy_in});
+    }
+    const std::int32_t write = last.writes ? stay.last : last.previous_write;
+    if (write >= stay.first && stay.last + 1 < buffer.uses) {
+      stay.out_begin = model_->ready_out[model_->access(stay.buffer, write).row + 1];
+      copies.push_back({stay.out_begin, stay.end, id, false, buffer.copy_out});
+    }
+  }
+  std::sort(copies.begin(), copies.end(), [](const Copy& a, const Copy& b) {
+    return a.deadline != b.deadline ? a.deadline < b.deadline : a.id < b.id;
+  });
+  std::vector<Ticks> left;
+  for (std::size_t row = 0; row < rows_.size(); ++row) {
+    left.push_back(std::max<Ticks>(0, room(static_cast<std::int32_t>(row))));
+  }
+  // Served one after the other by deadline, each as early as it can be, copies are served as they
+  // are row by row with the earliest deadline first.
+  for (Copy& copy : copies) {
+    Stay& stay = stays_[copy.id];
+    auto& amounts = copy.inward ? stay.copied_in : stay.copied_out;
+    for (std::int32_t row = copy.ready; row < copy.deadline && copy.missing > 0; ++row) {
+      const Ticks taken = std::min(copy.missing, left[row]);
+      left[row] -= taken;
+      copy.missing -= taken;
+      amounts.push_back(taken);
+    }
+  }
+  for (const std::int32_t id : ids) draw(id);
+  for (const Copy& copy : copies) {
+    if (copy.missing > 0 && placed_[copy.id]) remove(copy.id);
+  }
+}
+
+// Removes residencies that gain the least per byte from rows that hold too many bytes.
+void MappingState::make_bytes_fit() {
+  const auto worth = [&](std::int32_t id) {
+    const Stay& stay = stays_[id];
+    Ticks saved = 0;
+    for (std::int32_t use = stay.first; use <= stay.last; ++use) {
+      const Access& access = model_->access(stay.buffer, use);
+      saved += access.slow - access.fast;
+    }
+    return static_cast<double>(saved) / static_cast<double>(model_->buffers[stay.buffer].size);
+  };
+  std::vector<std::int32_t> here;
+  for (std::size_t t = 0; t < rows_.size(); ++t) {
+    const auto row = static_cast<std::int32_t>(t);
+    while (rows_[t].free < 0) {
+      here.clear();
+      holding(row, row + 1, here);
+      remove(*std::min_element(here.begin(), here.end(), [&](std::int32_t a, std::int32_t b) {
+        return worth(a) < worth(b);
+      }));
+    }
+  }
 }
 
 void MappingState::settle() {

@@ -20,13 +20,14 @@ struct Reach {
 };
 
 // One residency: accesses [first, last] of its buffer, rows [start, end). `copied_in` are the
-// ticks that its copy takes from rows start, start + 1, ...; `copied_out` from `out_begin` on.
+// ticks that its copy takes from rows in_begin, in_begin + 1, ...; `copied_out` from `out_begin` on.
 struct Stay {
   std::int32_t buffer = -1;
   std::int32_t first = 0;
   std::int32_t last = 0;
   std::int32_t start = 0;
   std::int32_t end = 0;
+  std::int32_t in_begin = 0;
   std::int32_t out_begin = 0;
   std::int64_t offset = -1;
   std::vector<Ticks> copied_in;
@@ -59,6 +60,11 @@ class MappingState {
   // Looks for a residency that begins with that use of the buffer, which is served slow, and
   // places it. Returns its identity, or -1.
   std::int32_t place(std::int32_t buffer, std::int32_t use, const Reach& reach);
+
+  // Takes over a legal solution, into a state without residencies: buffer, first, last, start, end
+  // and offset of each. Rooms are drawn on by the earliest deadline first; a residency whose copy
+  // then comes too late, or which finds no bytes because some are kept in reserve, is left out.
+  void adopt(const std::vector<std::int64_t>& residencies);
 
   // Takes a residency away. Copies of others may then lack room, see `settle`.
   void remove(std::int32_t id);
@@ -105,6 +111,10 @@ class MappingState {
   void serve(std::int32_t access, std::int32_t id);
   void unserve(std::int32_t access);
   void hold(std::int32_t id);
+  void occupy(std::int32_t id);
+  void draw(std::int32_t id);
+  void share_room(const std::vector<std::int32_t>& ids);
+  void make_bytes_fit();
   void release(std::int32_t id);
   bool copy_in(Stay& stay, const Reach& reach);
   bool copy_out(Stay& stay, const Reach& reach);
