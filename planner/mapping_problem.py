@@ -195,6 +195,18 @@ class MappingProblem:
         """Ticks if everything could be served fast."""
         return self.latency(np.ones(self.accesses, dtype=bool))
 
+    @cached_property
+    def floor(self) -> int:
+        """Ticks that no mapping is below: each access served by whichever memory is faster.
+
+        Latencies count where no mapping avoids them.
+        """
+        memory = self.other_fast + self.other_slow
+        np.add.at(memory, self.access_row, np.minimum(self.fast, self.slow))
+        memory += self.fast_latency * self.touches_fast
+        memory += self.slow_latency * self.touches_slow
+        return int((self.overhead + np.maximum(self.arithmetic, memory)).sum())
+
 
 class Residency(NamedTuple):
     """``buffer`` lies in the fast memory at ``offset`` during steps [start, end).

@@ -122,6 +122,20 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             ("greedy",),
         ),
     },
+    "mapping": {
+        "bound": Entry(
+            "solvers.mapping.bound:MappingBound",
+            "lower bound on the latency of any mapping: linear program, then CP-SAT",
+        ),
+        "cp": Entry(
+            "solvers.mapping.cp:CpMapping",
+            "least latency by CP-SAT, with proof for small programs, offsets included",
+        ),
+        "lns": Entry(
+            "solvers.mapping.lns:MappingNeighbourhood",
+            "decides some buffers of a mapping anew by CP-SAT, again and again",
+        ),
+    },
     "joint": {
         "spill-set": Entry(
             "solvers.joint.spill_set:SpillSet",

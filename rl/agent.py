@@ -8,7 +8,14 @@ import numpy as np
 
 from planner.problem import Outcome, Status
 from solvers._native import MAPPING_STATIC_KEYS, mapping_refine, mapping_search
-from solvers.mapping.decoders import NO_WINDOW, STATIC_DECODES, decode_static, static_weights
+from solvers.mapping.decoders import (
+    NO_WINDOW,
+    STATIC_DECODES,
+    XLA_STYLE,
+    StaticDecode,
+    decode_static,
+    static_weights,
+)
 from solvers.mapping.native import Decoded, native_model
 from solvers.mapping.packing import with_offsets
 from solvers.protocol import Availability
@@ -25,9 +32,8 @@ if TYPE_CHECKING:
 DECODES = 100
 # Decodes that try other feature weights on the program at hand.
 _EVOLUTION = 16
-# Decodes kept back for repairs, if what was chosen cannot be given offsets.
-_REPAIR = 12
-_REPAIRS = 4
+# Decodes kept back for a repair, if what was chosen cannot be given offsets.
+_REPAIR = 20
 # Steps of the exact allocator; some 30 ms at most.
 _PACKING_STEPS = 20_000
 
@@ -43,12 +49,30 @@ STATIC_STARTS = tuple(Start(static_weights(key), NO_WINDOW) for key in range(MAP
 
 
 class Abilities(NamedTuple):
-    """What the agent may do; benchmarks leave parts out."""
+    """What the agent may do; benchmarks leave parts out.
+
+    Attributes
+    ----------
+    search : bool
+        Anything beyond the static decodes.
+    evolution : bool
+        Other feature weights, learned on the program at hand.
+    refinement : bool
+        Ruin and recreate.
+    repacking : bool
+        Search without addresses, and offsets by the exact allocator.
+    windows : bool
+        Several prefetch windows; else the fixed one of the XLA-style decode.
+    marginal : bool
+        The decoder by current marginal gain; else ruin and recreate starts from whole buffers.
+    """
 
     search: bool = True
     evolution: bool = True
     refinement: bool = True
     repacking: bool = True
+    windows: bool = True
+    marginal: bool = True
 
 
 class MallocGameAgent:
@@ -107,97 +131,148 @@ class MallocGameAgent:
         """
         model = native_model(problem)
         found: list[Decoded] = []
-        for decode in STATIC_DECODES[: max(1, self._decodes)]:
+        for decode in self._static_decodes()[: max(1, self._decodes)]:
             if found and deadline.expired():
                 break
             found.append(decode_static(model, decode, deadline, fifo=self._fifo))
-        best = min(found, key=lambda decoded: decoded.latency).solution()
+        first = min(found, key=lambda decoded: decoded.latency)
+        best = first.solution()
         if incumbent is not None and incumbent.latency <= best.latency:
             best = incumbent
         attempts = sum(decoded.attempts for decoded in found)
         per_decode = max(1, attempts // len(found))
         left = self._decodes - len(found)
         searched = None
-        if self._abilities.search and left > 0 and best.latency > problem.all_fast:
-            searched, more = self._search(problem, model, per_decode, left, seed, deadline)
+        if self._abilities.search and left > 0 and best.latency > problem.floor:
+            searched, more = self._search(problem, model, first, (per_decode, left), seed, deadline)
             attempts += more
         if searched is not None and searched.latency < best.latency:
             best = searched
         return Outcome(
-            Status.OPTIMAL if best.latency <= problem.all_fast else Status.FEASIBLE,
+            Status.OPTIMAL if best.latency <= problem.floor else Status.FEASIBLE,
             best,
-            problem.all_fast,
+            problem.floor,
             {"decodes": attempts / per_decode},
         )
+
+    def _static_decodes(self) -> list[StaticDecode]:
+        able = self._abilities
+        return [
+            decode
+            for decode in STATIC_DECODES
+            if (able.windows or decode.window == XLA_STYLE.window)
+            and (able.marginal or decode.decoder is XLA_STYLE.decoder)
+        ]
 
     def _search(
         self,
         problem: MappingProblem,
         model: MappingModel,
+        first: Decoded,
+        budget: tuple[int, int],
+        seed: int,
+        deadline: Deadline,
+    ) -> tuple[MappingSolution | None, int]:
+        """Search, without addresses if they are packed afterwards.
+
+        Parameters
+        ----------
+        first : Decoded
+            The best static decode.
+        budget : (int, int)
+            Attempts per decode, and decodes.
+        """
+        per_decode, decodes = budget
+        repacking = self._abilities.repacking
+        kept_back = min(_REPAIR, decodes // 4) if repacking else 0
+        found = self._chosen(model, first, per_decode, decodes - kept_back, seed, deadline)
+        if not repacking:
+            return found.solution(), found.attempts
+        packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
+        if packed.fits:
+            return packed.solution, found.attempts
+        known = np.array(packed.solution.residencies, dtype=np.int64).ravel()
+        repaired = self._repaired(
+            model, (known, found.residencies), kept_back * per_decode, seed, deadline
+        )
+        return repaired.solution(), found.attempts + repaired.attempts
+
+    def _chosen(
+        self,
+        model: MappingModel,
+        first: Decoded,
         per_decode: int,
         decodes: int,
         seed: int,
         deadline: Deadline,
-    ) -> tuple[MappingSolution | None, int]:
-        """Search, without addresses if they are packed afterwards."""
-        repacking = self._abilities.repacking
-        kept_back = min(_REPAIR, decodes // 4) if repacking else 0
-        budget = decodes - kept_back
-        starts = self._starts[: max(1, budget)]
-        found = Decoded(
+    ) -> Decoded:
+        """Choose residencies: starts, other weights, ruin and recreate."""
+        able = self._abilities
+        attempts = decodes * per_decode if able.refinement else 0
+        window = NO_WINDOW if able.windows else XLA_STYLE.window
+        addresses = not able.repacking
+        if not able.marginal:
+            return self._refined(
+                model, first.residencies, window, attempts, seed, deadline, addresses=addresses
+            )
+        starts = self._starts[: max(1, decodes)]
+        windows = [start.window if able.windows else window for start in starts]
+        return Decoded(
             *mapping_search(
                 model,
                 weights=np.concatenate([start.weights for start in starts]),
-                windows=np.array([start.window for start in starts], dtype=np.int32),
-                evolution=min(_EVOLUTION, budget // 3) if self._abilities.evolution else 0,
-                attempts=budget * per_decode if self._abilities.refinement else 0,
+                windows=np.array(windows, dtype=np.int32),
+                evolution=min(_EVOLUTION, decodes // 3) if able.evolution else 0,
+                attempts=attempts,
                 fifo=self._fifo,
-                addresses=not repacking,
-                reserve=0,
+                addresses=addresses,
                 seed=seed % (1 << 64),
                 time_limit_s=deadline.remaining_s(),
                 cancel=deadline.cancel,
             )
         )
-        if not repacking:
-            return found.solution(), found.attempts
-        return self._packed(
-            problem, model, found, kept_back * per_decode // _REPAIRS, seed, deadline
-        )
 
-    def _packed(
+    def _repaired(
         self,
-        problem: MappingProblem,
         model: MappingModel,
-        found: Decoded,
+        starts: Sequence[NDArray[np.int64]],
         attempts: int,
         seed: int,
         deadline: Deadline,
-    ) -> tuple[MappingSolution | None, int]:
-        """Give offsets; where there are none, give up as many bytes as are missing, and again."""
-        total, reserve = found.attempts, 0
-        for repair in range(_REPAIRS + 1):
-            solution = found.solution()
-            packed = with_offsets(problem, solution, deadline, call_limit=_PACKING_STEPS)
-            if packed.solution is not None or repair == _REPAIRS or deadline.expired():
-                return packed.solution, total
-            reserve += max(packed.height - problem.capacity, problem.alignment)
-            if reserve >= problem.capacity:
-                break
-            found = Decoded(
-                *mapping_refine(
-                    model,
-                    residencies=found.residencies,
-                    weights=static_weights(0),
-                    window=NO_WINDOW,
-                    fifo=self._fifo,
-                    addresses=False,
-                    reserve=reserve,
-                    attempts=attempts,
-                    seed=seed % (1 << 64),
-                    time_limit_s=deadline.remaining_s(),
-                    cancel=deadline.cancel,
-                )
+    ) -> Decoded:
+        """Search on with addresses from those residencies that have some, by the better start."""
+        window = NO_WINDOW if self._abilities.windows else XLA_STYLE.window
+
+        def refined(residencies: NDArray[np.int64], attempts: int) -> Decoded:
+            return self._refined(
+                model, residencies, window, attempts, seed, deadline, addresses=True
             )
-            total += found.attempts
-        return None, total
+
+        best = min((refined(start, 0) for start in starts), key=lambda found: found.latency)
+        return refined(best.residencies, attempts)
+
+    def _refined(
+        self,
+        model: MappingModel,
+        residencies: NDArray[np.int64],
+        window: int,
+        attempts: int,
+        seed: int,
+        deadline: Deadline,
+        *,
+        addresses: bool,
+    ) -> Decoded:
+        return Decoded(
+            *mapping_refine(
+                model,
+                residencies=residencies,
+                weights=static_weights(0),
+                window=window,
+                fifo=self._fifo,
+                addresses=addresses,
+                attempts=attempts,
+                seed=seed % (1 << 64),
+                time_limit_s=deadline.remaining_s(),
+                cancel=deadline.cancel,
+            )
+        )

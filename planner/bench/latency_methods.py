@@ -2,7 +2,8 @@
 
 A method is a function ``method(problem, *, decodes, seconds, seed, **arguments)``. It stops at
 whichever of ``decodes`` and ``seconds`` comes first, either may be None, and hands back a solution
-of the mapping problem with the number of decodes that it took.
+of the mapping problem with the number of decodes that it took. The same decodes and seed give the
+same solution.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ BEST_STATIC = "static-24"
 KEY_SEARCH = "key-search"
 GAME = "malloc-game"
 EXACT = "cp"
-# At equal time, the others get what the first of these that is there took for its decodes.
+# At equal time, the others get the CPU time that the first of these that is there took.
 TIMEKEEPERS = (GAME, KEY_SEARCH)
 
 
@@ -44,6 +45,13 @@ class Mapped(NamedTuple):
     latency: int
     decodes_used: int
     lower_bound: int | None = None
+
+
+class Bound(NamedTuple):
+    """Ticks that no mapping is below; ``is_complete`` unless the time was up before."""
+
+    ticks: int
+    is_complete: bool
 
 
 class Method(NamedTuple):
@@ -69,43 +77,40 @@ class Method(NamedTuple):
             raise
 
 
-_CONTROLS = "planner.bench.latency_controls"
-_GAME = "rl.methods:malloc_game"
+_SOLVERS = "planner.bench.latency_solvers"
 
 
-def _static(decodes: str, purpose: str) -> Method:
-    return Method(f"{_CONTROLS}:static", purpose, {"which": decodes}, has_budget=False)
+def _static(which: str, purpose: str) -> Method:
+    return Method(f"{_SOLVERS}:static", purpose, {"which": which}, has_budget=False)
 
 
 def _game_without(part: str, purpose: str) -> Method:
-    return Method(_GAME, f"the agent {purpose}", {part: False})
+    return Method(f"{_SOLVERS}:malloc_game", f"the agent {purpose}", {part: False})
 
 
 METHODS: Mapping[str, Method] = {
-    "all-slow": Method(f"{_CONTROLS}:all_slow", "nothing in the fast memory", has_budget=False),
+    "all-slow": Method(f"{_SOLVERS}:all_slow", "nothing in the fast memory", has_budget=False),
     REFERENCE: _static(
         "xla", "XLA-style: benefit by the root of the size, window of 24 rows, one decode"
     ),
     "static-best-of-4": _static("best-of-4", "four static keys, the same decoder and window"),
     "static-8": _static("8", "two decoders, four keys, window of 24 rows"),
     BEST_STATIC: _static("24", "two decoders, four keys, three windows"),
-    KEY_SEARCH: Method("solvers.mapping.key_search:key_search", "(1+1) evolution on keys"),
-    GAME: Method(_GAME, "the agent"),
-    "malloc-game no learning": _game_without("learning", "without learning online"),
-    "malloc-game no refine": _game_without("refine", "without ruin and recreate"),
-    "malloc-game no search": _game_without("search", "without any search"),
-    "malloc-game no tree search": _game_without("tree_search", "without tree search"),
-    "malloc-game no offline start": _game_without("offline_start", "without its shipped start"),
-    "malloc-game no repack": _game_without("repack", "without repacked offsets"),
-    "malloc-game one window": _game_without("windows", "with a window of 24 rows alone"),
-    "malloc-game one decoder": _game_without("decoders", "with the first decoder alone"),
-    "program-order": Method("rl.methods:program_order", "tree search in program order"),
-    EXACT: Method(
-        "solvers.mapping.methods:exact", "CP-SAT, from the best of 24 decodes", has_budget=False
-    ),
+    KEY_SEARCH: Method(f"{_SOLVERS}:key_search", "(1+1) evolution on keys"),
+    GAME: Method(f"{_SOLVERS}:malloc_game", "the agent"),
+    "malloc-game no learning": _game_without("evolution", "without learning on the program"),
+    "malloc-game no refine": _game_without("refinement", "without ruin and recreate"),
+    "malloc-game no search": _game_without("search", "without any search: static decodes"),
+    "malloc-game no offline start": _game_without("offline_start", "from the static keys"),
+    "malloc-game no repack": _game_without("repacking", "with addresses from the decoder"),
+    "malloc-game one window": Method("rl.agent:one_window", "the agent, with one window"),
+    "malloc-game one decoder": Method("rl.agent:one_decoder", "the agent, with one decoder"),
+    "malloc-game no tree search": Method("rl.agent:no_tree_search", "without tree search"),
+    "program-order": Method("rl.program_order:program_order", "tree search in program order"),
+    EXACT: Method(f"{_SOLVERS}:exact", "CP-SAT, from the best of 24 decodes", has_budget=False),
 }
-# Proves a bound: ``bound(problem, *, seconds) -> int``, in ticks.
-BOUND = Method("solvers.mapping.methods:bound", "no mapping is faster", has_budget=False)
+# Proves a bound: ``bound(problem, *, seconds) -> Bound``.
+BOUND = Method(f"{_SOLVERS}:bound", "no mapping is faster", has_budget=False)
 
 
 class Part(NamedTuple):

@@ -70,7 +70,12 @@ def latencies(results: Sequence[ProgramResult], method: str, budget: Budget) -> 
     for result in results:
         ticks = [run.latency for run in runs_of(result, method, budget)]
         known = [tick for tick in ticks if tick is not None]
-        found.append(geometric_mean(known) if known and len(known) == len(ticks) else None)
+        if not known or len(known) < len(ticks):
+            found.append(None)
+        elif len(set(known)) == 1:
+            found.append(float(known[0]))  # the mean would be off by a rounding error
+        else:
+            found.append(geometric_mean(known))
     return found
 
 
@@ -165,8 +170,14 @@ def parts_worth(results: Sequence[ProgramResult]) -> list[PartWorth]:
 
 
 def defects(results: Sequence[ProgramResult]) -> list[str]:
-    """Return what cannot be or must not: illegal mappings, failures, losses to static decodes."""
+    """Return what cannot be or must not: illegal mappings, failures, bounds."""
     found = []
+    cut_short = [result for result in results if not has_complete_bound(result)]
+    if cut_short:
+        found.append(
+            f"the bounds of {len(cut_short)} programs are not complete; with a longer --time-limit "
+            "their gaps may be smaller."
+        )
     for result in results:
         where = result.name
         found += [f"{where}, {run.method}: {run.note}." for run in result.runs if run.note]
@@ -184,6 +195,11 @@ def defects(results: Sequence[ProgramResult]) -> list[str]:
                     f"{where}: {GAME}, seed {run.seed}, is slower than the best static decode."
                 )
     return found
+
+
+def has_complete_bound(result: ProgramResult) -> bool:
+    """Whether the time sufficed for the bound."""
+    return result.proven_bound is not None and result.proven_bound.is_complete
 
 
 def proven(result: ProgramResult) -> bool:
@@ -255,7 +271,7 @@ def _result_object(result: ProgramResult) -> dict[str, Any]:
     return {
         **described,
         "lower_bound_s": result.lower_bound * result.tick_s,
-        "has_proven_bound": result.proven_bound is not None,
+        "lower_bound_complete": has_complete_bound(result),
         "runs": [_run_object(result, run) for run in result.runs],
     }
 

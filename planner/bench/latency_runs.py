@@ -13,13 +13,15 @@ from planner.race_thread import RaceThread, run_interruptibly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from planner.bench.latency_methods import Method
+    from planner.bench.latency_methods import Bound, Method
     from planner.bench.latency_programs import Program
     from planner.mapping_problem import MappingProblem
 
-# A method cannot be given less.
-_LEAST_S = 1e-3
+# Clocks of processes are no finer.
+_LEAST_S = 1e-4
 _WARM_UP_ROWS = 16
+# Who has nothing to do for its decodes could have any number of them.
+_MOST_FACTOR = 20.0
 
 
 class Budget(StrEnum):
@@ -73,7 +75,7 @@ class ProgramResult(NamedTuple):
     tick_s: float
     all_slow: int
     all_fast: int
-    proven_bound: int | None
+    proven_bound: Bound | None
     runs: tuple[LatencyRun, ...]
 
     @property
@@ -81,7 +83,11 @@ class ProgramResult(NamedTuple):
         """What no mapping is below: the largest of what is proven."""
         proven = [run.lower_bound for run in self.runs if run.lower_bound is not None]
         return max(
-            [self.all_fast, *([] if self.proven_bound is None else [self.proven_bound]), *proven]
+            [
+                self.all_fast,
+                *([] if self.proven_bound is None else [self.proven_bound.ticks]),
+                *proven,
+            ]
         )
 
     @property
@@ -109,7 +115,9 @@ def run_programs(
     Parameters
     ----------
     decodes : int
-        For each method that searches; then again for as long as the timekeeper took for them.
+        For each method with a budget. Then again with as many as cost what the timekeeper took for
+        them, judged by what its own decodes cost it: a clock would measure what else the machine
+        does, and who hands back late.
     time_limit_s : float
         For each run, and for the bound.
 
@@ -156,26 +164,26 @@ class _Runner(NamedTuple):
         runs: list[LatencyRun] = []
         searching = {name: method for name, method in methods.items() if method.has_budget}
         for name in methods.keys() - searching.keys():
-            runs.append(self._run(name, methods[name], Budget.NONE, seeds[0], None, None))
+            runs.append(self._run(name, methods[name], Budget.NONE, seeds[0], None))
         order = list(methods)
         runs.sort(key=lambda run: order.index(run.method))
         timekeeper = next((name for name in TIMEKEEPERS if name in searching), None)
         for seed in seeds:
             counted = {
-                name: self._run(name, method, Budget.DECODES, seed, decodes, None)
+                name: self._run(name, method, Budget.DECODES, seed, decodes)
                 for name, method in searching.items()
             }
             runs += counted.values()
             if timekeeper is None:
                 continue
-            seconds = max(counted[timekeeper].cpu_s, _LEAST_S)
+            kept_s = max(counted[timekeeper].cpu_s, _LEAST_S)
             # The timekeeper's own run is both.
             runs.append(counted[timekeeper]._replace(budget=Budget.TIME))
-            runs += [
-                self._run(name, method, Budget.TIME, seed, None, seconds)
-                for name, method in searching.items()
-                if name != timekeeper
-            ]
+            for name, method in searching.items():
+                if name != timekeeper:
+                    factor = kept_s / max(counted[name].cpu_s, _LEAST_S)
+                    affordable = max(1, round(decodes * min(factor, _MOST_FACTOR)))
+                    runs.append(self._run(name, method, Budget.TIME, seed, affordable))
         problem = self.problem
         return ProgramResult(
             name=self.program.name,
@@ -199,11 +207,10 @@ class _Runner(NamedTuple):
         budget: Budget,
         seed: int,
         decodes: int | None,
-        seconds: float | None,
     ) -> LatencyRun:
         """Run a method, and replay what it hands back."""
         self.on_progress(f"{self.program.name}: {name}")
-        limit_s = self.time_limit_s if seconds is None else min(seconds, self.time_limit_s)
+        limit_s = self.time_limit_s
         function = method.load()
         assert function is not None
         mapped, cpu_s, fault = self._timed(
@@ -234,7 +241,7 @@ class _Runner(NamedTuple):
             fault,
         )
 
-    def _bound(self) -> int | None:
+    def _bound(self) -> Bound | None:
         function = BOUND.load()
         if function is None:
             return None

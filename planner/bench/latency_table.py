@@ -13,6 +13,7 @@ from planner.bench.latency_results import (
     latencies,
     parts_worth,
     proven,
+    runs_of,
     summaries,
 )
 from planner.bench.latency_runs import Budget
@@ -74,8 +75,8 @@ def explanations(missing: Sequence[str]) -> list[str]:
         "above the lower bound.",
         "Ratios are geometric means over programs, less than 1 is faster; intervals are 95 %, from "
         "a bootstrap over graphs. Won and lost: shares of programs more than 0.05 % faster and "
-        f"slower than {BEST_STATIC}. Equal time: as many CPU seconds as {GAME}, or without it "
-        f"{KEY_SEARCH}, took for its decodes.",
+        f"slower than {BEST_STATIC}. Equal time: as many decodes as cost what {GAME}, or "
+        f"without it {KEY_SEARCH}, took for its own; what they did cost is in the table.",
     ]
     if missing:
         found.append(f"Not there, and therefore missing: {', '.join(missing)}.")
@@ -134,8 +135,12 @@ def _methods(results: Sequence[ProgramResult]) -> Table:
         *(f"÷ {reference}" for reference in REFERENCES),
         *("won", "lost", "worst", "by seed"),
     )
+    exact = [result for result in results if runs_of(result, EXACT, Budget.NONE)]
+    title = "Methods"
+    if exact:
+        title += f"; {EXACT} proved {sum(map(proven, exact))} of {len(exact)} optimal"
     return Table(
-        "Methods",
+        title,
         columns,
         [_method_row(summary) for summary in summaries(results)],
         {"method", "budget"},

@@ -6,16 +6,14 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from planner.problem import Outcome, Status
 from solvers.mapping.integer_program import IntegerProgram, quantum
 from solvers.mapping.relaxation import Grid, Relaxation, values_of, worst_windows
 from solvers.milp.highs import ortools_available
-from solvers.milp.linear import GrowingProgram, balanced
+from solvers.milp.linear import GrowingProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from planner.mapping_problem import MappingProblem, MappingSolution
     from solvers.protocol import Availability, Deadline
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
 # Windows added after one solve, and what part of all ticks they have to exceed their room by.
 _WINDOWS = 60
 _TOLERANCE = 1e-6
-# GLOP is not interrupted, so it runs in slices; each that does not suffice doubles the next.
-_SLICE_S = 2.0
+# Share of the time for the linear program.
+_LINEAR_SHARE = 0.5
 # The first search for an integer bound takes this long, each later one twice as long.
 _FIRST_SEARCH_S = 2.0
 
@@ -58,18 +56,17 @@ def linear_bound(relaxation: Relaxation, deadline: Deadline) -> LinearBound:
         If ortools cannot be loaded.
     """
     problem = relaxation.problem
-    exponent = max(0, relaxation.base.bit_length() - 13)
-    linear = GrowingProgram(balanced(relaxation.rows.program(), exponent))
-    best, windows = -math.inf, []
-    closed, slice_s = False, _SLICE_S
+    best = -math.inf
+    windows: list[tuple[int, int]] = []
+    if deadline.expired():
+        return LinearBound(0, [], closed=False)
+    linear = GrowingProgram(relaxation.rows.program())
+    closed = False
     while not closed and not deadline.expired():
-        answer = linear.solve(min(slice_s, deadline.remaining_s()))
+        answer = linear.solve(deadline)
         best = max(best, answer.bound)
         if answer.values is None:
-            if not answer.stopped:
-                break
-            slice_s *= 2
-            continue
+            break
         excess = relaxation.excess(answer.values)
         worst = worst_windows(excess, _TOLERANCE * problem.all_slow, _WINDOWS)
         worst = [window for window in worst if window not in windows]
@@ -80,17 +77,26 @@ def linear_bound(relaxation: Relaxation, deadline: Deadline) -> LinearBound:
         closed = not worst
     ticks = 0
     if best > -math.inf:
-        ticks = relaxation.base + math.ceil(math.ldexp(best, exponent))
+        ticks = relaxation.base + math.ceil(best)
     return LinearBound(ticks, windows, closed)
 
 
-def simple_bound(problem: MappingProblem) -> int:
-    """Ticks if everything is served by whichever memory is faster, without latencies."""
-    memory = problem.other_fast + problem.other_slow
-    np.add.at(memory, problem.access_row, np.minimum(problem.fast, problem.slow))
-    memory += problem.fast_latency * problem.touches_fast
-    memory += problem.slow_latency * problem.touches_slow
-    return int((problem.overhead + np.maximum(problem.arithmetic, memory)).sum())
+def _integer_bounds(
+    relaxation: Relaxation, program: IntegerProgram, deadline: Deadline, seed: int
+) -> Iterator[tuple[int, int]]:
+    """Yield bounds by CP-SAT, and how many windows each search was found to overfill."""
+    limit_s = _FIRST_SEARCH_S
+    while not deadline.expired():
+        answer = program.solve(deadline.within(limit_s), seed)
+        limit_s *= 2
+        if answer.values is None or answer.bound is None:
+            continue
+        worst = worst_windows(relaxation.excess(answer.values), 0.5, _WINDOWS)
+        yield answer.bound, len(worst)
+        if answer.proven and not worst:
+            break
+        for window in worst:
+            program.add_most(*relaxation.window_row(*window))
 
 
 class MappingBound:
@@ -126,7 +132,7 @@ class MappingBound:
             If ortools cannot be loaded.
         """
         started_s = time.process_time()
-        best = simple_bound(problem)
+        best = problem.floor
         statistics: dict[str, Any] = {"simple": best}
         enough = math.inf if incumbent is None else incumbent.latency
 
@@ -134,35 +140,25 @@ class MappingBound:
             if on_progress is not None:
                 on_progress(f"bound {best * problem.tick_s:.6g} s")
 
-        if best < enough and problem.accesses:
+        if best < enough and not deadline.expired():
             relaxation = Relaxation(problem, Grid.COARSE)
-            linear = linear_bound(relaxation, deadline)
+            limit = deadline.within(_LINEAR_SHARE * deadline.remaining_s())
+            linear = linear_bound(relaxation, limit)
             best = max(best, linear.ticks)
-            statistics |= {"linear": best}
+            statistics |= {"linear": best, "windows": len(linear.windows)}
             report()
-            windows = linear.windows
-            program = IntegerProgram(relaxation, quantum(problem.all_slow))
-            residencies = () if incumbent is None else incumbent.residencies
-            program.hint(values_of(relaxation, residencies).items())
-            for window in windows:
-                terms, limit = relaxation.window_row(*window)
-                program.add(terms, upper=limit)
-            limit_s = _FIRST_SEARCH_S
-            while best < enough and not deadline.expired():
-                answer = program.solve(deadline.within(limit_s), seed)
-                limit_s *= 2
-                if answer.values is None or answer.bound is None:
-                    continue
-                best = max(best, answer.bound)
-                report()
-                worst = worst_windows(relaxation.excess(answer.values), 0.5, _WINDOWS)
-                for window in worst:
-                    terms, limit = relaxation.window_row(*window)
-                    program.add(terms, upper=limit)
-                windows = windows + worst
-                if answer.proven and not worst:
-                    break
-            statistics["windows"] = len(windows)
+            if best < enough and not deadline.expired():
+                program = IntegerProgram(relaxation, quantum(problem.all_slow))
+                residencies = () if incumbent is None else incumbent.residencies
+                program.hint(values_of(relaxation, residencies).items())
+                for window in linear.windows:
+                    program.add_most(*relaxation.window_row(*window))
+                for bound, windows in _integer_bounds(relaxation, program, deadline, seed):
+                    best = max(best, bound)
+                    statistics["windows"] += windows
+                    report()
+                    if best >= enough:
+                        break
         statistics["cpu_s"] = time.process_time() - started_s
         if incumbent is None:
             return Outcome(Status.UNKNOWN, None, best, statistics)

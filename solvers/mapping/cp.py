@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from planner.mapping_problem import MappingSolution
 from planner.problem import Outcome, Status
-from solvers.mapping.bound import linear_bound, simple_bound
+from solvers.mapping.bound import linear_bound
 from solvers.mapping.integer_program import IntegerProgram, quantum
+from solvers.mapping.lns import MappingNeighbourhood
 from solvers.mapping.placing import completed, conflict, conflict_row, decoded, packed
 from solvers.mapping.relaxation import Grid, Relaxation, values_of, worst_windows
 from solvers.milp.highs import ortools_available
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from solvers.mapping.placing import Proposal
     from solvers.protocol import Availability, Deadline
 
-# Share of the time for the linear program, which finds most of the windows that matter.
+# Shares of the time for neighbourhoods, and for the linear program, which finds most windows.
+_NEIGHBOURHOOD_SHARE = 0.25
 _LINEAR_SHARE = 0.2
 _FIRST_SEARCH_S = 2.0
 _WINDOWS = 60
@@ -29,12 +31,12 @@ _WINDOWS = 60
 class CpMapping:
     """Proves the least latency of small programs, offsets included.
 
-    It begins with a relaxation in which windows of copies are grouped (`Grid.COARSE`) and few of
-    them are told to CP-SAT at all. What CP-SAT proposes is made a legal mapping by giving up some
-    residencies. Then windows of rows that the proposal overfills are added, and conflicts of
-    residencies that provably cannot be packed; once there are none, the groups that the proposal
-    chose are split. ``optimal`` means that a legal mapping, judged by the replay, meets the bound
-    proven of a relaxation.
+    After some neighbourhood search it begins with a relaxation in which windows of copies are
+    grouped (`Grid.COARSE`) and few of them are told to CP-SAT at all. What CP-SAT proposes is made
+    a legal mapping by giving up some residencies. Then windows of rows that the proposal overfills
+    are added, and conflicts of residencies that provably cannot be packed; once there are none, the
+    groups that the proposal chose are split. ``optimal`` means that a legal mapping, judged by the
+    replay, meets the bound proven of a relaxation.
     """
 
     name = "cp"
@@ -63,7 +65,7 @@ class CpMapping:
         """
         started_s = time.process_time()
         best = incumbent or MappingSolution((), problem.all_slow)
-        search = _Search(problem, best, simple_bound(problem), deadline, seed, on_progress)
+        search = _Search(problem, best, problem.floor, deadline, seed, on_progress)
         if search.open():
             search.run()
         status = Status.FEASIBLE if search.open() else Status.OPTIMAL
@@ -99,6 +101,12 @@ class _Search:
     def run(self) -> None:
         """Search relaxation after relaxation, each closer to the problem."""
         problem, deadline = self.problem, self.deadline
+        limit = deadline.within(_NEIGHBOURHOOD_SHARE * deadline.remaining_s())
+        polished = MappingNeighbourhood().solve(
+            problem, deadline=limit, seed=self.seed, incumbent=self.best
+        )
+        if polished.solution is not None:
+            self.offer(polished.solution)
         relaxation = Relaxation(problem, Grid.COARSE)
         linear = linear_bound(relaxation, deadline.within(_LINEAR_SHARE * deadline.remaining_s()))
         self.lower = max(self.lower, linear.ticks)

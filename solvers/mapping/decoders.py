@@ -155,4 +155,4 @@ class StaticDecodes:
         else:
             solution = best.solution()
         status = Status.UNKNOWN if solution is None else Status.FEASIBLE
-        return Outcome(status, solution, problem.all_fast)
+        return Outcome(status, solution, problem.floor)

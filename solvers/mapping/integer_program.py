@@ -32,13 +32,11 @@ class IntegerAnswer(NamedTuple):
         Lower bound on the ticks of any mapping of the relaxation; None if no point was found.
     proven : bool
         No point costs less by a whole `quantum` of ticks.
-    cpu_s : float
     """
 
     values: NDArray[np.float64] | None
     bound: int | None
     proven: bool
-    cpu_s: float
 
 
 def quantum(ticks: int) -> int:
@@ -117,4 +115,4 @@ class IntegerProgram:
         if search.status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             values = np.array([solver.value(column) for column in self._columns], np.float64)
             bound = math.ceil(solver.best_objective_bound - 0.5) * self._ticks + self._base
-        return IntegerAnswer(values, bound, search.status == cp_model.OPTIMAL, search.cpu_s)
+        return IntegerAnswer(values, bound, search.status == cp_model.OPTIMAL)

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 
 class Packed(NamedTuple):
-    """The same residencies at other offsets, or None; and the lowest height met, in bytes."""
+    """The same residencies at other offsets, and whether they are legal.
 
-    solution: MappingSolution | None
-    height: int
+    If not, those that would exceed the memory have the offset -1.
+    """
+
+    solution: MappingSolution
+    fits: bool
 
 
 def with_offsets(
@@ -33,14 +36,10 @@ def with_offsets(
         Steps of its search, if positive: then the answer does not depend on the machine, unless the
         deadline comes first.
 
-    Returns
-    -------
-    Packed
-        With a height above the capacity where no offsets were found.
     """
     stays = solution.residencies
     if not stays:
-        return Packed(solution, 0)
+        return Packed(solution, fits=True)
     columns = np.array(stays, dtype=np.int64).T
     outcome = pack(
         OffsetProblem(
@@ -53,9 +52,11 @@ def with_offsets(
         deadline,
         call_limit=call_limit,
     )
-    if outcome.solution is None:
-        bound = outcome.lower_bound or 0
-        return Packed(None, int(outcome.statistics.get("lowest_height", bound)))
-    offsets = outcome.solution.offsets.tolist()
+    fits = outcome.solution is not None
+    found = outcome.solution.offsets if fits else outcome.statistics.get("lowest_offsets")
+    if found is None:
+        found = np.full(len(stays), -1, dtype=np.int64)
+    inside = found + problem.size[columns[0]] <= problem.capacity
+    offsets = np.where(inside, found, -1).tolist()
     placed = (stay._replace(offset=offset) for stay, offset in zip(stays, offsets, strict=True))
-    return Packed(MappingSolution(tuple(placed), solution.latency), int(outcome.solution.height))
+    return Packed(MappingSolution(tuple(placed), solution.latency), fits)

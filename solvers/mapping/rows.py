@@ -138,7 +138,7 @@ def _long_row(rows: Rows, share: _Share, columns: Mapping[int, int]) -> AddedRow
         for column in touching.values():
             rows.add("", [(touched, 1), (column, -1)], lower=0)
         rows.add("", [(touched, -1), *((c, 1) for c in touching.values())], lower=0)
-    if all_fast:
+    if all_fast and touching:
         spared = rows.binary("")
         slopes[spared] = busy[spared] = -problem.slow_latency
         for column in touching.values():

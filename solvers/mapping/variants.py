@@ -37,7 +37,8 @@ def cropped(problem: MappingProblem, start: int, end: int) -> MappingProblem:
     """Return rows ``start`` to ``end - 1`` as a program of their own.
 
     What was written before lies in the slow memory at the beginning. What is written here and
-    accessed later has to lie there in the end: it is left out, as graph outputs are.
+    accessed later has to lie there in the end: it is left out, as graph outputs are. Set-ups of
+    copies apart, which are told from shorter rows in the whole, what is legal here is legal there.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def _without(problem: MappingProblem, left_out: NDArray[np.bool_]) -> MappingPro
     gone = left_out[problem.access_buffer]
     other_slow, touches_slow = problem.other_slow.copy(), problem.touches_slow.copy()
     np.add.at(other_slow, problem.access_row[gone], problem.slow[gone])
-    touches_slow[problem.access_row[gone]] = True
+    touches_slow[problem.access_row[gone & problem.moves]] = True
     number = np.cumsum(~left_out) - 1
     return replace(
         problem,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import TYPE_CHECKING, NamedTuple
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from solvers.milp.program import Program
+    from solvers.protocol import Deadline
 
+_POLL_S = 0.02
 _ROUNDING = float(np.finfo(np.float64).eps)
 
 
@@ -27,32 +30,27 @@ class LinearAnswer(NamedTuple):
         An optimal point.
     bound : float
         Of the whole program; holds whatever the solver got wrong. Minus infinity if there is none.
-    stopped : bool
-        Whether the limit came first.
     """
 
     values: NDArray[np.float64] | None
     bound: float
-    stopped: bool
 
 
-def balanced(program: Program, cost_exponent: int = 0) -> Program:
-    """Return the program with every row, and the cost, multiplied by a power of two.
+def _balanced(program: Program, widths: NDArray[np.float64], factor: float) -> Program:
+    """Return the program with rows, columns and cost multiplied by powers of two.
 
-    The largest entry of each row is then in [1, 2). Nothing is rounded by it.
-
-    Parameters
-    ----------
-    program : Program
-    cost_exponent : int
-        The cost is divided by two to this power.
+    Columns are divided by their widths, and the largest entry of each row is then in [1, 2).
+    Nothing is rounded by it.
     """
+    value = program.value * widths[program.column]
     largest = np.zeros(len(program.row_lower))
-    np.maximum.at(largest, program.row, np.abs(program.value))
+    np.maximum.at(largest, program.row, np.abs(value))
     exponents = 1 - np.frexp(np.where(largest > 0, largest, 1.0))[1]
     return program._replace(
-        cost=np.ldexp(program.cost, -cost_exponent),
-        value=np.ldexp(program.value, exponents[program.row]),
+        cost=program.cost * widths * factor,
+        lower=program.lower / widths,
+        upper=program.upper / widths,
+        value=np.ldexp(value, exponents[program.row]),
         row_lower=np.ldexp(program.row_lower, exponents),
         row_upper=np.ldexp(program.row_upper, exponents),
     )
@@ -72,7 +70,12 @@ class GrowingProgram:
         from ortools.math_opt.python import mathopt
 
         self._mathopt = mathopt
-        self._program = program
+        limits = np.maximum(np.abs(program.lower), np.abs(program.upper))
+        self._widths = np.exp2(np.frexp(np.maximum(limits, 1.0))[1] - 1)
+        largest = float(np.abs(program.cost * self._widths).max(initial=1.0))
+        # Costs of at most a thousand suit the solver's tolerances.
+        self._factor = 2.0 ** (10 - math.frexp(largest)[1])
+        self._program = program = _balanced(program, self._widths, self._factor)
         self._model = mathopt.Model()
         self._columns = [
             self._model.add_variable(lb=lower, ub=upper)
@@ -108,34 +111,58 @@ class GrowingProgram:
     def add(
         self, terms: Mapping[int, float], lower: float = -np.inf, upper: float = np.inf
     ) -> None:
-        """Add a row, multiplied by a power of two as in `balanced`."""
-        factor = 2.0 ** (1 - math.frexp(max(map(abs, terms.values()), default=1.0))[1])
+        """Add a row."""
+        scaled = {column: entry * self._widths[column] for column, entry in terms.items()}
+        factor = 2.0 ** (1 - math.frexp(max(map(abs, scaled.values()), default=1.0))[1])
         self._new_row(lower * factor, upper * factor)
-        for column, entry in terms.items():
+        for column, entry in scaled.items():
             value = entry * factor
             self._row.append(len(self._rows) - 1)
             self._column.append(column)
             self._value.append(value)
             self._rows[-1].set_coefficient(self._columns[column], value)
 
-    def solve(self, limit_s: float) -> LinearAnswer:
-        """Solve for at most so many seconds."""
+    def solve(self, deadline: Deadline) -> LinearAnswer:
+        """Solve, in a thread that is watched, until optimal or the deadline."""
+        from ortools.util.python.solve_interrupter import SolveInterrupter
+
         mathopt = self._mathopt
-        result = self._solver.solve(
-            params=mathopt.SolveParameters(time_limit=datetime.timedelta(seconds=limit_s))
-        )
+        limit = datetime.timedelta(seconds=deadline.remaining_s())
+        interrupter = SolveInterrupter()
+        results: list[Any] = []
+        errors: list[Exception] = []
+
+        def search() -> None:
+            try:
+                parameters = mathopt.SolveParameters(time_limit=limit)
+                results.append(self._solver.solve(params=parameters, interrupter=interrupter))
+            except Exception as error:  # raised again by the thread that waits
+                errors.append(error)
+
+        thread = threading.Thread(target=search, name="glop", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(_POLL_S)
+                if deadline.expired():
+                    interrupter.interrupt()
+        finally:
+            interrupter.interrupt()
+            thread.join()
+        if errors:
+            raise errors[0]
+        result = results[0]
         values = None
         if result.termination.reason == mathopt.TerminationReason.OPTIMAL:
             found = result.variable_values()
-            values = np.array([found[column] for column in self._columns])
+            values = np.array([found[column] for column in self._columns]) * self._widths
         bound = -np.inf
         if result.solutions and result.solutions[0].dual_solution is not None:
             prices = result.solutions[0].dual_solution.dual_values
-            bound = self.bound(np.array([prices[row] for row in self._rows]))
-        stopped = result.termination.limit == mathopt.Limit.TIME
-        return LinearAnswer(values, bound, stopped)
+            bound = self.bound_by(np.array([prices[row] for row in self._rows]))
+        return LinearAnswer(values, bound)
 
-    def bound(self, prices: NDArray[np.float64]) -> float:
+    def bound_by(self, prices: NDArray[np.float64]) -> float:
         """Return what these prices of the rows prove, less all that rounding may have added.
 
         By duality every vector of prices gives a bound: each row costs at least its price times
@@ -158,4 +185,5 @@ class GrowingProgram:
         of_columns = np.where(reduced > 0, reduced * program.lower, reduced * program.upper)
         value = float(of_rows.sum() + of_columns.sum())
         most = float(np.abs(of_rows).sum() + (sizes * widest).sum())
-        return value - 4 * (entries + columns + len(of_rows)) * _ROUNDING * most
+        error = 4 * (entries + columns + len(of_rows)) * _ROUNDING * most
+        return (value - error) / self._factor

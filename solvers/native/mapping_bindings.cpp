@@ -111,14 +111,13 @@ nb::tuple decode_weights(const MappingModel& model, const InputArray<double>& we
 nb::tuple search_weights(const MappingModel& model, const InputArray<double>& weights,
                          const InputArray<std::int32_t>& windows, std::int32_t evolution,
                          std::int64_t attempts, bool fifo, bool addresses,
-                         std::int64_t reserve, std::uint64_t seed,
+                         std::uint64_t seed,
                          double time_limit_s, const CancelFlag* cancel) {
   mapping::SearchSettings settings;
   settings.evolution = evolution;
   settings.attempts = attempts;
   settings.fifo = fifo;
   settings.addresses = addresses;
-  settings.reserve = reserve;
   constexpr std::size_t features = mapping::kFeatures;
   if (windows.size() == 0 || weights.size() != windows.size() * features) {
     throw nb::value_error("there has to be one row of weights per window, and at least one");
@@ -141,7 +140,7 @@ nb::tuple search_weights(const MappingModel& model, const InputArray<double>& we
 
 nb::tuple refine_residencies(const MappingModel& model, const InputArray<std::int64_t>& residencies,
                              const InputArray<double>& weights, std::int32_t window, bool fifo,
-                             bool addresses, std::int64_t reserve, std::int64_t attempts,
+                             bool addresses, std::int64_t attempts,
                              std::uint64_t seed, double time_limit_s, const CancelFlag* cancel) {
   const mapping::Weights chosen = weights_of(weights);
   const std::vector<std::int64_t> known(residencies.data(),
@@ -153,7 +152,7 @@ nb::tuple refine_residencies(const MappingModel& model, const InputArray<std::in
   {
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
-    MappingState state(model, addresses, reserve);
+    MappingState state(model, addresses);
     state.adopt(known);
     mapping::Random random(seed);
     result = mapping::refine(state, {chosen, attempts}, {window, fifo, true}, random, control);
@@ -207,13 +206,13 @@ void bind_mapping(nb::module_& m) {
         "residencies (six numbers each), latency in ticks, attempts.");
   m.def("mapping_search", &search_weights, nb::arg("model"), nb::kw_only(), nb::arg("weights"),
         nb::arg("windows"), nb::arg("evolution"), nb::arg("attempts"), nb::arg("fifo"),
-        nb::arg("addresses"), nb::arg("reserve"), nb::arg("seed"), nb::arg("time_limit_s"),
+        nb::arg("addresses"), nb::arg("seed"), nb::arg("time_limit_s"),
         nb::arg("cancel").none(),
         "Decode by each row of weights, try others, then ruin and recreate from the best until all "
         "attempts are used. Returns residencies (six numbers each), latency in ticks, attempts.");
   m.def("mapping_refine", &refine_residencies, nb::arg("model"), nb::kw_only(),
         nb::arg("residencies"), nb::arg("weights"), nb::arg("window"), nb::arg("fifo"),
-        nb::arg("addresses"), nb::arg("reserve"), nb::arg("attempts"), nb::arg("seed"),
+        nb::arg("addresses"), nb::arg("attempts"), nb::arg("seed"),
         nb::arg("time_limit_s"), nb::arg("cancel").none(),
         "Take a legal solution over, ruin and recreate. Returns residencies (six numbers each), "
         "latency in ticks, attempts.");

@@ -185,9 +185,7 @@ class Refinement {
     if (wanted_ >= 0) residual_[wanted_] += kFirst;
     Weights weights = settings_.weights;
     if (random_.uniform() < 0.5) weights[0] += 0.3 * random_.normal();
-    Reach reach = reach_;
-    if (random_.uniform() < 0.7) reach.window = 1 << 30;
-    decode_uses(state_, candidates_, weights, residual_, reach, control);
+    decode_uses(state_, candidates_, weights, residual_, reach_, control);
   }
 
   MappingState& state_;

@@ -54,7 +54,7 @@ std::optional<std::string> check_residencies(const MappingModel& model,
         end <= model.access(index, static_cast<std::int32_t>(last)).row || end > rows) {
       return which + ": its steps do not hold its accesses";
     }
-    if (addresses && (offset < 0 || offset + described.size > model.capacity)) {
+    if (addresses && offset >= 0 && offset + described.size > model.capacity) {
       return which + ": its bytes are out of range";
     }
     before = buffer;

@@ -45,7 +45,7 @@ MappingResult search(const MappingModel& model, const SearchSettings& settings, 
                      Control& control) {
   std::int64_t attempts = 0;
   const auto decode = [&](const Start& start) {
-    auto state = std::make_unique<MappingState>(model, settings.addresses, settings.reserve);
+    auto state = std::make_unique<MappingState>(model, settings.addresses);
     decode_marginal(*state, start.weights, {}, {start.window, settings.fifo, true}, control);
     attempts += state->attempts();
     return state;

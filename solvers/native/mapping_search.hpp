@@ -23,7 +23,6 @@ struct SearchSettings {
   std::int64_t attempts = 0;       // in all; what the decodes leave is for ruin and recreate
   bool fifo = false;
   bool addresses = false;
-  std::int64_t reserve = 0;        // bytes left free
 };
 
 MappingResult search(const MappingModel& model, const SearchSettings& settings, Random& random,

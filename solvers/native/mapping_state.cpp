@@ -13,7 +13,7 @@ void erase_one(std::vector<std::int32_t>& ids, std::int32_t id) {
 
 }  // namespace
 
-MappingState::MappingState(const MappingModel& model, bool addresses, std::int64_t reserve)
+MappingState::MappingState(const MappingModel& model, bool addresses)
     : model_(&model),
       addresses_(addresses),
       stay_of_(model.accesses.size(), -1),
@@ -22,7 +22,7 @@ MappingState::MappingState(const MappingModel& model, bool addresses, std::int64
   rows_.reserve(model.rows.size());
   for (const RowCost& cost : model.rows) {
     rows_.push_back({cost.other, cost.other_slow, cost.touches_fast ? 1 : 0,
-                     cost.touches_slow ? 1 : 0, 0, 0, 0, model.capacity - reserve});
+                     cost.touches_slow ? 1 : 0, 0, 0, 0, model.capacity});
   }
   for (const Access& access : model.accesses) {
     RowState& row = rows_[access.row];
@@ -307,14 +307,33 @@ void MappingState::adopt(const std::vector<std::int64_t>& residencies) {
     stay.last = static_cast<std::int32_t>(residencies[k + 2]);
     stay.start = static_cast<std::int32_t>(residencies[k + 3]);
     stay.end = static_cast<std::int32_t>(residencies[k + 4]);
-    stay.offset = residencies[k + 5];
+    stay.offset = addresses_ ? residencies[k + 5] : -1;
     stay.copied_in.clear();
     stay.copied_out.clear();
-    occupy(id);
     ids.push_back(id);
   }
-  share_room(ids);
-  make_bytes_fit();
+  const auto size = [&](std::int32_t id) { return model_->buffers[stays_[id].buffer].size; };
+  if (addresses_) {
+    std::stable_sort(ids.begin(), ids.end(), [&](std::int32_t a, std::int32_t b) {
+      const bool is_open = stays_[a].offset < 0;
+      if (is_open != (stays_[b].offset < 0)) return !is_open;
+      return size(a) > size(b);
+    });
+  }
+  std::vector<std::int32_t> placed;
+  for (const std::int32_t id : ids) {
+    Stay& stay = stays_[id];
+    if (addresses_ && stay.offset < 0) {
+      stay.offset = space_.best_fit(stay.start, stay.end, size(id));
+      if (stay.offset < 0) {
+        unused_.push_back(id);
+        continue;
+      }
+    }
+    occupy(id);
+    placed.push_back(id);
+  }
+  share_room(placed);
   settle();
   keep();
 }
@@ -369,30 +388,6 @@ void MappingState::share_room(const std::vector<std::int32_t>& ids) {
   for (const std::int32_t id : ids) draw(id);
   for (const Copy& copy : copies) {
     if (copy.missing > 0 && placed_[copy.id]) remove(copy.id);
-  }
-}
-
-// Removes residencies that gain the least per byte from rows that hold too many bytes.
-void MappingState::make_bytes_fit() {
-  const auto worth = [&](std::int32_t id) {
-    const Stay& stay = stays_[id];
-    Ticks saved = 0;
-    for (std::int32_t use = stay.first; use <= stay.last; ++use) {
-      const Access& access = model_->access(stay.buffer, use);
-      saved += access.slow - access.fast;
-    }
-    return static_cast<double>(saved) / static_cast<double>(model_->buffers[stay.buffer].size);
-  };
-  std::vector<std::int32_t> here;
-  for (std::size_t t = 0; t < rows_.size(); ++t) {
-    const auto row = static_cast<std::int32_t>(t);
-    while (rows_[t].free < 0) {
-      here.clear();
-      holding(row, row + 1, here);
-      remove(*std::min_element(here.begin(), here.end(), [&](std::int32_t a, std::int32_t b) {
-        return worth(a) < worth(b);
-      }));
-    }
   }
 }
 

@@ -36,9 +36,8 @@ struct Stay {
 
 class MappingState {
  public:
-  // Without `addresses` residencies share bytes as they like, as long as there are enough of them;
-  // `reserve` bytes are left free.
-  MappingState(const MappingModel& model, bool addresses, std::int64_t reserve = 0);
+  // Without `addresses` residencies share bytes as they like, as long as there are enough of them.
+  MappingState(const MappingModel& model, bool addresses);
 
   const MappingModel& model() const { return *model_; }
   Ticks latency() const { return latency_; }
@@ -62,8 +61,9 @@ class MappingState {
   std::int32_t place(std::int32_t buffer, std::int32_t use, const Reach& reach);
 
   // Takes over a legal solution, into a state without residencies: buffer, first, last, start, end
-  // and offset of each. Rooms are drawn on by the earliest deadline first; a residency whose copy
-  // then comes too late, or which finds no bytes because some are kept in reserve, is left out.
+  // and offset of each, which is chosen here if negative, for the largest first. Rooms are drawn on
+  // by the earliest deadline first. A residency for which there is no offset or whose copy then
+  // comes too late is left out.
   void adopt(const std::vector<std::int64_t>& residencies);
 
   // Takes a residency away. Copies of others may then lack room, see `settle`.
@@ -114,7 +114,6 @@ class MappingState {
   void occupy(std::int32_t id);
   void draw(std::int32_t id);
   void share_room(const std::vector<std::int32_t>& ids);
-  void make_bytes_fit();
   void release(std::int32_t id);
   bool copy_in(Stay& stay, const Reach& reach);
   bool copy_out(Stay& stay, const Reach& reach);

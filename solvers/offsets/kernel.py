@@ -33,8 +33,8 @@ def run_packer(
 
     Optimal means that the height equals a proven bound; infeasible, that the bound exceeds the
     capacity, or that the fixed offsets of two buffers exclude each other, which are then named in
-    ``statistics["clash"]``. A packing above the capacity is not handed back, only its height, in
-    ``statistics["lowest_height"]``.
+    ``statistics["clash"]``. A packing above the capacity is no solution; its height and offsets
+    are in ``statistics["lowest_height"]`` and ``["lowest_offsets"]``.
     What is found is published in ``shared``, and what others publish there is gone on from. A
     positive ``call_limit`` ends the search after as many steps on every machine.
 
@@ -80,6 +80,8 @@ def run_packer(
     }
     if clash is None:
         statistics["lowest_height"] = height
+        if not fits:
+            statistics["lowest_offsets"] = offsets
     else:
         statistics["clash"] = clash
     return Outcome(
