@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 TINY = Settings(entries=2, steps=4, population=4, per_graph=2)
 # What `plan train-agent` is run on without --smoke.
 FULL = "full"
+# Of the first 1, 2, 3 and 8 entries that are shipped, on the programs of the test.
+PINNED = [0.9988, 0.9986, 0.9986, 0.9984]
 
 
 def programs(count: int = 12) -> list[TrainingProgram]:
