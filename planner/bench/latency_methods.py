@@ -103,9 +103,8 @@ METHODS: Mapping[str, Method] = {
     "malloc-game no search": _game_without("search", "without any search: static decodes"),
     "malloc-game no offline start": _game_without("offline_start", "from the static keys"),
     "malloc-game no repack": _game_without("repacking", "with addresses from the decoder"),
-    "malloc-game one window": Method("rl.agent:one_window", "the agent, with one window"),
-    "malloc-game one decoder": Method("rl.agent:one_decoder", "the agent, with one decoder"),
-    "malloc-game no tree search": Method("rl.agent:no_tree_search", "without tree search"),
+    "malloc-game one window": _game_without("windows", "with a window of 24 rows alone"),
+    "malloc-game one decoder": _game_without("marginal", "with the decoder of whole buffers"),
     "program-order": Method("rl.program_order:program_order", "tree search in program order"),
     EXACT: Method(f"{_SOLVERS}:exact", "CP-SAT, from the best of 24 decodes", has_budget=False),
 }
@@ -127,8 +126,7 @@ PARTS: tuple[Part, ...] = (
     Part("online learning", GAME, "malloc-game no learning"),
     Part("offline start", GAME, "malloc-game no offline start"),
     Part("repacking", GAME, "malloc-game no repack"),
-    Part("tree search", GAME, "malloc-game no tree search"),
-    Part("LNS", GAME, "malloc-game no refine"),
+    Part("ruin and recreate", GAME, "malloc-game no refine"),
     Part("all search", GAME, "malloc-game no search"),
     Part("any order, not the program's", GAME, "program-order"),
 )

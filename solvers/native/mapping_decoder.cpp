@@ -104,7 +104,7 @@ void decode_buffers(MappingState& state, const std::vector<double>& keys, const 
   Reach whole = reach;
   whole.most_gain = false;
   for (const std::int32_t buffer : order) {
-    if (control.stop()) return;
+    if (control.stop_now()) return;
     std::int32_t use = 0;
     while (use < model.buffers[buffer].uses) {
       const std::int32_t id = state.place(buffer, use, whole);
@@ -176,7 +176,7 @@ class Queue {
 
   void drain(const Reach& reach, Control& control, std::vector<std::int32_t>* refused) {
     const MappingModel& model = state_.model();
-    while (!candidates_.empty() && !control.stop()) {
+    while (!candidates_.empty() && !control.stop_now()) {
       Candidate next = candidates_.top();
       candidates_.pop();
       if (next.version != version_) {

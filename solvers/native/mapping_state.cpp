@@ -18,7 +18,7 @@ MappingState::MappingState(const MappingModel& model, bool addresses)
       addresses_(addresses),
       stay_of_(model.accesses.size(), -1),
       copying_(model.rows.size()),
-      space_(addresses ? static_cast<std::int32_t>(model.rows.size()) : 0, model.capacity) {
+      space_(model.capacity) {
   rows_.reserve(model.rows.size());
   for (const RowCost& cost : model.rows) {
     rows_.push_back({cost.other, cost.other_slow, cost.touches_fast ? 1 : 0,
@@ -279,7 +279,7 @@ void MappingState::release(std::int32_t id) {
   const std::int64_t size = model_->buffers[stay.buffer].size;
   placed_[id] = 0;
   for (std::int32_t row = stay.start; row < stay.end; ++row) rows_[row].free += size;
-  if (addresses_) space_.remove(id, stay.start, stay.end);
+  if (addresses_) space_.remove(id, stay.offset);
   for (std::int32_t use = stay.first; use <= stay.last; ++use) {
     const std::int32_t index = model_->access_index(stay.buffer, use);
     unserve(index);
