@@ -64,10 +64,12 @@ class MallocGame:
             problem, program, solution, contender=self.name, deadline=deadline, seed=seed
         )
         board.offer(self.name, plan)
+        note = outcome.statistics["note"]
         if not solution.residencies:
-            return "nothing gains"
+            return note or "nothing gains"
         served = sum(stay.last - stay.first + 1 for stay in solution.residencies)
         return (
             f"{served:,} of {mapped.accesses:,} accesses served in "
             f"{problem.target.nearest.name}, {outcome.statistics['decodes']:.0f} decodes"
+            f"{note and '; ' + note}"
         )
