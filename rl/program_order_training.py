@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from rl.program_order import ACTIONS, FEATURE_VERSION, Network, Play, play, untrained
 from rl.programs import perturbed
+from rl.training_checkpoint import require_same_run
 from rl.weights import Weights, WeightsError, load_weights, save_weights
 from solvers.mapping.decoders import XLA_STYLE, decode_static
 from solvers.mapping.native import native_model
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -140,8 +142,18 @@ def train(
     return progress
 
 
-def save_checkpoint(path: str | os.PathLike[str], training: Training, progress: Progress) -> None:
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    training: Training,
+    progress: Progress,
+    of: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Write the state, complete or not at all.
+
+    Parameters
+    ----------
+    of : mapping
+        What else the result depends on: JSON values.
 
     Raises
     ------
@@ -157,19 +169,24 @@ def save_checkpoint(path: str | os.PathLike[str], training: Training, progress: 
     }
     described = {
         "how": json.dumps(training),
+        "of": dict(of),
         "updates": progress.updates,
         "rng": progress.rng.bit_generator.state,
     }
     save_weights(path, Weights(_CHECKPOINT, FEATURE_VERSION, arrays, training=described))
 
 
-def load_checkpoint(path: str | os.PathLike[str], training: Training) -> Progress:
+def load_checkpoint(
+    path: str | os.PathLike[str], training: Training, of: Mapping[str, Any] = MappingProxyType({})
+) -> Progress:
     """Read a state that training of the same kind has written.
 
     Raises
     ------
     WeightsError
         If it cannot be read, or belongs to training with other settings.
+    UsageError
+        If it belongs to another run.
     """
     stored = load_weights(path, kind=_CHECKPOINT, feature_version=FEATURE_VERSION)
     described = stored.training
@@ -178,6 +195,8 @@ def load_checkpoint(path: str | os.PathLike[str], training: Training) -> Progres
             f"{path}: written by training with other settings: {described.get('how')}. Go on with "
             "these, or begin anew elsewhere."
         )
+    stored_of = described.get("of")
+    require_same_run(path, stored_of if isinstance(stored_of, dict) else {}, of)
     network = untrained(training.hidden)
     count = len(network.parameters)
     curves = stored.arrays.get("curves", np.empty(0))
@@ -273,6 +292,8 @@ def _step(
     if step % training.validate_every == 0 or step == training.steps:
         how = training.how._replace(simulations=0, noise=0.0)
         score = validation_score(state.network, validation, deadline, how=how)
+        if deadline.expired():
+            return None
     return replace(state, curves=(*state.curves, Curve(step, policy_loss, value_loss, score)))
 
 

@@ -19,6 +19,7 @@ from rl.portfolio_training import Step, Training
 from solvers._native import MAPPING_FEATURES
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -76,16 +77,29 @@ def read_checkpoint(path: Path, of: Mapping[str, Any]) -> dict[str, Training]:
     document = parse_json(read_regular(path, _LARGEST_BYTES), str(path))
     if not isinstance(document, dict):
         raise BadFileError(f"{path}: not a checkpoint of plan train-agent.")
-    for name, value in of.items():
-        if document.get(name) != value:
-            raise UsageError(
-                f"{path}: its {name.replace('_', ' ')} is not that of this run. Give the options "
-                "that it was begun with, or another directory."
-            )
+    require_same_run(path, document, of)
     try:
         return {name: _decoded(value) for name, value in document["trainings"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadFileError(f"{path}: damaged: {type(error).__name__}: {error}.") from None
+
+
+def require_same_run(
+    path: str | os.PathLike[str], stored: Mapping[str, Any], of: Mapping[str, Any]
+) -> None:
+    """Check that a checkpoint is of this run.
+
+    Raises
+    ------
+    UsageError
+        Naming what is another.
+    """
+    for name, value in of.items():
+        if stored.get(name) != value:
+            raise UsageError(
+                f"{path}: its {name.replace('_', ' ')} is not that of this run. Give the options "
+                "that it was begun with, or another directory."
+            )
 
 
 def _encoded(training: Training) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import files
 
 EXPECTED = {"planner", "frontends", "solvers", "rl"}
-WEIGHTS = {"rl/trained/portfolio.npz"}
+WEIGHTS = {"rl/trained/portfolio.npz", "rl/trained/program_order.npz"}
 
 
 def main() -> int:

@@ -35,6 +35,9 @@ _MIB = 1 << 20
 # In turn, for the sizes of a network on the chip.
 _CHIP_CAPACITIES = (("2%", "10%", "50%"), ("5%", "20%", "128MiB"))
 _EDGE_CAPACITIES = ("1MiB", "4MiB")
+# What is shipped was learned from these: they stay, whatever the sets above become.
+_LEARNED_CHIP_CAPACITIES = (("2%", "10%", "50%"), ("5%", "20%", "128MiB"))
+_LEARNED_EDGE_CAPACITIES = ("1MiB", "4MiB")
 _CROP_CAPACITIES = ("5%", "10%", "20%", "40%")
 _CROP_ROWS = (24, 32, 40, 48)
 # Up to this many rows a whole network counts as small.
@@ -112,6 +115,21 @@ def large_programs() -> list[Program]:
             sizes = network.chip[0]
             found += [_repeated(network, sizes, CHIP, c, times) for c in ("5%", "20%")]
             found.append(_repeated(network, network.edge[0], EDGE, "4MiB", times))
+    return found
+
+
+def training_programs() -> list[Program]:
+    """Return the 227 programs that agents are trained on, which no change of the sets may change.
+
+    Another list would give other weights than those that are shipped.
+    """
+    found = []
+    for network in NETWORKS:
+        for turn, sizes in enumerate(network.chip):
+            capacities = _LEARNED_CHIP_CAPACITIES[turn % len(_LEARNED_CHIP_CAPACITIES)]
+            found += [_program(network, sizes, CHIP, capacity) for capacity in capacities]
+        for sizes in network.edge:
+            found += [_program(network, sizes, EDGE, c) for c in _LEARNED_EDGE_CAPACITIES]
     return found
 
 
