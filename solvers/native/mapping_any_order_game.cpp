@@ -30,24 +30,13 @@ AnyOrderGame::AnyOrderGame(const MappingModel& model, const Reach& reach)
   offer();
 }
 
-Ticks AnyOrderGame::gain_from(std::int32_t buffer) const {
-  const MappingModel& model = state_.model();
-  Ticks total = 0;
-  for (std::int32_t use = use_[buffer]; use < model.buffers[buffer].uses; ++use) {
-    const std::int32_t index = model.access_index(buffer, use);
-    if (state_.is_served(index)) break;
-    total += state_.gain(index);
-  }
-  return total;
-}
-
 // Goes on to the next access from which on there is something to gain, and keys it.
 void AnyOrderGame::settle(std::int32_t buffer) {
   const Buffer& described = state_.model().buffers[buffer];
   key_[buffer] = kNever;
   for (std::int32_t& use = use_[buffer]; use < described.uses; ++use) {
     if (state_.is_served(state_.model().access_index(buffer, use))) continue;
-    const Ticks gain = gain_from(buffer);
+    const Ticks gain = gain_from(state_, buffer, use);
     if (gain <= 0) continue;
     key_[buffer] = std::log(static_cast<double>(gain)) -
                    0.5 * std::log(static_cast<double>(described.size));
@@ -114,7 +103,7 @@ void AnyOrderGame::observe(float* values) const {
   for (std::size_t k = 0; k < offered_.size(); ++k) {
     const Candidate& candidate = offered_[k];
     std::array<double, kFeatures> shown;
-    features(state_, candidate.buffer, use_[candidate.buffer], gain_from(candidate.buffer), shown);
+    features(state_, candidate.buffer, use_[candidate.buffer], gain_from(state_, candidate.buffer, use_[candidate.buffer]), shown);
     float* to = values + k * kShown;
     *to++ = 1.0F;
     *to++ = bounded(candidate.key / 4.0);

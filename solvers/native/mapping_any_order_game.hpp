@@ -38,7 +38,6 @@ class AnyOrderGame {
     std::int32_t buffer;
   };
 
-  Ticks gain_from(std::int32_t buffer) const;
   void settle(std::int32_t buffer);
   void settle_neighbours(std::int32_t stay);
   void offer();
