@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from planner.bench.latency_programs import chosen_programs
+from planner.bench.latency_programs import chosen_programs, training_programs
 from planner.cli.main import main
 from planner.errors import BadFileError, UsageError
 from planner.testing.mapping_problems import random_mapping_problem
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TINY = Settings(entries=2, steps=4, population=4, per_graph=2)
-# What `plan train-agent` is run on without --smoke.
-FULL = "full"
 # Of the first 1, 2, 3 and 8 entries that are shipped, on the programs of the test.
 PINNED = [0.9988, 0.9986, 0.9986, 0.9984]
 
@@ -265,9 +263,7 @@ def test_a_killed_training_is_resumed_to_the_same_bytes(
 
 @pytest.mark.slow
 def test_the_first_entry_shipped_is_what_the_default_seed_learns() -> None:
-    every = [
-        TrainingProgram(p.name, p.graph, p.family, p.build()) for p in chosen_programs(FULL, None)
-    ]
+    every = [TrainingProgram(p.name, p.graph, p.family, p.build()) for p in training_programs()]
     settings = Settings()._replace(entries=1)
     learned = train(stated_pool(training_pool(every, settings, 0)), settings, 0, threads=2)
     shipped = load_portfolio()[0]
