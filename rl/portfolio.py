@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 
 def shipped_portfolio() -> Traversable:
     """Return where the portfolio that is installed with the package lies."""
-    return files("rl") / "weights" / "portfolio.npz"
+    return files("rl") / "trained" / "portfolio.npz"
 
 
 def load_portfolio(path: str | os.PathLike[str] | None = None) -> tuple[Entry, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import files
 
 EXPECTED = {"planner", "frontends", "solvers", "rl"}
-WEIGHTS = {"rl/weights/portfolio.npz"}
+WEIGHTS = {"rl/trained/portfolio.npz"}
 
 
 def main() -> int:
