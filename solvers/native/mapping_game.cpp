@@ -20,7 +20,7 @@ Board::Board(const GameProgram& program, std::int32_t window, bool forgets)
     RowState& row = rows_[access.row];
     row.moving += access.slow;
     row.slow_busy += access.slow;
-    ++row.slow_touches;
+    row.slow_touches += access.moves ? 1 : 0;
   }
   for (std::size_t t = 0; t < rows_.size(); ++t) refresh(static_cast<std::int32_t>(t));
   for (std::size_t k = 0; k < open_row_.size(); ++k) open_row_[k] = static_cast<std::int32_t>(k);
@@ -42,6 +42,7 @@ void Board::refresh(std::int32_t row) {
 
 Ticks Board::gain(std::int32_t index) const {
   const Access& access = model().accesses[index];
+  if (!access.moves) return 0;
   const RowState& state = rows_[access.row];
   const RowCost& cost = model().rows[access.row];
   const Ticks moving = state.moving - access.slow + access.fast + model().fast_latency +
@@ -54,8 +55,8 @@ void Board::serve(std::int32_t index) {
   RowState& row = rows_[access.row];
   row.moving += access.fast - access.slow;
   row.slow_busy -= access.slow;
-  ++row.fast_touches;
-  --row.slow_touches;
+  row.fast_touches += access.moves ? 1 : 0;
+  row.slow_touches -= access.moves ? 1 : 0;
   refresh(access.row);
 }
 
@@ -68,7 +69,7 @@ std::int32_t Board::copy_in_start(std::int32_t row, std::int32_t earliest, Ticks
       open_row_[at] = open_row_[open_row_[at]];
       at = open_row_[at];
     }
-    if (at <= earliest) return -1;
+    if (at <= earliest || model().latest_in[at - 1] < earliest) return -1;
     const Ticks left = room(at - 1);
     if (left <= 0) {
       open_row_[at] = at - 1;
@@ -76,12 +77,12 @@ std::int32_t Board::copy_in_start(std::int32_t row, std::int32_t earliest, Ticks
     }
     --at;
     ticks -= left;
-    if (ticks <= 0) return at;
+    if (ticks <= 0) return model().latest_in[at];
   }
 }
 
 std::int32_t Board::copy_out_end(std::int32_t from, std::int32_t limit, Ticks ticks) const {
-  for (std::int32_t row = from; row < limit; ++row) {
+  for (std::int32_t row = model().ready_out[from]; row < limit; ++row) {
     ticks -= std::max<Ticks>(0, room(row));
     if (ticks <= 0) return row + 1;
   }
@@ -97,8 +98,8 @@ void Board::draw_back(std::int32_t row, Ticks ticks) {
   }
 }
 
-void Board::draw_forth(std::int32_t row, Ticks ticks) {
-  for (; ticks > 0; ++row) {
+void Board::draw_forth(std::int32_t from, Ticks ticks) {
+  for (std::int32_t row = model().ready_out[from]; ticks > 0; ++row) {
     const Ticks taken = std::min(ticks, std::max<Ticks>(0, room(row)));
     rows_[row].used += taken;
     ticks -= taken;
@@ -117,7 +118,8 @@ void Board::open(std::int32_t index, std::int32_t start, std::int64_t offset) {
         std::max<std::int64_t>(0, std::int64_t{access.row} - window_));
     std::int32_t first_open = reached;
     while (first_open < access.row && room(first_open) <= 0) ++first_open;
-    shelf_.forget(first_open);
+    // A copy that moves bytes in that row begins before it.
+    shelf_.forget(std::max(reached, std::min(first_open, model().latest_in[first_open])));
     shelf_limit_ = std::max<std::size_t>(64, 2 * shelf_.size());
   }
   shelf_.add(buffer.stay, access.row + 1, offset, size);

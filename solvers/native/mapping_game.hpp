@@ -70,7 +70,7 @@ class Board {
   // The boundary at which a copy that may begin at `from` ends, at most `limit`; -1 if it cannot.
   std::int32_t copy_out_end(std::int32_t from, std::int32_t limit, Ticks ticks) const;
   void draw_back(std::int32_t row, Ticks ticks);
-  void draw_forth(std::int32_t row, Ticks ticks);
+  void draw_forth(std::int32_t from, Ticks ticks);
 
   // Takes the bytes in rows [start, row] for a residency that begins with this access.
   void open(std::int32_t access, std::int32_t start, std::int64_t offset);

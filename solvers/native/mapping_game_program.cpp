@@ -43,11 +43,13 @@ GameProgram::GameProgram(const MappingModel& described)
     Ticks fast = cost.other;
     const std::int32_t begin = described.row_begin[t];
     const std::int32_t end = described.row_begin[t + 1];
+    std::int32_t touches = 0;
     for (std::int32_t i = begin; i < end; ++i) {
       slow += described.accesses[i].slow;
       fast += described.accesses[i].fast;
+      touches += described.accesses[i].moves ? 1 : 0;
     }
-    const bool accessed = end > begin;
+    const bool accessed = touches > 0;
     const auto latencies = [&](bool touches_fast, bool touches_slow) {
       return (touches_fast ? described.fast_latency : 0) +
              (touches_slow ? described.slow_latency : 0);
@@ -60,9 +62,10 @@ GameProgram::GameProgram(const MappingModel& described)
     all_fast += fast_time.back();
     for (std::int32_t i = begin; i < end; ++i) {
       const Access& access = described.accesses[i];
+      if (!access.moves) continue;
       const Ticks left = slow - access.slow + access.fast +
                          (cost.touches_fast ? 0 : described.fast_latency) -
-                         (end - begin == 1 && !cost.touches_slow ? described.slow_latency : 0);
+                         (touches == 1 && !cost.touches_slow ? described.slow_latency : 0);
       alone[i] = slow_time.back() - cost.overhead - std::max(cost.arithmetic, left);
     }
   }
