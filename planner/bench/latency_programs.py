@@ -31,13 +31,16 @@ GIVEN = "given"
 # All slow divided by all fast, at least.
 LEAST_GAIN = 1.02
 
-_MIB = 1 << 20
-# In turn, for the sizes of a network on the chip.
+_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
+# In turn, for the sizes of a network on the chip. What is shipped was learned from the programs
+# that these and _EDGE_CAPACITIES make: new ones have a list of their own.
 _CHIP_CAPACITIES = (("2%", "10%", "50%"), ("5%", "20%", "128MiB"))
+# Besides, for its first size on either target: where choices are hardest.
+_SCARCE_CHIP_CAPACITIES = ("1%", "3%", "7%")
+_SCARCE_EDGE_CAPACITIES = ("512KiB", "2MiB")
 _EDGE_CAPACITIES = ("1MiB", "4MiB")
-# What is shipped was learned from these: they stay, whatever the sets above become.
-_LEARNED_CHIP_CAPACITIES = (("2%", "10%", "50%"), ("5%", "20%", "128MiB"))
-_LEARNED_EDGE_CAPACITIES = ("1MiB", "4MiB")
+# Of what that makes: less than 2 % to gain.
+_WITHOUT_GAIN = frozenset(("unet-b1 npu-edge-4m 512KiB", "r2plus1d_18-b1-i112 npu-edge-4m 512KiB"))
 _CROP_CAPACITIES = ("5%", "10%", "20%", "40%")
 _CROP_ROWS = (24, 32, 40, 48)
 # Up to this many rows a whole network counts as small.
@@ -79,8 +82,8 @@ class Program(NamedTuple):
 
 
 def full_programs() -> list[Program]:
-    """Every network in its sizes on both targets: 12 to 1000 rows."""
-    return [program for network in NETWORKS for program in _whole(network)]
+    """Every network in its sizes on both targets, 12 to 1000 rows, and with scarce memory."""
+    return [program for network in NETWORKS for program in (*_whole(network), *_scarce(network))]
 
 
 def quick_programs() -> list[Program]:
@@ -119,18 +122,8 @@ def large_programs() -> list[Program]:
 
 
 def training_programs() -> list[Program]:
-    """Return the 227 programs that agents are trained on, which no change of the sets may change.
-
-    Another list would give other weights than those that are shipped.
-    """
-    found = []
-    for network in NETWORKS:
-        for turn, sizes in enumerate(network.chip):
-            capacities = _LEARNED_CHIP_CAPACITIES[turn % len(_LEARNED_CHIP_CAPACITIES)]
-            found += [_program(network, sizes, CHIP, capacity) for capacity in capacities]
-        for sizes in network.edge:
-            found += [_program(network, sizes, EDGE, c) for c in _LEARNED_EDGE_CAPACITIES]
-    return found
+    """Return the 227 programs that agents learn from: no other ones would give what is shipped."""
+    return [program for network in NETWORKS for program in _whole(network)]
 
 
 SETS: Mapping[str, Callable[[], list[Program]]] = {
@@ -250,6 +243,20 @@ def _whole(network: Network) -> list[Program]:
     return found
 
 
+def _scarce(network: Network) -> Iterator[Program]:
+    """Its first sizes with less memory than most of its choices ask for."""
+    cases = (
+        (CHIP, network.chip[:1], _SCARCE_CHIP_CAPACITIES),
+        (EDGE, network.edge[:1], _SCARCE_EDGE_CAPACITIES),
+    )
+    for target, first, capacities in cases:
+        for sizes in first:
+            for capacity in capacities:
+                program = _program(network, sizes, target, capacity)
+                if program.name not in _WITHOUT_GAIN:
+                    yield program
+
+
 def _program(network: Network, sizes: Sizes, target: str, capacity: str) -> Program:
     return Program(
         f"{network.label(sizes)} {target} {capacity}",
@@ -310,4 +317,7 @@ def _stretch(
 def _bytes(capacity: str, whole: int) -> int:
     if capacity.endswith("%"):
         return whole * int(capacity[:-1]) // 100
-    return int(capacity.removesuffix("MiB")) * _MIB
+    for unit, size in _UNITS.items():
+        if capacity.endswith(unit):
+            return int(capacity.removesuffix(unit)) * size
+    raise ValueError(f"no capacity: {capacity!r}")
