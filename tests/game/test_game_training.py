@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,9 @@ from rl.portfolio_training import TrainingProgram
 from rl.program_order import FEATURE_VERSION, KIND, SHIPPED, Play, load_network
 from rl.program_order_results import curves_csv, weights_file
 from rl.program_order_run import LEFT_OUT, NetworkRun, game_score, run_network_training
-from rl.program_order_training import Training, settings
+from rl.program_order_training import Progress, Training, begin, settings, train
 from rl.weights import load_weights
+from solvers.protocol import Deadline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 # Of the network that is shipped, on the programs of the family that it has not seen: latency
 # without and with search ÷ that of the XLA-style decode.
 PINNED = {"policy": 0.0, "search": 0.0}
+# Losses of policy and value in the sixth step towards it: what comes before is the same, too.
+SIXTH_STEP = (0.020125, 57.7626)
 SHORT = Training(
     steps=4,
     games=2,
@@ -187,3 +191,18 @@ def test_the_network_shipped_scores_on_the_unseen_family_what_its_file_says() ->
     weights = load_weights(SHIPPED, kind=KIND, feature_version=FEATURE_VERSION)
     in_file = {name: of["ratio"] for name, of in weights.score[LEFT_OUT].items()}
     assert found == pytest.approx(in_file, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_training_by_the_default_seed_begins_as_that_of_the_network_shipped_did() -> None:
+    """All of its steps take minutes."""
+    seen = [program.build() for program in game_programs() if program.family != LEFT_OUT]
+    deadline = Deadline(math.inf)
+
+    def end_after_six(progress: Progress) -> None:
+        if progress.steps == 6:
+            deadline.cancel.set()
+
+    start = begin(Training(), 0)
+    done = train(Training(), start, seen, [], deadline=deadline, on_step=end_after_six)
+    assert done.curves[-1][1:3] == pytest.approx(SIXTH_STEP, rel=1e-4)
