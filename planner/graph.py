@@ -311,6 +311,13 @@ class Graph:
         Writing one part of a storage while reading another (a layer whose result is concatenated
         to its operand without a copy) is no view.
         """
+        return operator in self._views
+
+    @cached_property
+    def _views(self) -> frozenset[int]:
+        return frozenset(filter(self._moves_nothing, range(len(self.operators))))
+
+    def _moves_nothing(self, operator: int) -> bool:
         node = self.operators[operator]
         read: dict[int, list[tuple[int, int]]] = {}
         for tensor in (self.tensors[t] for t in node.inputs):

@@ -123,6 +123,18 @@ SOLVERS: dict[str, dict[str, Entry]] = {
         ),
     },
     "mapping": {
+        "static": Entry(
+            "solvers.mapping.decoders:StaticDecodes",
+            "two decoders, four fixed keys (one is XLA-style), three prefetch windows",
+        ),
+        "malloc-game": Entry(
+            "rl.agent:MallocGameAgent",
+            "learned starts, evolution on the program, ruin and recreate, exact offsets",
+        ),
+        "program-order": Entry(
+            "rl.program_order:ProgramOrder",
+            "a network and Gumbel tree search decide access by access, in program order",
+        ),
         "bound": Entry(
             "solvers.mapping.bound:MappingBound",
             "lower bound on the latency of any mapping: linear program, then CP-SAT",

@@ -48,6 +48,25 @@ class Start(NamedTuple):
 STATIC_STARTS = tuple(Start(static_weights(key), NO_WINDOW) for key in range(MAPPING_STATIC_KEYS))
 
 
+class Starts(NamedTuple):
+    """Where a search starts, and what there is to say about it."""
+
+    starts: tuple[Start, ...]
+    note: str = ""
+
+
+def learned_starts() -> Starts:
+    """Return the starts that were learned offline; without them, the static keys and why."""
+    from rl.portfolio import load_portfolio
+    from rl.weights import WeightsError
+
+    try:
+        entries = load_portfolio()
+    except WeightsError as error:
+        return Starts(STATIC_STARTS, f"static keys instead of learned weights: {error}")
+    return Starts(tuple(Start(entry.weights, entry.window) for entry in entries))
+
+
 class Abilities(NamedTuple):
     """What the agent may do; benchmarks leave parts out.
 
@@ -100,13 +119,13 @@ class MallocGameAgent:
         self,
         decodes: int = DECODES,
         *,
-        starts: Sequence[Start] = STATIC_STARTS,
+        starts: Sequence[Start] | None = None,
         abilities: Abilities | None = None,
         fifo: bool = False,
     ) -> None:
         self._decodes = decodes
         self._fifo = fifo
-        self._starts = tuple(starts)
+        self._starts = learned_starts() if starts is None else Starts(tuple(starts))
         self._abilities = abilities or Abilities()
 
     def available(self) -> Availability:
@@ -127,7 +146,8 @@ class MallocGameAgent:
         Returns
         -------
         Outcome
-            ``statistics["decodes"]`` says how many decodes' worth of work it was.
+            ``statistics["decodes"]`` says how many decodes' worth of work it was,
+            ``statistics["note"]`` why learned starts are missing.
         """
         model = native_model(problem)
         found: list[Decoded] = []
@@ -152,7 +172,7 @@ class MallocGameAgent:
             Status.OPTIMAL if best.latency <= problem.floor else Status.FEASIBLE,
             best,
             problem.floor,
-            {"decodes": attempts / per_decode},
+            {"decodes": attempts / per_decode, "note": self._starts.note},
         )
 
     def _static_decodes(self) -> list[StaticDecode]:
@@ -215,7 +235,7 @@ class MallocGameAgent:
             return self._refined(
                 model, first.residencies, window, attempts, seed, deadline, addresses=addresses
             )
-        starts = self._starts[: max(1, decodes)]
+        starts = self._starts.starts[: max(1, decodes)]
         windows = [start.window if able.windows else window for start in starts]
         return Decoded(
             *mapping_search(

@@ -353,3 +353,51 @@ def mapping_evolve_keys(
     time_limit_s: float,
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int64], int, int]: ...
+
+MAPPING_GAME_FEATURES: int
+MAPPING_GAME_OFFERED: int
+MAPPING_GAME_SHOWN: int
+
+class MappingGame:
+    def __init__(self, model: MappingModel, mode: str, window: int) -> None: ...
+    def copy(self) -> MappingGame: ...
+    def play(self, action: int) -> int: ...
+    def play_random(
+        self, seed: int, *, observe: bool, time_limit_s: float, cancel: CancelFlag | None
+    ) -> int: ...
+    def mask(self) -> NDArray[np.bool_]: ...
+    def observation(self) -> NDArray[np.float32]: ...
+    def residencies(self) -> NDArray[np.int64]: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def actions(self) -> int: ...
+    @property
+    def latency(self) -> int: ...
+    @property
+    def backups(self) -> int: ...
+
+def mapping_play_program_order(
+    model: MappingModel,
+    *,
+    hidden: Sequence[int],
+    parameters: NDArray[np.float32],
+    window: int,
+    simulations: int,
+    horizon: int,
+    noise: float,
+    discount: float,
+    sharpness: float,
+    seed: int,
+    record: bool,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[
+    NDArray[np.int64],
+    int,
+    int,
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.int32],
+]: ...

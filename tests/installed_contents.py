@@ -1,10 +1,11 @@
-"""Run where `pip install .` has just installed: four packages, and no C++ source among them."""
+"""Run where `pip install .` has just installed: four packages, learned weights, no C++ source."""
 
 from __future__ import annotations
 
 from importlib.metadata import files
 
 EXPECTED = {"planner", "frontends", "solvers", "rl"}
+WEIGHTS = {"rl/trained/portfolio.npz"}
 
 
 def main() -> int:
@@ -13,8 +14,12 @@ def main() -> int:
     top = {name.split("/")[0] for name in inside}
     sources = [name for name in inside if name.endswith((".cpp", ".hpp"))]
     core = [name for name in inside if name.startswith("solvers/_native.")]
-    if top != EXPECTED or sources or not any(name.endswith((".so", ".pyd")) for name in core):
-        print(f"installed: top level {sorted(top)}, sources {sources}, core {core}")
+    missing = sorted(WEIGHTS - set(inside))
+    is_built = any(name.endswith((".so", ".pyd")) for name in core)
+    if top != EXPECTED or sources or missing or not is_built:
+        print(
+            f"installed: top level {sorted(top)}, sources {sources}, core {core}, missing {missing}"
+        )
         return 1
     print(f"installed: {len(inside)} files, top level {sorted(top)}")
     return 0

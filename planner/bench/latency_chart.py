@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _DRAWN = tuple(
     name
     for name in METHODS
-    if name not in ("all-slow", "static-8") and (name == GAME or not name.startswith(GAME))
+    if name not in ("all-slow", "static-8", "program-order greedy")
+    and (name == GAME or not name.startswith(GAME))
 )
 _TITLES = {Budget.DECODES: "Equal decodes", Budget.TIME: "Equal time"}
 _LEAST_END = 1.02

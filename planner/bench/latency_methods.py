@@ -23,6 +23,7 @@ REFERENCE = "xla"
 BEST_STATIC = "static-24"
 KEY_SEARCH = "key-search"
 GAME = "malloc-game"
+PROGRAM_ORDER = "program-order"
 EXACT = "cp"
 # At equal time, the others get the CPU time that the first of these that is there took.
 TIMEKEEPERS = (GAME, KEY_SEARCH)
@@ -105,7 +106,13 @@ METHODS: Mapping[str, Method] = {
     "malloc-game no repack": _game_without("repacking", "with addresses from the decoder"),
     "malloc-game one window": _game_without("windows", "with a window of 24 rows alone"),
     "malloc-game one decoder": _game_without("marginal", "with the decoder of whole buffers"),
-    "program-order": Method("rl.program_order:program_order", "tree search in program order"),
+    PROGRAM_ORDER: Method(f"{_SOLVERS}:program_order", "tree search in program order"),
+    "program-order greedy": Method(
+        f"{_SOLVERS}:program_order",
+        "one game of the same policy, no simulations",
+        {"search": False},
+        has_budget=False,
+    ),
     EXACT: Method(f"{_SOLVERS}:exact", "CP-SAT, from the best of 24 decodes", has_budget=False),
 }
 # Proves a bound: ``bound(problem, *, seconds) -> Bound``.
@@ -113,7 +120,7 @@ BOUND = Method(f"{_SOLVERS}:bound", "no mapping is faster", has_budget=False)
 
 
 class Part(NamedTuple):
-    """A part of the agent, and the method without it."""
+    """A part of the agent, or of the player in program order, and the method without it."""
 
     name: str
     with_it: str
@@ -128,7 +135,8 @@ PARTS: tuple[Part, ...] = (
     Part("repacking", GAME, "malloc-game no repack"),
     Part("ruin and recreate", GAME, "malloc-game no refine"),
     Part("all search", GAME, "malloc-game no search"),
-    Part("any order, not the program's", GAME, "program-order"),
+    Part("tree search", PROGRAM_ORDER, "program-order greedy"),
+    Part("any order", GAME, PROGRAM_ORDER),
 )
 
 

@@ -8,6 +8,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
 
+from planner.bench.latency_results import open_programs
 from planner.bench.latency_table import explanations, tables
 from planner.report.html_page import notes_section
 from planner.report.html_table import Cell, number_cell, table
@@ -65,7 +66,8 @@ def render_page(
         title="Latency with a small fast memory",
         style=resources.files("planner.report").joinpath("memory_map.css").read_text("utf-8"),
         subtitle=escape(
-            f"{len(results)} programs of {graphs} graphs, {decodes:,} decodes, "
+            f"{len(results)} programs of {graphs} graphs, {len(open_programs(results))} of them "
+            f"open, {decodes:,} decodes, "
             f"{seeds} seed{'s' if seeds > 1 else ''}"
         ),
         chart="" if chart_svg is None else _chart(chart_svg),

@@ -31,10 +31,15 @@ GIVEN = "given"
 # All slow divided by all fast, at least.
 LEAST_GAIN = 1.02
 
-_MIB = 1 << 20
+_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 # In turn, for the sizes of a network on the chip.
 _CHIP_CAPACITIES = (("2%", "10%", "50%"), ("5%", "20%", "128MiB"))
+# Besides, for its first size on either target: where choices are hardest.
+_SCARCE_CHIP_CAPACITIES = ("1%", "3%", "7%")
+_SCARCE_EDGE_CAPACITIES = ("512KiB", "2MiB")
 _EDGE_CAPACITIES = ("1MiB", "4MiB")
+# Of what that makes: less than 2 % to gain.
+_WITHOUT_GAIN = frozenset(("unet-b1 npu-edge-4m 512KiB", "r2plus1d_18-b1-i112 npu-edge-4m 512KiB"))
 _CROP_CAPACITIES = ("5%", "10%", "20%", "40%")
 _CROP_ROWS = (24, 32, 40, 48)
 # Up to this many rows a whole network counts as small.
@@ -76,8 +81,8 @@ class Program(NamedTuple):
 
 
 def full_programs() -> list[Program]:
-    """Every network in its sizes on both targets: 12 to 1000 rows."""
-    return [program for network in NETWORKS for program in _whole(network)]
+    """Every network in its sizes on both targets, 12 to 1000 rows, and with scarce memory."""
+    return [program for network in NETWORKS for program in (*_whole(network), *_scarce(network))]
 
 
 def quick_programs() -> list[Program]:
@@ -232,6 +237,20 @@ def _whole(network: Network) -> list[Program]:
     return found
 
 
+def _scarce(network: Network) -> Iterator[Program]:
+    """Its first sizes with less memory than most of its choices ask for."""
+    cases = (
+        (CHIP, network.chip[:1], _SCARCE_CHIP_CAPACITIES),
+        (EDGE, network.edge[:1], _SCARCE_EDGE_CAPACITIES),
+    )
+    for target, first, capacities in cases:
+        for sizes in first:
+            for capacity in capacities:
+                program = _program(network, sizes, target, capacity)
+                if program.name not in _WITHOUT_GAIN:
+                    yield program
+
+
 def _program(network: Network, sizes: Sizes, target: str, capacity: str) -> Program:
     return Program(
         f"{network.label(sizes)} {target} {capacity}",
@@ -292,4 +311,7 @@ def _stretch(
 def _bytes(capacity: str, whole: int) -> int:
     if capacity.endswith("%"):
         return whole * int(capacity[:-1]) // 100
-    return int(capacity.removesuffix("MiB")) * _MIB
+    for unit, size in _UNITS.items():
+        if capacity.endswith(unit):
+            return int(capacity.removesuffix(unit)) * size
+    raise ValueError(f"no capacity: {capacity!r}")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SHARED_BUDGETS = (Budget.DECODES, Budget.TIME)
 # What every method is divided by.
 REFERENCES = (REFERENCE, BEST_STATIC, KEY_SEARCH)
+# The best static decode of an open program is more than this above the lower bound, as a share.
+OPEN_GAP = 0.005
 
 
 class Summary(NamedTuple):
@@ -83,6 +85,21 @@ def runs_of(result: ProgramResult, method: str, budget: Budget) -> list[LatencyR
     """Return the runs of a method within a budget; of one without budgets, its only run."""
     return [
         run for run in result.runs if run.method == method and run.budget in (budget, Budget.NONE)
+    ]
+
+
+def open_programs(results: Sequence[ProgramResult]) -> list[ProgramResult]:
+    """Return those in which a search may gain something.
+
+    That is where the best of all static decodes is more than `OPEN_GAP` above the lower bound;
+    elsewhere no method can be much faster. Also where the bound was cut short, so that it is
+    lower than it might be; not where that method has no mapping.
+    """
+    static = latencies(results, BEST_STATIC, Budget.NONE)
+    return [
+        result
+        for result, ticks in zip(results, static, strict=True)
+        if ticks is not None and ticks > (1 + OPEN_GAP) * result.lower_bound
     ]
 
 
@@ -222,6 +239,7 @@ def results_object(
     interrupted: bool,
 ) -> dict[str, Any]:
     """Return the object that ``plan bench latency --json`` prints."""
+    among_open = open_programs(results)
     return {
         "format": "planner.bench-latency",
         "version": 1,
@@ -235,6 +253,11 @@ def results_object(
         "notes": list(notes),
         "summaries": [_summary_object(summary) for summary in summaries(results)],
         "parts": [_part_object(worth) for worth in parts_worth(results)],
+        "open_gap": OPEN_GAP,
+        "open_programs": len(among_open),
+        "open_graphs": len({result.graph for result in among_open}),
+        "open_summaries": [_summary_object(summary) for summary in summaries(among_open)],
+        "open_parts": [_part_object(worth) for worth in parts_worth(among_open)],
         "results": [_result_object(result) for result in results],
     }
 
@@ -272,6 +295,7 @@ def _result_object(result: ProgramResult) -> dict[str, Any]:
         **described,
         "lower_bound_s": result.lower_bound * result.tick_s,
         "lower_bound_complete": has_complete_bound(result),
+        "open": bool(open_programs([result])),
         "runs": [_run_object(result, run) for run in result.runs],
     }
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _ALL_DAY_S = 86_400.0
 # Where time is what ends the search.
 _MANY_DECODES = 100_000
+# Each keeps a state of the game in memory: megabytes all together, of a thousand rows.
+_MOST_SIMULATIONS = 500
 
 
 def all_slow(
@@ -116,6 +118,38 @@ def malloc_game(
     )
     outcome = agent.solve(problem, deadline=Deadline(seconds or _ALL_DAY_S), seed=seed)
     return _mapped(problem, outcome, round(outcome.statistics["decodes"]))
+
+
+def program_order(
+    problem: MappingProblem,
+    *,
+    decodes: int | None,
+    seconds: float | None,
+    seed: int,
+    search: bool = True,
+) -> Mapped:
+    """Play in program order: one game by the policy alone, then one with tree search.
+
+    A game without search, a pass over all accesses, is one decode; a simulation of every move is
+    about as many moves, and counts as another. From the time limit on there is no search.
+    """
+    from rl.program_order import Play, load_network, play
+    from solvers.mapping.native import native_model
+    from solvers.protocol import Deadline
+
+    deadline = Deadline(seconds or _ALL_DAY_S)
+    model, network = native_model(problem), load_network()
+    best = play(model, network, Play(simulations=0), deadline=deadline, seed=seed).decoded
+    moves = per_game = max(best.attempts, 1)
+    # Its own moves are a decode, too.
+    left = (_MANY_DECODES if decodes is None else decodes) - 2
+    if search and left > 0 and best.latency > problem.floor:
+        how = Play(simulations=min(left, _MOST_SIMULATIONS))
+        searched = play(model, network, how, deadline=deadline, seed=seed).decoded
+        moves += searched.attempts
+        best = min(best, searched, key=lambda played: played.latency)
+    solution = best.solution()
+    return Mapped(solution.residencies, solution.latency, round(moves / per_game))
 
 
 def exact(

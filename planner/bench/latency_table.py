@@ -5,12 +5,21 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.bench.latency_methods import BEST_STATIC, EXACT, GAME, KEY_SEARCH, REFERENCE
+from planner.bench.latency_methods import (
+    BEST_STATIC,
+    EXACT,
+    GAME,
+    KEY_SEARCH,
+    PROGRAM_ORDER,
+    REFERENCE,
+)
 from planner.bench.latency_results import (
+    OPEN_GAP,
     REFERENCES,
     SHARED_BUDGETS,
     comparison,
     latencies,
+    open_programs,
     parts_worth,
     proven,
     runs_of,
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 48
 _LINE_WIDTH = 120
 # Methods with a column of their own in the table of programs.
-_SHOWN = (REFERENCE, BEST_STATIC, KEY_SEARCH, GAME, "program-order", EXACT)
+_SHOWN = (REFERENCE, BEST_STATIC, KEY_SEARCH, GAME, PROGRAM_ORDER, EXACT)
 _BUDGET_TEXT = {
     Budget.NONE: "",
     Budget.DECODES: "equal decodes",
@@ -49,12 +58,20 @@ class Table(NamedTuple):
 
 def tables(results: Sequence[ProgramResult]) -> list[Table]:
     """Return all tables, the largest first."""
-    return [
-        _programs(results),
-        _methods(results),
-        _families(results),
-        _parts(results),
-    ]
+    found = [_programs(results), _methods(results, "all programs")]
+    among_open = open_programs(results)
+    which = _counted("open", among_open)
+    if among_open:
+        found.append(_methods(among_open, which))
+    found += [_families(results), _parts(results, "all programs")]
+    if among_open:
+        found.append(_parts(among_open, which))
+    return found
+
+
+def _counted(kind: str, results: Sequence[ProgramResult]) -> str:
+    graphs = len({result.graph for result in results})
+    return f"{len(results)} {kind} programs of {graphs} graphs"
 
 
 def render_tables(results: Sequence[ProgramResult], missing: Sequence[str]) -> str:
@@ -77,6 +94,9 @@ def explanations(missing: Sequence[str]) -> list[str]:
         "a bootstrap over graphs. Won and lost: shares of programs more than 0.05 % faster and "
         f"slower than {BEST_STATIC}. Equal time: as many decodes as cost what {GAME}, or "
         f"without it {KEY_SEARCH}, took for its own; what they did cost is in the table.",
+        f"A program is open if {BEST_STATIC} is more than {100 * OPEN_GAP:.1f} % above its lower "
+        "bound, as far as that was proven. In the others hardly anything is left to gain by any "
+        "method, so that ratios over all programs say more of the programs than of the methods.",
     ]
     if missing:
         found.append(f"Not there, and therefore missing: {', '.join(missing)}.")
@@ -98,7 +118,9 @@ def _programs(results: Sequence[ProgramResult]) -> Table:
         *_SHOWN,
         "score",
         "gap %",
+        "open",
     )
+    open_names = {result.name for result in open_programs(results)}
     rows = []
     for result in results:
         bound = max(result.lower_bound, 1)
@@ -111,6 +133,7 @@ def _programs(results: Sequence[ProgramResult]) -> Table:
             "bound ms": _milliseconds(result, result.lower_bound),
             "score": f"{result.score(result.best):.4f}",
             "gap %": f"{100 * (result.best / bound - 1):.2f}",
+            "open": "yes" if result.name in open_names else "",
         }
         for method in _SHOWN:
             ticks = latencies([result], method, Budget.DECODES)[0]
@@ -129,14 +152,14 @@ def _milliseconds(result: ProgramResult, ticks: float) -> str:
     return f"{ticks * result.tick_s * 1e3:.4g}"
 
 
-def _methods(results: Sequence[ProgramResult]) -> Table:
+def _methods(results: Sequence[ProgramResult], which: str) -> Table:
     columns = (
         *("method", "budget", "programs", "decodes", "CPU s", "score", "gap %"),
         *(f"÷ {reference}" for reference in REFERENCES),
         *("won", "lost", "worst", "by seed"),
     )
     exact = [result for result in results if runs_of(result, EXACT, Budget.NONE)]
-    title = "Methods"
+    title = f"Methods, {which}"
     if exact:
         title += f"; {EXACT} proved {sum(map(proven, exact))} of {len(exact)} optimal"
     return Table(
@@ -194,7 +217,7 @@ def _families(results: Sequence[ProgramResult]) -> Table:
     )
 
 
-def _parts(results: Sequence[ProgramResult]) -> Table:
+def _parts(results: Sequence[ProgramResult], which: str) -> Table:
     rows = []
     for worth in parts_worth(results):
         row = {
@@ -207,7 +230,7 @@ def _parts(results: Sequence[ProgramResult]) -> Table:
         rows.append(row)
     columns = ("part", "with", "without", *(_BUDGET_TEXT[budget] for budget in SHARED_BUDGETS))
     return Table(
-        "Every part's worth: latency with it ÷ without it",
+        f"Every part's worth, {which}: latency with it ÷ without it",
         columns,
         rows,
         {"part", "with", "without"},

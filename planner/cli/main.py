@@ -33,6 +33,7 @@ VERBS = {
     "export": "write a plan as C source, MiniMalloc's CSV or a trace",
     "bench": "compare solvers with each other, on your instances or on generated ones",
     "calibrate": "measure this processor's operators and write them as a target",
+    "train-agent": "learn the weights that the mallocGame's agent starts from, from a seed",
     "hydrate": "fill in the weights that a model lacks, from a seed",
     "strip": "leave the large weights out of a model",
     "targets": "list the described machines, or show one",
@@ -62,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"plan {VERSION}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, purpose in VERBS.items():
-        module = import_module(f"planner.cli.{verb}")
+        module = import_module(f"planner.cli.{verb.replace('-', '_')}")
         child = verbs.add_parser(verb, help=purpose, description=module.__doc__, allow_abbrev=False)
         module.add_arguments(child)
         child.set_defaults(run=module.run)

@@ -53,9 +53,10 @@ def with_offsets(
         call_limit=call_limit,
     )
     fits = outcome.solution is not None
-    found = outcome.solution.offsets if fits else outcome.statistics.get("lowest_offsets")
-    if found is None:
-        found = np.full(len(stays), -1, dtype=np.int64)
+    if outcome.solution is not None:
+        found = outcome.solution.offsets
+    else:
+        found = outcome.statistics.get("lowest_offsets", np.full(len(stays), -1, dtype=np.int64))
     inside = found + problem.size[columns[0]] <= problem.capacity
     offsets = np.where(inside, found, -1).tolist()
     placed = (stay._replace(offset=offset) for stay, offset in zip(stays, offsets, strict=True))

@@ -12,7 +12,7 @@ from planner.graph import StorageKind
 from planner.mapping_problem import MappingProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from planner.problem import PlanningProblem
     from planner.target import Link
@@ -48,7 +48,14 @@ def why_not_mappable(problem: PlanningProblem) -> str:
 
 
 def mapping_program(problem: PlanningProblem, order: Sequence[int]) -> MappedProgram:
-    """State the mapping problem of a graph under an order.
+    """State the mapping problem of a graph under an order, see `mapping_programs`."""
+    return next(mapping_programs(problem, [order]))
+
+
+def mapping_programs(
+    problem: PlanningProblem, orders: Iterable[Sequence[int]]
+) -> Iterator[MappedProgram]:
+    """State the mapping problem of a graph under each of several orders, in the same ticks.
 
     Graph outputs are left out, since they have to end in the slow memory, and so is what is larger
     than the fast memory. Both are served slow.
@@ -57,7 +64,7 @@ def mapping_program(problem: PlanningProblem, order: Sequence[int]) -> MappedPro
     ----------
     problem : PlanningProblem
         For which `why_not_mappable` gives no reason.
-    order : sequence of int
+    orders : iterable of sequences of int
         Operator indices.
 
     Raises
@@ -65,12 +72,19 @@ def mapping_program(problem: PlanningProblem, order: Sequence[int]) -> MappedPro
     UsageError
         If the target lacks a rate that the costs need.
     """
+    rows = [_row(problem, operator) for operator in range(len(problem.graph.operators))]
+    tick_s = (sum(row.slow_s for row in rows) or 1.0) / _TICKS
+    for order in orders:
+        taken = tuple(int(operator) for operator in order)
+        yield _in_order(problem, taken, [rows[operator] for operator in taken], tick_s)
+
+
+def _in_order(
+    problem: PlanningProblem, order: tuple[int, ...], rows: Sequence[_Row], tick_s: float
+) -> MappedProgram:
     graph, target = problem.graph, problem.target
-    order = tuple(int(operator) for operator in order)
     near, far = target.nearest, target.memory(problem.far_memory)
     capacity, unit = problem.capacity_bytes or 0, near.alignment_bytes
-    rows = [_row(problem, operator) for operator in order]
-    tick_s = (sum(row.slow_s for row in rows) or 1.0) / _TICKS
 
     def ticks(seconds: float) -> int:
         return round(min(seconds / tick_s, _MOST_TICKS))

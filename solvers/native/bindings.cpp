@@ -22,4 +22,5 @@ NB_MODULE(_native, m) {
   planner::bind_joint_heuristics(m);
   planner::bind_offsets(m);
   planner::bind_mapping(m);
+  planner::bind_mapping_game(m);
 }

@@ -26,18 +26,6 @@ struct Candidate {
   }
 };
 
-// Ticks still to gain from that use of the buffer on.
-Ticks gain_from(const MappingState& state, std::int32_t buffer, std::int32_t use) {
-  const MappingModel& model = state.model();
-  Ticks total = 0;
-  for (std::int32_t later = use; later < model.buffers[buffer].uses; ++later) {
-    const std::int32_t index = model.access_index(buffer, later);
-    if (state.is_served(index)) break;
-    total += state.gain(index);
-  }
-  return total;
-}
-
 double log_span(const MappingModel& model, std::int32_t buffer, std::int32_t use) {
   const std::int32_t last = model.buffers[buffer].uses - 1;
   return std::log(1.0 + model.access(buffer, last).row - model.access(buffer, use).row);
@@ -77,6 +65,17 @@ class Keys {
 };
 
 }  // namespace
+
+Ticks gain_from(const MappingState& state, std::int32_t buffer, std::int32_t use) {
+  const MappingModel& model = state.model();
+  Ticks total = 0;
+  for (std::int32_t later = use; later < model.buffers[buffer].uses; ++later) {
+    const std::int32_t index = model.access_index(buffer, later);
+    if (state.is_served(index)) break;
+    total += state.gain(index);
+  }
+  return total;
+}
 
 std::vector<double> static_keys(const MappingState& state, const StaticKey& key) {
   const MappingModel& model = state.model();

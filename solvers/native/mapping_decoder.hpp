@@ -23,6 +23,9 @@ struct StaticKey {
 constexpr std::array<StaticKey, kStaticKeys> kStaticKey = {
     {{0.5, 0.0}, {1.0, 0.0}, {1.0, 1.0}, {0.5, 0.5}}};
 
+// Ticks still to gain from that use of the buffer on, up to the next that is served fast.
+Ticks gain_from(const MappingState& state, std::int32_t buffer, std::int32_t use);
+
 // Places whole buffers in decreasing order of their keys; those with key -infinity not at all.
 void decode_buffers(MappingState& state, const std::vector<double>& keys, const Reach& reach,
                     Control& control);

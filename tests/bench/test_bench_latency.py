@@ -13,11 +13,13 @@ import pytest
 
 from planner.bench.latency_chart import draw_latency_profiles, latency_profiles
 from planner.bench.latency_methods import METHODS, Bound, Mapped, Method, chosen_methods
+from planner.bench.latency_page import render_page
 from planner.bench.latency_programs import SETS, Program, chosen_programs
 from planner.bench.latency_results import (
     comparison,
     defects,
     latencies,
+    open_programs,
     parts_worth,
     results_object,
     summaries,
@@ -141,12 +143,64 @@ def test_summary_has_score_gap_and_the_spread_of_the_seeds():
 
 def test_worth_of_a_part_is_latency_with_it_by_latency_without():
     worth = {found.part.name: found.ratio for found in parts_worth(TWO)}
-    assert worth["LNS"][DECODES].ratio == pytest.approx(0.8)
-    assert worth["LNS"][TIME].ratio == pytest.approx(1.0)
+    assert worth["ruin and recreate"][DECODES].ratio == pytest.approx(0.8)
+    assert worth["ruin and recreate"][TIME].ratio == pytest.approx(1.0)
     assert worth["windows"] == {DECODES: None, TIME: None}
     text = render_tables(TWO, ["program-order"])
     assert "0.8000 (0.8000-0.8000)" in text and "missing" in text
     assert "missing: program-order." in text
+
+
+def test_open_programs_are_those_whose_best_static_decode_is_above_the_bound():
+    def at(name, static, bound):
+        return result(name, [("static-24", NONE, 0, static)], bound=bound)
+
+    ajar = at("cut short", 1000, 800)._replace(proven_bound=Bound(800, False))
+    without = result("without", [("xla", NONE, 0, 800)])
+    programs = [at("met", 800, 800), at("close", 803, 800), at("far", 805, 800), ajar, without]
+    assert [found.name for found in open_programs(programs)] == ["far", "cut short"]
+
+
+def test_open_programs_are_summarised_by_themselves():
+    closed = result(
+        "closed", [("static-24", NONE, 0, 200), ("malloc-game", DECODES, 0, 200)], graph="one"
+    )
+    document = results_object(
+        [*TWO, closed],
+        programs="quick",
+        decodes=100,
+        seeds=[0],
+        time_limit_s=5.0,
+        missing=[],
+        notes=[],
+        interrupted=False,
+    )
+
+    def against_static(of):
+        return next(
+            row["against"]["static-24"]
+            for row in document[of]
+            if (row["method"], row["budget"]) == ("malloc-game", "decodes")
+        )
+
+    assert (document["open_programs"], document["open_graphs"]) == (2, 2)
+    assert (
+        against_static("summaries")["programs"],
+        against_static("open_summaries")["programs"],
+    ) == (3, 2)
+    assert against_static("open_summaries")["ratio"] < against_static("summaries")["ratio"] < 1
+    assert [found["open"] for found in document["results"]] == [True, True, False]
+    assert [part["part"] for part in document["open_parts"]] == [
+        part["part"] for part in document["parts"]
+    ]
+    text = render_tables([*TWO, closed], [])
+    for title in ("Methods, all programs", "Methods, 2 open programs of 2 graphs"):
+        assert title in text
+    assert "worth, 2 open programs of 2 graphs" in text
+    assert "open programs" not in render_tables([closed], [])
+    assert "2 of them open" in render_page(
+        [*TWO, closed], None, decodes=100, seeds=1, missing=[], notes=[]
+    )
 
 
 def test_profile_counts_programs_within_a_factor_of_the_best():
@@ -236,6 +290,29 @@ def test_mappings_are_replayed_and_lies_crashes_and_illegal_ones_do_not_count(me
     assert runs["crash"].latency is None and "RuntimeError: no" in runs["crash"].note
     assert runs["xla"].latency is not None and runs["xla"].budget is Budget.NONE
     assert all(run.budget is Budget.DECODES for name, run in runs.items() if name != "xla")
+
+
+def test_all_methods_give_legal_mappings_within_their_decodes():
+    found, missing = chosen_methods(None, exact=False)
+    assert missing == []
+    (result,) = run_programs(
+        chosen_programs("quick", ["unet"]),
+        found,
+        decodes=30,
+        seeds=(0,),
+        time_limit_s=30.0,
+        on_progress=lambda _: None,
+    )
+    assert [run.note for run in result.runs if run.note] == []
+    counted = {run.method: run for run in result.runs if run.budget is not TIME}
+    assert set(counted) == set(METHODS) - {"cp"}
+    # Whole decodes, and what was begun is ended.
+    assert all(run.decodes <= 36 for run in counted.values())
+    assert counted["program-order greedy"].decodes == 1 < counted["program-order"].decodes
+    assert counted["program-order"].latency <= counted["program-order greedy"].latency
+    # A part that is left out changes something.
+    parts = [name for name in counted if name.startswith("malloc-game ")]
+    assert len({counted[name].latency for name in parts}) > 1
 
 
 def test_equal_time_is_what_the_timekeeper_took_for_its_decodes(methods, monkeypatch):
