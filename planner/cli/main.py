@@ -147,6 +147,8 @@ def _run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except RecursionError:
+        if os.environ.get("PLANNER_DEBUG"):
+            raise
         _complain("the input is nested too deeply to be read")
         return 6
     except MemoryError:

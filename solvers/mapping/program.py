@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Ticks of the whole program with everything served slow, roughly.
 _TICKS = 1 << 40
+# What takes longer than this counts as so long: no program of use waits for it.
+_MOST_TICKS = 1 << 50
 
 
 class MappedProgram(NamedTuple):
@@ -85,7 +87,10 @@ def _in_order(
     capacity, unit = problem.capacity_bytes or 0, near.alignment_bytes
 
     def ticks(seconds: float) -> int:
-        return round(seconds / tick_s)
+        return round(min(seconds / tick_s, _MOST_TICKS))
+
+    def ticks_up(seconds: float) -> int:
+        return -int(-min(seconds, _MOST_TICKS * tick_s) // tick_s)
 
     buffer_of: dict[int, int] = {}
     sizes: list[int] = []
@@ -127,8 +132,8 @@ def _in_order(
         alignment=unit,
         size=np.array(sizes, dtype=np.int64),
         has_copy=np.array([graph.storages[s].kind is StorageKind.INPUT for s in storages], bool),
-        copy_in=np.array([max(1, -(-c[0] // tick_s)) for c in copies], dtype=np.int64),
-        copy_out=np.array([max(1, -(-c[1] // tick_s)) for c in copies], dtype=np.int64),
+        copy_in=np.array([max(1, ticks_up(c[0])) for c in copies], dtype=np.int64),
+        copy_out=np.array([max(1, ticks_up(c[1])) for c in copies], dtype=np.int64),
         access_row=np.array(columns[0], dtype=np.int32),
         access_buffer=np.array(columns[1], dtype=np.int32),
         writes=np.array(columns[2], dtype=bool),
@@ -142,8 +147,8 @@ def _in_order(
         touches_slow=np.array(touches_slow, dtype=bool),
         fast_latency=ticks(near.latency_s),
         slow_latency=ticks(far.latency_s),
-        setup_in=-int(-setups[0] // tick_s),
-        setup_out=-int(-setups[1] // tick_s),
+        setup_in=ticks_up(setups[0]),
+        setup_out=ticks_up(setups[1]),
     )
     return MappedProgram(mapped, storages, order)
 

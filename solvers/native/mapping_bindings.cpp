@@ -1,5 +1,6 @@
 // Python's view of the mapping kernels.
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,7 +58,23 @@ MappingModel make_model(
 }
 
 std::vector<double> copy_of(const InputArray<double>& values) {
+  const auto is_nan = [](double value) { return std::isnan(value); };
+  if (std::any_of(values.data(), values.data() + values.size(), is_nan)) {
+    throw nb::value_error("keys and residuals have to be numbers");
+  }
   return {values.data(), values.data() + values.size()};
+}
+
+mapping::Reach reach_of(std::int32_t window, bool fifo, bool most_gain) {
+  if (window < 0) throw nb::value_error("the window has to be a number of rows, at least 0");
+  return {window, fifo, most_gain};
+}
+
+void check_finite(const InputArray<double>& weights) {
+  const auto is_finite = [](double weight) { return std::isfinite(weight); };
+  if (!std::all_of(weights.data(), weights.data() + weights.size(), is_finite)) {
+    throw nb::value_error("weights have to be finite");
+  }
 }
 
 mapping::Weights weights_of(const InputArray<double>& values) {
@@ -65,6 +82,7 @@ mapping::Weights weights_of(const InputArray<double>& values) {
   if (values.size() != weights.size()) {
     throw nb::value_error("there has to be one weight per feature");
   }
+  check_finite(values);
   std::copy(values.data(), values.data() + values.size(), weights.begin());
   return weights;
 }
@@ -76,15 +94,17 @@ nb::tuple decode_keys(const MappingModel& model, std::int32_t static_key,
                      : static_key >= mapping::kStaticKeys) {
     throw nb::value_error("give one of the static keys, or -1 and one key per buffer");
   }
+  const mapping::Reach reach = reach_of(window, fifo, false);
+  const std::vector<double> given = copy_of(keys);
   mapping::MappingResult result;
   {
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
     MappingState state(model, addresses);
-    const auto chosen = static_key < 0
-                            ? copy_of(keys)
-                            : static_keys(state, mapping::kStaticKey[static_key]);
-    decode_buffers(state, chosen, {window, fifo, false}, control);
+    decode_buffers(
+        state,
+        static_key < 0 ? given : static_keys(state, mapping::kStaticKey[static_key]), reach,
+        control);
     result = mapping::result_of(state);
   }
   return to_python(std::move(result));
@@ -97,12 +117,14 @@ nb::tuple decode_weights(const MappingModel& model, const InputArray<double>& we
   if (residual.size() != 0 && residual.size() != model.accesses.size()) {
     throw nb::value_error("the residual has to be empty or to have one entry per access");
   }
+  const mapping::Reach reach = reach_of(window, fifo, true);
+  const std::vector<double> given = copy_of(residual);
   mapping::MappingResult result;
   {
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
     MappingState state(model, addresses);
-    decode_marginal(state, chosen, copy_of(residual), {window, fifo, true}, control);
+    decode_marginal(state, chosen, given, reach, control);
     result = mapping::result_of(state);
   }
   return to_python(std::move(result));
@@ -122,10 +144,11 @@ nb::tuple search_weights(const MappingModel& model, const InputArray<double>& we
   if (windows.size() == 0 || weights.size() != windows.size() * features) {
     throw nb::value_error("there has to be one row of weights per window, and at least one");
   }
+  check_finite(weights);
   for (std::size_t k = 0; k < windows.size(); ++k) {
     mapping::Start start;
     std::copy_n(weights.data() + k * features, features, start.weights.begin());
-    start.window = windows.data()[k];
+    start.window = reach_of(windows.data()[k], fifo, true).window;
     settings.starts.push_back(start);
   }
   mapping::MappingResult result;
@@ -143,6 +166,7 @@ nb::tuple refine_residencies(const MappingModel& model, const InputArray<std::in
                              bool addresses, std::int64_t attempts,
                              std::uint64_t seed, double time_limit_s, const CancelFlag* cancel) {
   const mapping::Weights chosen = weights_of(weights);
+  const mapping::Reach reach = reach_of(window, fifo, true);
   const std::vector<std::int64_t> known(residencies.data(),
                                         residencies.data() + residencies.size());
   if (const auto problem = mapping::check_residencies(model, known, addresses)) {
@@ -153,9 +177,9 @@ nb::tuple refine_residencies(const MappingModel& model, const InputArray<std::in
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
     MappingState state(model, addresses);
-    state.adopt(known);
+    state.adopt(known, fifo);
     mapping::Random random(seed);
-    result = mapping::refine(state, {chosen, attempts}, {window, fifo, true}, random, control);
+    result = mapping::refine(state, {chosen, attempts}, reach, random, control);
   }
   return to_python(std::move(result));
 }
@@ -163,12 +187,13 @@ nb::tuple refine_residencies(const MappingModel& model, const InputArray<std::in
 nb::tuple search_keys(const MappingModel& model, std::int32_t decodes, std::int32_t window,
                       bool fifo, std::uint64_t seed, double time_limit_s,
                       const CancelFlag* cancel) {
+  const mapping::Reach reach = reach_of(window, fifo, false);
   mapping::MappingResult result;
   {
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
     mapping::Random random(seed);
-    result = mapping::evolve_keys(model, decodes, {window, fifo, false}, random, control);
+    result = mapping::evolve_keys(model, decodes, reach, random, control);
   }
   return to_python(std::move(result));
 }
@@ -214,7 +239,7 @@ void bind_mapping(nb::module_& m) {
         nb::arg("residencies"), nb::arg("weights"), nb::arg("window"), nb::arg("fifo"),
         nb::arg("addresses"), nb::arg("attempts"), nb::arg("seed"),
         nb::arg("time_limit_s"), nb::arg("cancel").none(),
-        "Take a legal solution over, ruin and recreate. Returns residencies (six numbers each), "
+        "Take a solution over, less what has no bytes or no room, ruin and recreate. Returns residencies (six numbers each), "
         "latency in ticks, attempts.");
   m.def("mapping_evolve_keys", &search_keys, nb::arg("model"), nb::kw_only(), nb::arg("decodes"),
         nb::arg("window"), nb::arg("fifo"), nb::arg("seed"), nb::arg("time_limit_s"),

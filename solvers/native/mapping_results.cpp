@@ -33,6 +33,7 @@ std::optional<std::string> check_residencies(const MappingModel& model,
   const auto rows = static_cast<std::int64_t>(model.rows.size());
   std::int64_t before = -1;
   std::int64_t served = -1;
+  std::int64_t left = 0;
   for (std::size_t k = 0; k < residencies.size(); k += 6) {
     const std::int64_t buffer = residencies[k];
     const std::int64_t first = residencies[k + 1];
@@ -45,7 +46,10 @@ std::optional<std::string> check_residencies(const MappingModel& model,
       return which + ": its buffer is out of range";
     }
     const Buffer& described = model.buffers[buffer];
-    if (buffer != before) served = -1;
+    if (buffer != before) {
+      served = -1;
+      left = 0;
+    }
     if (buffer < before || first <= served || last < first || last >= described.uses) {
       return which + ": its accesses are out of range, or out of order";
     }
@@ -54,11 +58,29 @@ std::optional<std::string> check_residencies(const MappingModel& model,
         end <= model.access(index, static_cast<std::int32_t>(last)).row || end > rows) {
       return which + ": its steps do not hold its accesses";
     }
-    if (addresses && offset >= 0 && offset + described.size > model.capacity) {
-      return which + ": its bytes are out of range";
+    if (last + 1 < described.uses &&
+        end > model.access(index, static_cast<std::int32_t>(last) + 1).row) {
+      return which + ": its steps hold an access that it does not serve";
+    }
+    const Access& opening = model.access(index, static_cast<std::int32_t>(first));
+    if (first == 0 && opening.writes && start != opening.row) {
+      return which + ": it begins with a write, but starts before it";
+    }
+    // A write before `served` is over when the residency of that access ends, or earlier.
+    std::int64_t valid_from = left;
+    if (opening.previous_write > served) {
+      valid_from = model.access(index, opening.previous_write).row + 1;
+    }
+    if (start < valid_from) {
+      return which + ": it starts before the slow memory holds the buffer";
+    }
+    if (addresses && offset >= 0 &&
+        (offset > model.capacity - described.size || offset % model.alignment != 0)) {
+      return which + ": its bytes are out of range, or not aligned";
     }
     before = buffer;
     served = last;
+    left = end;
   }
   return std::nullopt;
 }

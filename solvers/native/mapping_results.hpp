@@ -19,7 +19,8 @@ struct MappingResult {
 
 MappingResult result_of(const MappingState& state);
 
-// Says what is wrong with residencies that come from outside, as far as indices go.
+// Says what is wrong with single residencies that come from outside, and with those of one buffer;
+// whether all together have bytes and room, `adopt` finds out.
 std::optional<std::string> check_residencies(const MappingModel& model,
                                              const std::vector<std::int64_t>& residencies,
                                              bool addresses);

@@ -24,6 +24,14 @@ std::int64_t Space::best_fit(std::int32_t start, std::int32_t end, std::int64_t 
   return best;
 }
 
+bool Space::is_free(std::int32_t start, std::int32_t end, std::int64_t offset,
+                    std::int64_t size) const {
+  return std::none_of(blocks_.begin(), blocks_.end(), [&](const Block& block) {
+    return block.start_row < end && block.end_row > start && block.offset < offset + size &&
+           block.end > offset;
+  });
+}
+
 std::vector<Space::Block>::iterator Space::at_or_above(std::int64_t offset) {
   return std::lower_bound(
       blocks_.begin(), blocks_.end(), offset,

@@ -15,6 +15,9 @@ class Space {
   // ones; -1 if there is none.
   std::int64_t best_fit(std::int32_t start, std::int32_t end, std::int64_t size) const;
 
+  // Whether the bytes are free in all the rows.
+  bool is_free(std::int32_t start, std::int32_t end, std::int64_t offset, std::int64_t size) const;
+
   void add(std::int32_t id, std::int32_t start, std::int32_t end, std::int64_t offset,
            std::int64_t size);
   void remove(std::int32_t id, std::int64_t offset);

@@ -60,11 +60,12 @@ class MappingState {
   // places it. Returns its identity, or -1.
   std::int32_t place(std::int32_t buffer, std::int32_t use, const Reach& reach);
 
-  // Takes over a legal solution, into a state without residencies: buffer, first, last, start, end
-  // and offset of each, which is chosen here if negative, for the largest first. Rooms are drawn on
-  // by the earliest deadline first. A residency for which there is no offset or whose copy then
-  // comes too late is left out.
-  void adopt(const std::vector<std::int64_t>& residencies);
+  // Takes over residencies that `check_residencies` accepts, into a state without any: buffer,
+  // first, last, start, end and offset of each, which is chosen here if negative, for the largest
+  // first. Rooms are drawn on by the earliest deadline first. A residency whose bytes are taken,
+  // for which there is no offset, or whose copy then comes too late or, with `fifo`, out of turn is
+  // left out.
+  void adopt(const std::vector<std::int64_t>& residencies, bool fifo);
 
   // Takes a residency away. Copies of others may then lack room, see `settle`.
   void remove(std::int32_t id);
@@ -118,6 +119,7 @@ class MappingState {
   bool copy_in(Stay& stay, const Reach& reach);
   bool copy_out(Stay& stay, const Reach& reach);
   bool in_order(const Stay& stay) const;
+  bool has_bytes(const Stay& stay) const;
   std::int32_t next_stay(std::int32_t buffer, std::int32_t use) const;
   std::int32_t previous_end(std::int32_t buffer, std::int32_t use) const;
   std::int32_t fresh();

@@ -6,7 +6,16 @@
 
 namespace planner::mapping {
 
-void MappingState::adopt(const std::vector<std::int64_t>& residencies) {
+bool MappingState::has_bytes(const Stay& stay) const {
+  const std::int64_t size = model_->buffers[stay.buffer].size;
+  if (addresses_) {
+    return stay.offset >= 0 && space_.is_free(stay.start, stay.end, stay.offset, size);
+  }
+  return std::all_of(rows_.begin() + stay.start, rows_.begin() + stay.end,
+                     [size](const RowState& row) { return row.free >= size; });
+}
+
+void MappingState::adopt(const std::vector<std::int64_t>& residencies, bool fifo) {
   std::vector<std::int32_t> ids;
   for (std::size_t k = 0; k + 5 < residencies.size(); k += 6) {
     const std::int32_t id = fresh();
@@ -34,15 +43,20 @@ void MappingState::adopt(const std::vector<std::int64_t>& residencies) {
     Stay& stay = stays_[id];
     if (addresses_ && stay.offset < 0) {
       stay.offset = space_.best_fit(stay.start, stay.end, size(id));
-      if (stay.offset < 0) {
-        unused_.push_back(id);
-        continue;
-      }
+    }
+    if (!has_bytes(stay)) {
+      unused_.push_back(id);
+      continue;
     }
     occupy(id);
     placed.push_back(id);
   }
   share_room(placed);
+  if (fifo) {
+    for (const std::int32_t id : placed) {
+      if (placed_[id] && !in_order(stays_[id])) remove(id);
+    }
+  }
   settle();
   keep();
 }

@@ -421,6 +421,7 @@ def test_ctrl_c_shows_the_programs_so_far(methods, monkeypatch, capsys):
     monkeypatch.setattr("planner.bench.latency_methods.METHODS", found)
     programs = [unet_rows("first"), unet_rows("second")]
     monkeypatch.setitem(SETS, "quick", lambda: programs)
+    monkeypatch.setenv("PLANNER_DEBUG", "1")
     assert main(["bench", "latency", "-q"]) == 130
     printed = capsys.readouterr()
     assert "first" in printed.out and "second" not in printed.out

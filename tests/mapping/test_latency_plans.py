@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,11 @@ def test_no_plan_is_slower_than_greedys_or_than_nothing_fast(seed: int) -> None:
         )
 
 
-def test_the_contender_offers_the_plan_with_nothing_fast_first() -> None:
+@pytest.mark.parametrize("capacity", [1, 400])
+def test_the_contender_offers_one_plan_never_slower_than_nothing_fast(capacity: int) -> None:
     graph = with_parameters(random_graph(5, 12))
-    problem = PlanningProblem(graph, machine(400), Objective.LATENCY)
+    problem = PlanningProblem(graph, machine(capacity), Objective.LATENCY)
+    program = mapping_program(problem, range(len(graph.operators))).problem
     offered = []
 
     class Board(Scoreboard):
@@ -76,10 +79,26 @@ def test_the_contender_offers_the_plan_with_nothing_fast_first() -> None:
             return super().offer(contender, plan)
 
     MallocGame().run(problem, Board(problem), deadline=Deadline(20), seed=0)
-    assert not offered[0].transfers
-    assert {p.memory for p in offered[0].placements} == {"far"}
-    assert len(offered) == 2
-    assert offered[1].metrics.latency_s < offered[0].metrics.latency_s
+    (plan,) = offered
+    nothing_fast = program.all_slow * program.tick_s
+    if program.buffers:
+        assert plan.metrics.latency_s < nothing_fast
+        assert {p.memory for p in plan.placements} == {"near", "far"}
+    else:
+        assert plan.metrics.latency_s == pytest.approx(nothing_fast)
+        assert {p.memory for p in plan.placements} == {"far"}
+
+
+@pytest.mark.parametrize("bandwidth", [1e-12, 1e9])
+def test_rates_far_apart_do_not_overflow(bandwidth: float) -> None:
+    target = machine(400)
+    slow = tuple(replace(link, bandwidth=bandwidth, setup_s=1 / bandwidth) for link in target.links)
+    graph = with_parameters(random_graph(5, 12))
+    problem = PlanningProblem(graph, replace(target, links=slow), Objective.LATENCY)
+    board = Scoreboard(problem)
+    MallocGame().run(problem, board, deadline=Deadline(20), seed=0)
+    assert board.best is not None
+    assert_legal(graph, problem.target, board.best)
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
