@@ -28,6 +28,7 @@ from rl.portfolio_training import (
     train,
     training_pool,
 )
+from rl.training_checkpoint import programs_digest
 from rl.training_results import weights_file
 from rl.training_run import EVERYTHING, Run, run_training
 
@@ -264,6 +265,7 @@ def test_a_killed_training_is_resumed_to_the_same_bytes(
 @pytest.mark.slow
 def test_the_first_entry_shipped_is_what_the_default_seed_learns() -> None:
     every = [TrainingProgram(p.name, p.graph, p.family, p.build()) for p in training_programs()]
+    assert programs_digest(every) == load_portfolio_weights().training["programs"]
     settings = Settings()._replace(entries=1)
     learned = train(stated_pool(training_pool(every, settings, 0)), settings, 0, threads=2)
     shipped = load_portfolio()[0]
