@@ -26,7 +26,7 @@ def measure_bytes(graph: Graph, target: Target, plan: Plan) -> Metrics:
     Metrics
         ``peak_bytes`` and ``arena_bytes`` have one entry per writable memory.
     """
-    peak, arena = _occupancy(graph, target, plan)
+    peak, arena = occupancy(graph, target, plan)
     compulsory = traffic = relocated = 0
     for transfer in plan.transfers:
         size = part_of(transfer, graph.storages[transfer.storage].size_bytes).size_bytes
@@ -52,7 +52,7 @@ def measure_bytes(graph: Graph, target: Target, plan: Plan) -> Metrics:
     )
 
 
-def _occupancy(graph: Graph, target: Target, plan: Plan) -> tuple[dict[str, int], dict[str, int]]:
+def occupancy(graph: Graph, target: Target, plan: Plan) -> tuple[dict[str, int], dict[str, int]]:
     """Most bytes live at once, and the highest used address, per writable memory."""
     steps = len(plan.order)
     writable = [memory.name for memory in target.memories if memory.writable]

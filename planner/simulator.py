@@ -24,7 +24,7 @@ from planner.copy_engines import Copy, copy_engine, link_rates, memory_uses
 from planner.cost import memory_seconds, operator_cost
 from planner.errors import InvalidPlanError
 from planner.measured import CostLayer, cost_layers
-from planner.metrics import far_operands, measure_bytes
+from planner.metrics import far_operands, measure_bytes, occupancy
 from planner.plans import boundary_rank, part_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def simulate(graph: Graph, target: Target, plan: Plan) -> Timeline:
         stall_s=stall_s,
         latency_s=compute_s + stall_s,
         link_bytes=link_bytes,
-        peak_bytes=measure_bytes(graph, target, plan).peak_bytes,
+        peak_bytes=occupancy(graph, target, plan)[0],
         cost_source=_cost_source(graph, target),
     )
 

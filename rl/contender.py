@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from planner.scoreboard import Scoreboard
     from solvers.protocol import Deadline
 
-# Accesses looked at in all decodes together: about 0.2 s. Large programs get fewer decodes.
-_MOST_ACCESSES = 250_000
+# Accesses looked at in all decodes together: about 0.1 s. Large programs get fewer decodes.
+_MOST_ACCESSES = 150_000
 _FEWEST_DECODES = 4
 
 

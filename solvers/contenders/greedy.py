@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.mapping_problem import MappingSolution
+from planner.problem import Objective
 from solvers.contenders.fixed_order import fix_order, greedy_pack, leave_overwrites_open
 from solvers.contenders.in_place import InPlaceChoice
+from solvers.contenders.mapping_plan import mapping_plan
 from solvers.contenders.orders import (
     heuristic_orders,
     order_problem,
@@ -13,6 +16,7 @@ from solvers.contenders.orders import (
 )
 from solvers.contenders.spilling import may_spill, offer_spilling_plans
 from solvers.contenders.whole_lives import lowest_placement, offer_placement
+from solvers.mapping.program import mapping_program, why_not_mappable
 from solvers.protocol import Availability
 from solvers.replacement.belady import GreedyEviction
 
@@ -43,7 +47,13 @@ class Greedy:
     def run(
         self, problem: PlanningProblem, board: Scoreboard, *, deadline: Deadline, seed: int
     ) -> str:
-        """Offer the lowest arena of the best orders, else a plan that spills."""
+        """Offer the lowest arena of the best orders, else a plan that spills.
+
+        For least latency, first the plan in which the fast memory serves nothing, where there is
+        one: it may be much the better one.
+        """
+        if problem.objective is Objective.LATENCY and not why_not_mappable(problem):
+            self._offer_everything_slow(problem, board, deadline=deadline, seed=seed)
         ordering = order_problem(problem)
         orders = heuristic_orders(problem, ordering, deadline, seed)
         lowest = lowest_placement(
@@ -66,6 +76,16 @@ class Greedy:
             at_most=_ORDERS_TRIED,
         )
         return ""
+
+    def _offer_everything_slow(
+        self, problem: PlanningProblem, board: Scoreboard, *, deadline: Deadline, seed: int
+    ) -> None:
+        program = mapping_program(problem, range(len(problem.graph.operators)))
+        nothing = MappingSolution((), program.problem.all_slow)
+        plan = mapping_plan(
+            problem, program, nothing, contender=self.name, deadline=deadline, seed=seed
+        )
+        board.offer(self.name, plan)
 
 
 def _overwriting(problem: PlanningProblem, orders: Sequence[FixedOrder]) -> Iterator[FixedOrder]:
