@@ -210,12 +210,38 @@ class MallocGameAgent:
             return found.solution(), found.attempts
         packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
         if packed.fits:
-            return packed.solution, found.attempts
+            return self._polished(
+                problem, model, packed.solution, found.attempts, budget, seed, deadline
+            )
         known = np.array(packed.solution.residencies, dtype=np.int64).ravel()
         repaired = self._repaired(
             model, (known, found.residencies), kept_back * per_decode, seed, deadline
         )
         return repaired.solution(), found.attempts + repaired.attempts
+
+    def _polished(
+        self,
+        problem: MappingProblem,
+        model: MappingModel,
+        solution: MappingSolution,
+        attempts: int,
+        budget: tuple[int, int],
+        seed: int,
+        deadline: Deadline,
+    ) -> tuple[MappingSolution, int]:
+        """Spend what no repair needed on more ruin and recreate, if that can be packed too."""
+        per_decode, decodes = budget
+        left = per_decode * decodes - attempts
+        if left <= 0 or not self._abilities.refinement or solution.latency <= problem.floor:
+            return solution, attempts
+        window = NO_WINDOW if self._abilities.windows else XLA_STYLE.window
+        known = np.array(solution.residencies, dtype=np.int64).ravel()
+        found = self._refined(model, known, window, left, seed + 1, deadline, addresses=False)
+        if found.latency < solution.latency:
+            packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
+            if packed.fits:
+                solution = packed.solution
+        return solution, attempts + found.attempts
 
     def _chosen(
         self,
