@@ -18,6 +18,7 @@ from planner.testing.mapping_problems import random_mapping_problem
 from solvers.mapping import rows
 from solvers.mapping.bound import MappingBound, linear_bound
 from solvers.mapping.cp import CpMapping
+from solvers.mapping.decoders import StaticDecodes
 from solvers.mapping.integer_program import IntegerProgram, quantum
 from solvers.mapping.lns import MappingNeighbourhood
 from solvers.mapping.placing import conflict, decoded, packed
@@ -152,7 +153,7 @@ def test_neighbourhoods_reach_the_optimum_of_tiny_programs_and_end() -> None:
 @pytest.mark.parametrize("name", ["cp", "lns"])
 def test_never_worse_than_the_incumbent(name: str) -> None:
     problem = random_mapping_problem(7, buffers=30, rows=40, accesses=4)
-    incumbent = MappingNeighbourhood().solve(problem, deadline=Deadline(1.0)).solution
+    incumbent = StaticDecodes().solve(problem, deadline=Deadline(SECONDS)).solution
     assert incumbent is not None
     assert incumbent.latency < problem.all_slow
     solver = SOLVERS["mapping"][name].load()
