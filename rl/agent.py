@@ -34,6 +34,8 @@ DECODES = 100
 _EVOLUTION = 16
 # Decodes kept back for a repair, if what was chosen cannot be given offsets.
 _REPAIR = 20
+# Share of the time for the search.
+_SEARCHING = 0.85
 # Steps of the exact allocator; some 30 ms at most.
 _PACKING_STEPS = 20_000
 
@@ -92,6 +94,16 @@ class Abilities(NamedTuple):
     repacking: bool = True
     windows: bool = True
     marginal: bool = True
+
+
+class _Play(NamedTuple):
+    """What is searched on, and how long; ``per_decode`` are attempts to place a residency."""
+
+    problem: MappingProblem
+    model: MappingModel
+    per_decode: int
+    seed: int
+    deadline: Deadline
 
 
 class MallocGameAgent:
@@ -164,7 +176,8 @@ class MallocGameAgent:
         left = self._decodes - len(found)
         searched = None
         if self._abilities.search and left > 0 and best.latency > problem.floor:
-            searched, more = self._search(problem, model, first, (per_decode, left), seed, deadline)
+            play = _Play(problem, model, per_decode, seed, deadline)
+            searched, more = self._search(play, first, left)
             attempts += more
         if searched is not None and searched.latency < best.latency:
             best = searched
@@ -185,140 +198,92 @@ class MallocGameAgent:
         ]
 
     def _search(
-        self,
-        problem: MappingProblem,
-        model: MappingModel,
-        first: Decoded,
-        budget: tuple[int, int],
-        seed: int,
-        deadline: Deadline,
+        self, play: _Play, first: Decoded, decodes: int
     ) -> tuple[MappingSolution | None, int]:
-        """Search, without addresses if they are packed afterwards.
-
-        Parameters
-        ----------
-        first : Decoded
-            The best static decode.
-        budget : (int, int)
-            Attempts per decode, and decodes.
-        """
-        per_decode, decodes = budget
+        """Search from the best static decode; without addresses, if they are packed afterwards."""
         repacking = self._abilities.repacking
         kept_back = min(_REPAIR, decodes // 4) if repacking else 0
-        found = self._chosen(model, first, per_decode, decodes - kept_back, seed, deadline)
+        # Offsets need time, too.
+        searching = play.deadline.within(_SEARCHING * play.deadline.remaining_s())
+        found = self._chosen(play._replace(deadline=searching), first, decodes - kept_back)
         if not repacking:
             return found.solution(), found.attempts
-        packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
-        if packed.fits:
-            return self._polished(
-                problem, model, packed.solution, found.attempts, budget, seed, deadline
-            )
-        known = np.array(packed.solution.residencies, dtype=np.int64).ravel()
-        repaired = self._repaired(
-            model, (known, found.residencies), kept_back * per_decode, seed, deadline
+        packed = with_offsets(
+            play.problem, found.solution(), play.deadline, call_limit=_PACKING_STEPS
         )
+        if packed.fits:
+            left = decodes * play.per_decode - found.attempts
+            polished, more = self._polished(play, packed.solution, left)
+            return polished, found.attempts + more
+        known = np.array(packed.solution.residencies, dtype=np.int64).ravel()
+        repaired = self._repaired(play, (known, found.residencies), kept_back * play.per_decode)
         return repaired.solution(), found.attempts + repaired.attempts
 
-    def _polished(
-        self,
-        problem: MappingProblem,
-        model: MappingModel,
-        solution: MappingSolution,
-        attempts: int,
-        budget: tuple[int, int],
-        seed: int,
-        deadline: Deadline,
-    ) -> tuple[MappingSolution, int]:
-        """Spend what no repair needed on more ruin and recreate, if that can be packed too."""
-        per_decode, decodes = budget
-        left = per_decode * decodes - attempts
-        if left <= 0 or not self._abilities.refinement or solution.latency <= problem.floor:
-            return solution, attempts
-        window = NO_WINDOW if self._abilities.windows else XLA_STYLE.window
-        known = np.array(solution.residencies, dtype=np.int64).ravel()
-        found = self._refined(model, known, window, left, seed + 1, deadline, addresses=False)
-        if found.latency < solution.latency:
-            packed = with_offsets(problem, found.solution(), deadline, call_limit=_PACKING_STEPS)
-            if packed.fits:
-                solution = packed.solution
-        return solution, attempts + found.attempts
-
-    def _chosen(
-        self,
-        model: MappingModel,
-        first: Decoded,
-        per_decode: int,
-        decodes: int,
-        seed: int,
-        deadline: Deadline,
-    ) -> Decoded:
+    def _chosen(self, play: _Play, first: Decoded, decodes: int) -> Decoded:
         """Choose residencies: starts, other weights, ruin and recreate."""
         able = self._abilities
-        attempts = decodes * per_decode if able.refinement else 0
-        window = NO_WINDOW if able.windows else XLA_STYLE.window
+        attempts = decodes * play.per_decode if able.refinement else 0
         addresses = not able.repacking
         if not able.marginal:
-            return self._refined(
-                model, first.residencies, window, attempts, seed, deadline, addresses=addresses
-            )
+            return self._refined(play, first.residencies, attempts, addresses=addresses)
         starts = self._starts.starts[: max(1, decodes)]
-        windows = [start.window if able.windows else window for start in starts]
+        windows = [start.window if able.windows else XLA_STYLE.window for start in starts]
         return Decoded(
             *mapping_search(
-                model,
+                play.model,
                 weights=np.concatenate([start.weights for start in starts]),
                 windows=np.array(windows, dtype=np.int32),
                 evolution=min(_EVOLUTION, decodes // 3) if able.evolution else 0,
                 attempts=attempts,
                 fifo=self._fifo,
                 addresses=addresses,
-                seed=seed % (1 << 64),
-                time_limit_s=deadline.remaining_s(),
-                cancel=deadline.cancel,
+                seed=play.seed % (1 << 64),
+                time_limit_s=play.deadline.remaining_s(),
+                cancel=play.deadline.cancel,
             )
         )
 
-    def _repaired(
-        self,
-        model: MappingModel,
-        starts: Sequence[NDArray[np.int64]],
-        attempts: int,
-        seed: int,
-        deadline: Deadline,
-    ) -> Decoded:
-        """Search on with addresses from those residencies that have some, by the better start."""
-        window = NO_WINDOW if self._abilities.windows else XLA_STYLE.window
-
-        def refined(residencies: NDArray[np.int64], attempts: int) -> Decoded:
-            return self._refined(
-                model, residencies, window, attempts, seed, deadline, addresses=True
+    def _polished(
+        self, play: _Play, solution: MappingSolution, attempts: int
+    ) -> tuple[MappingSolution, int]:
+        """Spend what no repair needed on more ruin and recreate, if that can be packed too."""
+        if (
+            attempts <= 0
+            or not self._abilities.refinement
+            or solution.latency <= play.problem.floor
+        ):
+            return solution, 0
+        known = np.array(solution.residencies, dtype=np.int64).ravel()
+        again = play._replace(seed=play.seed + 1)
+        found = self._refined(again, known, attempts, addresses=False)
+        if found.latency < solution.latency:
+            packed = with_offsets(
+                play.problem, found.solution(), play.deadline, call_limit=_PACKING_STEPS
             )
+            if packed.fits:
+                solution = packed.solution
+        return solution, found.attempts
 
-        best = min((refined(start, 0) for start in starts), key=lambda found: found.latency)
-        return refined(best.residencies, attempts)
+    def _repaired(self, play: _Play, starts: Sequence[NDArray[np.int64]], attempts: int) -> Decoded:
+        """Search on with addresses from those residencies that have some, by the better start."""
+        tried = [self._refined(play, start, 0, addresses=True) for start in starts]
+        best = min(tried, key=lambda found: found.latency)
+        return self._refined(play, best.residencies, attempts, addresses=True)
 
     def _refined(
-        self,
-        model: MappingModel,
-        residencies: NDArray[np.int64],
-        window: int,
-        attempts: int,
-        seed: int,
-        deadline: Deadline,
-        *,
-        addresses: bool,
+        self, play: _Play, residencies: NDArray[np.int64], attempts: int, *, addresses: bool
     ) -> Decoded:
         return Decoded(
             *mapping_refine(
-                model,
+                play.model,
                 residencies=residencies,
                 weights=static_weights(0),
-                window=window,
+                window=NO_WINDOW if self._abilities.windows else XLA_STYLE.window,
                 fifo=self._fifo,
                 addresses=addresses,
                 attempts=attempts,
-                seed=seed % (1 << 64),
-                time_limit_s=deadline.remaining_s(),
-                cancel=deadline.cancel,
+                seed=play.seed % (1 << 64),
+                time_limit_s=play.deadline.remaining_s(),
+                cancel=play.deadline.cancel,
             )
         )
