@@ -124,7 +124,8 @@ def _in_order(
     accesses.sort()
     columns = list(zip(*accesses, strict=True)) or [(), (), (), (), ()]
     storages = tuple(buffer_of)
-    copies = [_copy_seconds(problem, graph.storages[storage].size_bytes) for storage in storages]
+    bytes_of = [graph.storages[storage].size_bytes for storage in storages]
+    copies = [[paid + size / rate for size in bytes_of] for paid, rate in _copy_costs(problem)]
     setups = [link.setup_s * (not link.fifo) for link in _links(problem)]
     mapped = MappingProblem(
         tick_s=tick_s,
@@ -132,8 +133,8 @@ def _in_order(
         alignment=unit,
         size=np.array(sizes, dtype=np.int64),
         has_copy=np.array([graph.storages[s].kind is StorageKind.INPUT for s in storages], bool),
-        copy_in=np.array([max(1, ticks_up(c[0])) for c in copies], dtype=np.int64),
-        copy_out=np.array([max(1, ticks_up(c[1])) for c in copies], dtype=np.int64),
+        copy_in=np.array([max(1, ticks_up(seconds)) for seconds in copies[0]], dtype=np.int64),
+        copy_out=np.array([max(1, ticks_up(seconds)) for seconds in copies[1]], dtype=np.int64),
         access_row=np.array(columns[0], dtype=np.int32),
         access_buffer=np.array(columns[1], dtype=np.int32),
         writes=np.array(columns[2], dtype=bool),
@@ -192,19 +193,19 @@ def _row(problem: PlanningProblem, operator: int) -> _Row:
     return _Row(accesses, constant_bytes, cost.arithmetic_s, overhead_s, cost.seconds)
 
 
-def _copy_seconds(problem: PlanningProblem, size: int) -> tuple[float, float]:
-    """Seconds of the farther memory's time that a copy takes, into the nearest and out of it.
+def _copy_costs(problem: PlanningProblem) -> list[tuple[float, float]]:
+    """Cost of copies into the nearest memory and out of it, in the farther memory's time.
 
-    An engine slower than the memory is counted as if it kept the memory busy for as long, and so
-    are the set-ups of an engine that does one copy after the other.
+    Seconds per copy, and bytes per second. An engine slower than the memory is counted as if it
+    kept the memory busy for as long, and so are the set-ups of an engine that does one copy after
+    the other.
     """
     far = problem.target.memory(problem.far_memory)
-    inward, outward = _links(problem)
-    seconds = []
-    for link, rate in ((inward, far.read_bandwidth), (outward, far.write_bandwidth)):
-        slowest = min(link.bandwidth, rate) if rate else link.bandwidth
-        seconds.append(link.setup_s * link.fifo + size / slowest)
-    return seconds[0], seconds[1]
+    rates = (far.read_bandwidth, far.write_bandwidth)
+    return [
+        (link.setup_s * link.fifo, min(link.bandwidth, rate) if rate else link.bandwidth)
+        for link, rate in zip(_links(problem), rates, strict=True)
+    ]
 
 
 def _links(problem: PlanningProblem) -> tuple[Link, Link]:
