@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import random
+from importlib.resources import files
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import pytest
 
+import rl.portfolio
+import rl.weights
 from planner.mapping_problem import MappingProblem, MappingSolution
 from planner.mapping_replay import replay
 from planner.problem import Status
 from planner.testing.mapping_brute_force import least_latency
 from planner.testing.mapping_problems import random_mapping_problem
-from rl.agent import Abilities, MallocGameAgent
+from rl.agent import STATIC_STARTS, Abilities, MallocGameAgent, learned_starts
 from solvers.mapping.decoders import STATIC_DECODES, XLA_STYLE, StaticDecodes
 from solvers.protocol import Deadline
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECONDS = 600.0
 WITHOUT = [Abilities()] + [Abilities()._replace(**{part: False}) for part in Abilities._fields]
@@ -144,3 +151,32 @@ def test_a_program_without_anything_to_map_is_solved() -> None:
     outcome = MallocGameAgent().solve(nothing, deadline=Deadline(SECONDS))
     assert outcome.solution == MappingSolution((), nothing.all_slow)
     assert outcome.status is Status.OPTIMAL
+
+
+def spoil(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put something else where the learned starts are expected."""
+    shipped = rl.portfolio.shipped_portfolio()
+    if what == "newer":
+        monkeypatch.setattr(rl.weights, "SCHEMA_VERSION", 0)
+        return
+    content = shipped.read_bytes()
+    if what == "truncated":
+        content = content[: len(content) // 2]
+    elif what == "foreign":
+        content = (files("rl") / "trained" / "program_order.npz").read_bytes()
+    path = folder / "portfolio.npz"
+    if what != "missing":
+        path.write_bytes(content)
+    monkeypatch.setattr(rl.portfolio, "shipped_portfolio", lambda: path)
+
+
+@pytest.mark.parametrize("what", ["missing", "truncated", "foreign", "newer"])
+def test_refused_weights_are_told_and_the_static_keys_take_over(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert learned_starts().note == ""
+    spoil(what, tmp_path, monkeypatch)
+    problem = some_problem(4)
+    outcome = MallocGameAgent().solve(problem, deadline=Deadline(SECONDS))
+    assert outcome.statistics["note"].startswith("static keys instead of learned weights: ")
+    assert outcome.solution == played(problem, MallocGameAgent(starts=STATIC_STARTS))
