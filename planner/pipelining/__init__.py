@@ -1,0 +1,1 @@
+"""Pipeline parallelism: what a schedule costs, when its passes run, whether it is legal."""

@@ -1,0 +1,1 @@
+"""Schedules of pipeline-parallel training: constructors, bounds and searches."""

@@ -1,0 +1,1 @@
+"""The published pipeline schedules, one module each, at any costs."""

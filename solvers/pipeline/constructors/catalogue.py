@@ -1,0 +1,49 @@
+"""All published schedules by name, with their sources."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from planner.pipelining.problem import PipelineProblem
+    from planner.pipelining.schedule import PipelineSchedule
+
+
+class InapplicableError(Exception):
+    """A constructor that has nothing for this problem; the message says why, for people."""
+
+
+class Constructor(NamedTuple):
+    """A published schedule.
+
+    Attributes
+    ----------
+    name : str
+    placements : tuple of str
+        Those of ``planner.pipelining.placements`` that it is made for.
+    source : str
+        Paper or repository.
+    home : str
+        ``module:function`` under ``solvers.pipeline.constructors``.
+    """
+
+    name: str
+    placements: tuple[str, ...]
+    source: str
+    home: str
+
+    def build(self, problem: PipelineProblem) -> PipelineSchedule:
+        """Return the schedule; it may need more memory than the limits.
+
+        Raises
+        ------
+        InapplicableError
+            If there is none for this problem.
+        """
+        module, function = self.home.split(":")
+        build = getattr(import_module(f"solvers.pipeline.constructors.{module}"), function)
+        return build(problem)
+
+
+CONSTRUCTORS: tuple[Constructor, ...] = ()
