@@ -401,3 +401,35 @@ def mapping_play_program_order(
     NDArray[np.float32],
     NDArray[np.int32],
 ]: ...
+
+class PipelineOrderModel:
+    """Stages, devices and limits of a pipeline. Immutable; any thread may use it."""
+
+def pipeline_order_model(
+    *,
+    device_of: NDArray[np.int64],
+    forward: NDArray[np.int64],
+    backward: NDArray[np.int64],
+    weight: NDArray[np.int64],
+    hop: NDArray[np.int64],
+    activation: NDArray[np.int64],
+    kept: NDArray[np.int64],
+    limit: NDArray[np.int64],
+    microbatches: int,
+) -> PipelineOrderModel:
+    """Return a checked model: one number per stage, and per device of ``limit``."""
+
+def pipeline_order_by_rank(
+    model: PipelineOrderModel,
+    rank: NDArray[np.int64],
+    *,
+    reach_at_start: int,
+    reach_between: int,
+    reach_at_end: int,
+    lazy_weights: bool,
+    weight_delay: int,
+    overtaking_delay: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int32], int, int] | None:
+    """Order passes by rank within memory: passes device by device, longest stage, makespan."""
