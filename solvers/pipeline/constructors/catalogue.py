@@ -46,4 +46,11 @@ class Constructor(NamedTuple):
         return build(problem)
 
 
-CONSTRUCTORS: tuple[Constructor, ...] = ()
+CONSTRUCTORS: tuple[Constructor, ...] = (
+    Constructor(
+        "sequential",
+        ("linear", "looped", "v"),
+        "one microbatch at a time; fits where anything does",
+        "sequential:sequential",
+    ),
+)
