@@ -47,6 +47,12 @@ class Constructor(NamedTuple):
 
 
 CONSTRUCTORS: tuple[Constructor, ...] = (
+    Constructor(
+        "sequential",
+        ("linear", "looped", "v"),
+        "one microbatch at a time; fits where anything does",
+        "sequential:sequential",
+    ),
     Constructor("gpipe", ("linear",), "arXiv 1811.06965", "gpipe:gpipe"),
     Constructor("1f1b", ("linear",), "arXiv 1806.03377", "one_f_one_b:one_f_one_b"),
     Constructor("zb-h1", ("linear",), "arXiv 2401.10241", "handcrafted_zero_bubble:zb_h1"),
