@@ -130,7 +130,7 @@ class Ledger:
         self.activations = SavedActivations()
         self.running: tuple[int, int] | None = None
         self.ran: list[str] = []
-        self.bytes_of_stage: dict[int, int] = {}
+        self.bytes_of_stage: dict[int, tuple[int, int]] = {}
         passes = schedule.passes[rank]
         self.due: list[list[tuple[CopyKind, tuple[int, int]]]] = [[] for _ in passes]
         for copy in schedule.copies[rank] if schedule.copies else ():
@@ -149,8 +149,11 @@ class Ledger:
         yield
         self.running = None
         self.ran.append(f"{stage}{letter}{microbatch}")
+        held = self.activations.bytes_of((stage, microbatch))
         if letter == "F":
-            self.bytes_of_stage[stage] = self.activations.bytes_of((stage, microbatch))
+            self.bytes_of_stage[stage] = held, 0
+        elif letter == "I":
+            self.bytes_of_stage[stage] = self.bytes_of_stage[stage][0], held
 
 
 class CountedModel(nn.Module):
@@ -211,13 +214,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Report:
-    """What a rank did: in both runs the passes, the peak and the moves, in bytes."""
+    """What a rank did: in both runs the passes, and in bytes the peak, the moves and the rest.
+
+    ``bytes_of_stage`` has what one microbatch holds after the forward pass, and after the gradient
+    of the input.
+    """
 
     ran: list[list[str]]
     peaks: list[int]
     moved: list[int]
     left: list[int]
-    bytes_of_stage: dict[int, int]
+    bytes_of_stage: dict[int, tuple[int, int]]
 
 
 def run_rank(rank: int, task: Task, pipe: Connection) -> None:
@@ -321,9 +328,7 @@ def run_ranks(task: Task) -> list[Report]:
             child.join()
 
 
-def largest_error(
-    gradients: Sequence[torch.Tensor], reference: Sequence[torch.Tensor]
-) -> float:
+def largest_error(gradients: Sequence[torch.Tensor], reference: Sequence[torch.Tensor]) -> float:
     """Return the largest difference, of any parameter, relative to its largest gradient."""
     return max(
         float((ours - theirs).abs().max() / theirs.abs().max())
@@ -334,7 +339,10 @@ def largest_error(
 def judge(task: Task, reports: list[Report]) -> bool:
     """Print a row for each rank; return whether orders and gradients are right."""
     reference = reference_gradients(len(task.schedule.device_of), task.microbatches)
-    print("rank stages      passes order       M_B bytes     peak  offloaded      moved  error")
+    print(
+        "rank stages      passes order          M_B      M_W       peak  with moves"
+        "      moved  error"
+    )
     good = True
     for rank, report in enumerate(reports):
         expected = [action_text(item) for item in task.schedule.passes[rank]]
@@ -343,11 +351,11 @@ def judge(task: Task, reports: list[Report]) -> bool:
         is_same = all(ran == expected for ran in report.ran)
         good = good and is_same and error <= LARGEST_ERROR and not any(report.left)
         stages = ",".join(map(str, report.bytes_of_stage))
-        sizes = sum(report.bytes_of_stage.values())
+        whole, kept = map(sum, zip(*report.bytes_of_stage.values(), strict=True))
         print(
             f"{rank:>4} {stages:<11} {len(expected):>6} {'as in file' if is_same else 'DIFFERS'} "
-            f"{sizes:>10,} {report.peaks[0]:>8,} {report.peaks[1]:>10,} {report.moved[1]:>10,}  "
-            f"{error:.1e}"
+            f"{whole:>8,} {kept:>8,} {report.peaks[0]:>10,} {report.peaks[1]:>11,} "
+            f"{report.moved[1]:>10,}  {error:.0e}"
         )
         for ran in report.ran:
             for index, (one, other) in enumerate(zip(ran, expected, strict=False)):
