@@ -238,8 +238,7 @@ class _Gradients:
             if not known or _is_bias_or_scale(tensor):
                 found.append(t)
             elif prod(tensor.shape) > 1 and (
-                (node.macs and position in rule.factors)
-                or (node.type in LOOKUPS and position == 0)
+                (node.macs and position in rule.factors) or (node.type in LOOKUPS and position == 0)
             ):
                 found.append(t)
         return [] if self.graph.is_view(self._index) else found
@@ -319,7 +318,9 @@ class _Gradients:
             operator = self.readers[tensor][0]
             node = self.graph.operators[operator]
             rule = gradient_rule(node.type)
-            passes_on = self.graph.is_view(operator) or (rule is not None and rule.forwards_gradient)
+            passes_on = self.graph.is_view(operator) or (
+                rule is not None and rule.forwards_gradient
+            )
             result = node.outputs[0] if node.outputs else tensor
             size = self.graph.tensors[tensor].size_bytes
             if not passes_on or self.graph.tensors[result].size_bytes != size:
@@ -393,8 +394,7 @@ class _Gradients:
         """Whether a sum hands an operand the gradient of its result, and nothing is computed."""
         sizes = self.graph.tensors
         return (
-            rule.forwards_gradient
-            and sizes[tensor].size_bytes == sizes[node.outputs[0]].size_bytes
+            rule.forwards_gradient and sizes[tensor].size_bytes == sizes[node.outputs[0]].size_bytes
         )
 
     def _bytes(self, tensors: Iterable[int]) -> int:

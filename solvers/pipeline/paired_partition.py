@@ -46,10 +46,18 @@ def paired_partition(problem: PartitionProblem) -> tuple[int, ...] | None:
     Exact over the cuts considered: all of them up to `MOST_CUTS`, with memory limits up to
     `MOST_CUTS_WITH_LIMITS`; of more, those with the fewest bytes in equal parts of the load.
     """
-    limited = any(capacity is not None for capacity in problem.capacities)
-    most = MOST_CUTS_WITH_LIMITS if limited else MOST_CUTS
-    places = chosen_cuts(problem, max(most, 2 * problem.stages))
-    held = _held_bytes(problem, places) if limited else None
+    free = _best_on(problem, chosen_cuts(problem, max(MOST_CUTS, 2 * problem.stages)), None)
+    if free is None or problem.fits(free):
+        return free
+    places = chosen_cuts(problem, max(MOST_CUTS_WITH_LIMITS, 2 * problem.stages))
+    return _best_on(problem, places, _held_bytes(problem, places))
+
+
+def _best_on(
+    problem: PartitionProblem,
+    places: NDArray[np.int64],
+    held: list[NDArray[np.int64]] | None,
+) -> tuple[int, ...] | None:
     row = _Row(
         places,
         problem.loads[:, places],
@@ -58,7 +66,7 @@ def paired_partition(problem: PartitionProblem) -> tuple[int, ...] | None:
         held,
         problem.capacities,
     )
-    levels, limit = _levels_with_limits(row) if limited else _levels(row)
+    levels, limit = _levels(row) if held is None else _levels_with_limits(row)
     if limit is None:
         return None
     return tuple(int(places[cut]) for cut in _traced(row, levels, limit))
@@ -201,32 +209,40 @@ def _least(
 
 
 def _traced(row: _Row, levels: list[NDArray[np.bool_]], limit: int) -> list[int]:
-    """Cuts within the limit; among those that lead to the same, the ones with fewer bytes."""
+    """Cuts within the limit, from the turn outwards: fewest bytes, then nearest to an even split."""
     devices = len(row.capacities)
-    crossing = row.crossing[:, None] + row.crossing[None, :]
     fits = _last_device(row, levels[-1], limit)
-    first, end = _cheapest(fits, crossing)
+    first, end = _cheapest(row, devices - 1, fits)
     load = row.loads[-1]
     turns = _turns(row, first, end)
+    # Nothing is sent at the turn, so evenness goes first, in eighths.
     uneven = np.abs(2 * load[turns] - load[first] - load[end])
-    cuts = [first, int(turns[np.lexsort((row.crossing[turns], uneven))[0]]), end]
+    eighths = 8 * uneven // max(int(load[end] - load[first]), 1)
+    turn = turns[np.lexsort((uneven, row.crossing[turns], eighths))[0]]
+    cuts = [first, int(turn), end]
     places = np.arange(len(row.places))
     for device in range(devices - 2, -1, -1):
         load = row.loads[device]
-        ticks = (load[first] - load + row.sends[first])[:, None] + (
-            load - load[end] + row.sends
-        )[None, :]
+        ticks = (load[first] - load + row.sends[first])[:, None] + (load - load[end] + row.sends)[
+            None, :
+        ]
         fits = levels[device] & (ticks <= limit)
         fits &= (places < first)[:, None] & (places > end)[None, :]
         capacity = row.capacities[device]
         if row.held is not None and capacity is not None:
             held = row.held[device][:, first][:, None] + row.held[-1 - device][end][None, :]
             fits &= held <= capacity
-        first, end = _cheapest(fits, crossing)
+        first, end = _cheapest(row, device, fits)
         cuts = [first, *cuts, end]
     return cuts
 
 
-def _cheapest(fits: NDArray[np.bool_], crossing: NDArray[np.int64]) -> tuple[int, int]:
-    best = int(np.argmin(np.where(fits, crossing, _NEVER)))
+def _cheapest(row: _Row, device: int, fits: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return where the stages of a device begin and end, on the outside."""
+    sent = row.crossing[:, None] + row.crossing[None, :]
+    sent = np.where(fits, sent, _NEVER)
+    share = row.loads[device] / max(int(row.loads[device, -1]), 1)
+    even = device / (2 * len(row.capacities))
+    uneven = np.abs(share - even)[:, None] + np.abs(share - (1 - even))[None, :]
+    best = int(np.argmin(np.where(sent == sent.min(), uneven, np.inf)))
     return best // fits.shape[1], best % fits.shape[1]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from planner.pipelining.partition_problem import PartitionProblem
 
 _UNREACHABLE = np.int64(1) << 61
+_EVENNESS_BITS = 16
 
 
 def best_partition(problem: PartitionProblem) -> tuple[int, ...] | None:
@@ -138,11 +139,14 @@ def _fewest_bytes(
     sent = np.full(count, _UNREACHABLE)
     sent[0] = 0
     history, windows = [], []
-    for load, sends, earliest in stages:
+    for stage, (load, sends, earliest) in enumerate(stages, start=1):
         begin = np.maximum(earliest, np.searchsorted(load, load + sends - limit))
         history.append(sent)
         windows.append(begin)
-        sent = np.minimum(_window_minima(sent, begin) + crossing, _UNREACHABLE)
+        # Bytes first; of equal ones the cuts that are nearest to an even split.
+        uneven = np.abs(load / max(int(load[-1]), 1) - stage / len(stages)) / len(stages)
+        cost = (crossing << _EVENNESS_BITS) + (uneven * (1 << _EVENNESS_BITS)).astype(np.int64)
+        sent = np.minimum(_window_minima(sent, begin) + cost, _UNREACHABLE)
     cuts = [count - 1]
     for before, begin in zip(reversed(history), reversed(windows), strict=True):
         end = cuts[-1]
