@@ -46,4 +46,10 @@ class Constructor(NamedTuple):
         return build(problem)
 
 
-CONSTRUCTORS: tuple[Constructor, ...] = ()
+_CONTROLLABLE_MEMORY = "Pipeline Parallelism with Controllable Memory, arXiv 2405.15362"
+
+CONSTRUCTORS: tuple[Constructor, ...] = (
+    Constructor("zb-v", ("v",), "Zero Bubble Pipeline Parallelism, arXiv 2401.10241", "zb_v:zb_v"),
+    Constructor("v-min", ("v",), _CONTROLLABLE_MEMORY, "v_min:v_min"),
+    Constructor("v-half", ("v",), _CONTROLLABLE_MEMORY, "v_half:v_half"),
+)
