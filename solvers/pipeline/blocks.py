@@ -27,17 +27,15 @@ class BuildingBlock:
         The device of each stage.
     forward, backward, weight : tuple of int
         Per stage, the slot of each pass of microbatch 0.
+    period : int
+        Devices work all the time if it is three slots for each stage of a device.
     """
 
     device_of: tuple[int, ...]
     forward: tuple[int, ...]
     backward: tuple[int, ...]
     weight: tuple[int, ...]
-
-    @property
-    def period(self) -> int:
-        """Passes of the busiest device for each microbatch: it works all the time."""
-        return 3 * int(np.bincount(self.device_of).max())
+    period: int
 
     @property
     def is_feasible(self) -> bool:
@@ -111,7 +109,7 @@ class VSlots(NamedTuple):
     backward_down: Sequence[int]
 
 
-def v_block(slots: VSlots) -> BuildingBlock:
+def v_block(slots: VSlots, period: int = 6) -> BuildingBlock:
     """Return the block of these slots, with W in the first free slots after B, later stage first.
 
     It may not be feasible: ``BuildingBlock.is_feasible`` tells.
@@ -119,15 +117,16 @@ def v_block(slots: VSlots) -> BuildingBlock:
     devices = len(slots.forward_down)
     weight_up, weight_down = [], []
     for device_slots in zip(*slots, strict=True):
-        taken = {slot % 6 for slot in device_slots}
+        taken = {slot % period for slot in device_slots}
         for backward, chosen in ((device_slots[2], weight_up), (device_slots[3], weight_down)):
-            free = (slot for slot in range(backward + 1, backward + 7) if slot % 6 not in taken)
-            slot = next(free, backward + 1)
-            taken.add(slot % 6)
+            after = range(backward + 1, backward + 1 + period)
+            slot = next((slot for slot in after if slot % period not in taken), after[0])
+            taken.add(slot % period)
             chosen.append(slot)
     return BuildingBlock(
         (*range(devices), *reversed(range(devices))),
         (*slots.forward_down, *reversed(slots.forward_up)),
         (*slots.backward_down, *reversed(slots.backward_up)),
         (*weight_down, *reversed(weight_up)),
+        period,
     )
