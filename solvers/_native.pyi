@@ -429,6 +429,7 @@ def pipeline_order_by_rank(
     lazy_weights: bool,
     weight_delay: int,
     overtaking_delay: int,
+    longest_stage: int,
     time_limit_s: float,
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int32], int, int] | None:

@@ -37,9 +37,15 @@ class Scheduler {
     pending_.assign(devices, 0);
     forwards_left_.assign(devices, 0);
     backwards_.assign(devices, 0);
+    work_left_.assign(devices, 0);
     for (std::int32_t device = 0; device < model.devices; ++device) {
       forwards_left_[device] =
           static_cast<std::int64_t>(local_[device].size()) * model.microbatches;
+      for (const std::int32_t stage : local_[device]) {
+        for (const auto& ticks : model.ticks) {
+          work_left_[device] += ticks[stage] * model.microbatches;
+        }
+      }
     }
     order_.passes.resize(devices);
   }
@@ -118,11 +124,15 @@ class Scheduler {
 
   // Of the pending gradients of weights: the least rank, or among those that end by `deadline`.
   std::int32_t pending_weight(std::int32_t device, std::int64_t now, std::int64_t deadline) const {
+    const bool late = deadline != kUnknown &&
+                      deadline - std::max<std::int64_t>(first_start_[device], 0) +
+                              work_left_[device] > policy_.longest_stage;
+    const std::int64_t delay = late ? 100 : policy_.weight_delay;
     std::int32_t best = -1;
     for (const std::int32_t stage : local_[device]) {
       if (done_[kWeight][stage] == done_[kBackward][stage]) continue;
       const std::int64_t ticks = model_.ticks[kWeight][stage];
-      if (now + ticks > deadline + ticks * policy_.weight_delay / 100) continue;
+      if (now + ticks > deadline + ticks * delay / 100) continue;
       if (best < 0 || rank_of(kWeight, stage) < rank_of(kWeight, best)) best = stage;
     }
     return best;
@@ -171,6 +181,7 @@ class Scheduler {
   bool start(std::int32_t device, Kind kind, std::int32_t stage, std::int64_t now) {
     const std::int32_t microbatch = done_[kind][stage]++;
     const std::int64_t end = now + model_.ticks[kind][stage];
+    work_left_[device] -= model_.ticks[kind][stage];
     if (first_start_[device] < 0) first_start_[device] = now;
     free_at_[device] = end;
     order_.passes[device].push_back(kind * model_.stages() + stage);
@@ -203,7 +214,8 @@ class Scheduler {
   std::vector<std::vector<std::int32_t>> local_;
   std::vector<std::int32_t> done_[kKinds];
   std::vector<std::int64_t> end_[kWeight];
-  std::vector<std::int64_t> free_at_, first_start_, held_, pending_, forwards_left_, backwards_;
+  std::vector<std::int64_t> free_at_, first_start_, held_, pending_, forwards_left_, backwards_,
+      work_left_;
   using Wake = std::pair<std::int64_t, std::int32_t>;
   std::priority_queue<Wake, std::vector<Wake>, std::greater<>> wakes_;
   std::vector<Candidate> list_;

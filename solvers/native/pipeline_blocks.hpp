@@ -37,6 +37,9 @@ struct Policy {
   // In percent of its own time: how far a pass in a gap may delay the pass that the gap is before.
   std::int32_t weight_delay = 0;
   std::int32_t overtaking_delay = 0;
+  // A device that a gap would make longer than this fills it with a gradient of the weights,
+  // however long.
+  std::int64_t longest_stage = 0;
 };
 
 struct Order {

@@ -54,8 +54,8 @@ Model read_model(const Numbers& device_of, const Numbers& forward, const Numbers
 
 nb::object order(const Model& model, const Numbers& rank, std::int64_t reach_at_start,
                  std::int64_t reach_between, std::int64_t reach_at_end, bool lazy_weights,
-                 std::int32_t weight_delay, std::int32_t overtaking_delay, double time_limit_s,
-                 const CancelFlag* cancel) {
+                 std::int32_t weight_delay, std::int32_t overtaking_delay,
+                 std::int64_t longest_stage, double time_limit_s, const CancelFlag* cancel) {
   if (rank.size() != std::size_t{kKinds} * model.stages() * model.microbatches) {
     throw nb::value_error("there has to be one rank per kind, stage and microbatch");
   }
@@ -64,7 +64,7 @@ nb::object order(const Model& model, const Numbers& rank, std::int64_t reach_at_
     throw nb::value_error("reaches and delays are not negative");
   }
   const Policy policy{reach_at_start, reach_at_end,  reach_between,
-                      lazy_weights,   weight_delay, overtaking_delay};
+                      lazy_weights,   weight_delay,  overtaking_delay, longest_stage};
   std::optional<Order> found;
   {
     const nb::gil_scoped_release release;
@@ -88,7 +88,7 @@ void bind_pipeline_blocks(nb::module_& m) {
   m.def("pipeline_order_by_rank", &order, nb::arg("model"), nb::arg("rank"), nb::kw_only(),
         nb::arg("reach_at_start"), nb::arg("reach_between"),
         nb::arg("reach_at_end"), nb::arg("lazy_weights"), nb::arg("weight_delay"),
-        nb::arg("overtaking_delay"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
+        nb::arg("overtaking_delay"), nb::arg("longest_stage"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
         "Order passes by rank within memory: passes device by device, longest stage, makespan.");
 }
 

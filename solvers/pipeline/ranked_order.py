@@ -32,6 +32,9 @@ class OrderPolicy(NamedTuple):
         their rank as well.
     weight_delay, overtaking_delay : int
         In percent of its own time: how far a pass in a gap may delay the pass that is waited for.
+    longest_stage : int
+        A device that a gap would make longer than these ticks fills it with a gradient of the
+        weights, whatever the delay.
     """
 
     reach_at_start: int = 0
@@ -40,6 +43,7 @@ class OrderPolicy(NamedTuple):
     lazy_weights: bool = True
     weight_delay: int = 0
     overtaking_delay: int = 0
+    longest_stage: int = _NO_LIMIT
 
 
 class RankedOrder(NamedTuple):
@@ -101,6 +105,7 @@ class RankedOrders:
             lazy_weights=policy.lazy_weights,
             weight_delay=policy.weight_delay,
             overtaking_delay=policy.overtaking_delay,
+            longest_stage=policy.longest_stage,
             time_limit_s=time_limit_s,
             cancel=cancel,
         )

@@ -46,6 +46,8 @@ class Constructor(NamedTuple):
         return build(problem)
 
 
+_CONTROLLABLE_MEMORY = "Pipeline Parallelism with Controllable Memory, arXiv 2405.15362"
+
 CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor(
         "sequential",
@@ -72,4 +74,7 @@ CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor(
         "gis-group", ("looped",), "arXiv 2503.01328", "grouped_interleaving:gis_within_limits"
     ),
+    Constructor("zb-v", ("v",), "Zero Bubble Pipeline Parallelism, arXiv 2401.10241", "zb_v:zb_v"),
+    Constructor("v-min", ("v",), _CONTROLLABLE_MEMORY, "v_min:v_min"),
+    Constructor("v-half", ("v",), _CONTROLLABLE_MEMORY, "v_half:v_half"),
 )
