@@ -131,8 +131,15 @@ class GrowingProgram:
             self._value.append(value)
             self._rows[-1].set_coefficient(self._columns[column], value)
 
-    def solve(self, deadline: Deadline) -> LinearAnswer:
-        """Solve, in a thread that is watched, until optimal or the deadline."""
+    def solve(self, deadline: Deadline, *, dual: bool = False) -> LinearAnswer:
+        """Solve, in a thread that is watched, until optimal or the deadline.
+
+        Parameters
+        ----------
+        deadline : Deadline
+        dual : bool
+            By the dual simplex method, which has a bound at any time.
+        """
         from ortools.util.python.solve_interrupter import SolveInterrupter
 
         mathopt = self._mathopt
@@ -143,7 +150,10 @@ class GrowingProgram:
 
         def search() -> None:
             try:
-                parameters = mathopt.SolveParameters(time_limit=limit)
+                parameters = mathopt.SolveParameters(
+                    time_limit=limit,
+                    lp_algorithm=mathopt.LPAlgorithm.DUAL_SIMPLEX if dual else None,
+                )
                 results.append(self._solver.solve(params=parameters, interrupter=interrupter))
             except Exception as error:  # raised again by the thread that waits
                 errors.append(error)

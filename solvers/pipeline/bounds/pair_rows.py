@@ -103,16 +103,18 @@ def whole_program(problem: PipelineProblem, question: Question) -> WholeProgram:
     return _Builder(problem, question).build()
 
 
-def pass_types(problem: PipelineProblem, question: Question) -> list[PassType]:
+def pass_types(
+    problem: PipelineProblem, devices: tuple[int, ...], objective: PipelineObjective
+) -> list[PassType]:
     """Return the types on the devices: F and B in the order of the path, then W.
 
     Stages before the anchor's first are left out: they are at work before time begins.
     """
     ways, stages, device_of = path(problem), problem.stages, problem.device_of
-    anchor = question.devices[0]
+    anchor = devices[0]
     origin = problem.stages_of[anchor][0]
-    whole = question.objective is PipelineObjective.MAKESPAN
-    mine = [s for s in range(origin, len(stages)) if device_of[s] in question.devices]
+    whole = objective is PipelineObjective.MAKESPAN
+    mine = [s for s in range(origin, len(stages)) if device_of[s] in devices]
     begin = ways.forward[origin]
     # Stages whose W must be over at the end, and when each then is at the earliest.
     closing = [s for s in range(len(stages)) if whole or device_of[s] == anchor]
@@ -161,7 +163,7 @@ class _Builder:
             for n, (before, after) in enumerate(zip(self.points, self.points[1:]))  # noqa: B905
             if n != self.heads - 1
         ]
-        self.types = pass_types(problem, question)
+        self.types = pass_types(problem, question.devices, question.objective)
         self.rows: list[Row] = []
         stride = len(self.points)
         self.integrals = 1 + len(self.types) * stride
@@ -195,9 +197,9 @@ class _Builder:
                 self._memory_over_time(device, mine, free)
         path_length = 2 * len(self.types) // 3
         for k in range(path_length):
+            kind = self.types[k]
             for other in range(k + 1, path_length):
                 self._precede(k, other)
-            kind = self.types[k]
             if kind.kind is BACKWARD:
                 for other in range(path_length, len(self.types)):
                     if self.types[other].stage == kind.stage:
