@@ -56,9 +56,7 @@ text { font: 11px system-ui, sans-serif; fill: #4d5660; }
 """
 
 
-def render_pipeline_svg(
-    result: PipelineResult, timeline: PipelineTimeline, source: str
-) -> str:
+def render_pipeline_svg(result: PipelineResult, timeline: PipelineTimeline, source: str) -> str:
     """Return the picture as an SVG file that needs nothing else.
 
     Neighbours of one kind that are too narrow to be told apart are merged.
@@ -148,9 +146,8 @@ class _Picture:
         for number in range(int(seconds / step) + 1):
             x = _LEFT + number * step / seconds * (_WIDTH - _LEFT - _RIGHT)
             yield f'<path class="grid" d="M{x:.1f} {_TOP - 4}V{bottom:.0f}"/>'
-            last = f" {name}" if number == 0 else ""
-            text = "0" if number == 0 else format_in(number * step, unit)
-            yield f'<text x="{x:.1f}" y="{bottom + 16:.0f}" text-anchor="middle">{text}{last}</text>'
+            text = f"0 {name}" if number == 0 else format_in(number * step, unit)
+            yield f'<text x="{x:.1f}" y="{bottom + 16:.0f}" text-anchor="middle">{text}</text>'
 
     def _device(self, device: int, y: float) -> tuple[list[str], float]:
         drawn = [
@@ -203,11 +200,11 @@ class _Picture:
             shade = int(block.kind in "FBWD" and self.chunk[block.stage] > 0)
             left, right = self.x(block.start), self.x(block.end)
             narrow = right - left < _MERGED * 4
-            if run is not None and run[:2] == (block.kind, shade) and narrow:
-                if left - run[3] < _MERGED:
+            if run is not None:
+                near = narrow and left - run[3] < _MERGED
+                if near and run[:2] == (block.kind, shade):
                     run = (*run[:3], right)
                     continue
-            if run is not None:
                 yield run
             run = (block.kind, shade, left, right)
         if run is not None:

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 _Event = dict[str, Any]
 
 
-def render_pipeline_trace(
-    result: PipelineResult, timeline: PipelineTimeline, source: str
-) -> str:
+def render_pipeline_trace(result: PipelineResult, timeline: PipelineTimeline, source: str) -> str:
     """Return the trace, one event per line; time 0 is the start of the first pass.
 
     Parameters
@@ -40,7 +38,6 @@ def render_pipeline_trace(
     for device, lanes in enumerate(lanes_of(result.problem, timeline)):
         pid = device + 1
         metadata.append(_named("process_name", pid, 0, f"device {device}"))
-        metadata.append({**_named("process_sort_index", pid, 0, ""), "args": {"sort_index": device}})
         for thread, lane in enumerate(lanes):
             metadata.append(_named("thread_name", pid, thread + 1, lane.name))
     clock = _Clock(first_tick(timeline), result.problem.tick_s)
@@ -76,9 +73,7 @@ def _named(name: str, pid: int, tid: int, value: str) -> _Event:
     return {"ph": "M", "name": name, "pid": pid, "tid": tid, "args": {"name": value}}
 
 
-def _blocks(
-    result: PipelineResult, timeline: PipelineTimeline, clock: _Clock
-) -> Iterator[_Event]:
+def _blocks(result: PipelineResult, timeline: PipelineTimeline, clock: _Clock) -> Iterator[_Event]:
     for device, lanes in enumerate(lanes_of(result.problem, timeline)):
         for thread, lane in enumerate(lanes):
             for block in lane.blocks:
@@ -96,9 +91,7 @@ def _blocks(
                 }
 
 
-def _memory(
-    result: PipelineResult, timeline: PipelineTimeline, clock: _Clock
-) -> Iterator[_Event]:
+def _memory(result: PipelineResult, timeline: PipelineTimeline, clock: _Clock) -> Iterator[_Event]:
     for device, profile in enumerate(device_memory(result.problem, timeline)):
         for tick, held in zip(profile.ticks, profile.held, strict=True):
             yield {
