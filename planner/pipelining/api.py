@@ -238,8 +238,8 @@ def _rows(costs: Any) -> tuple[CostRow, ...]:
         entries = list(costs)
     except TypeError:
         raise UsageError(
-            f"cannot plan for a {type(costs).__name__}. Give a path, StageCosts of each stage, or a "
-            "PipelineProblem."
+            f"cannot plan for a {type(costs).__name__}. Give a path, StageCosts of each stage, or "
+            "a PipelineProblem."
         ) from None
     if not entries:
         raise UsageError("no costs of any stage are given.")

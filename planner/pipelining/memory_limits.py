@@ -1,4 +1,4 @@
-"""Memory limits as people state them, and the least that any schedule needs."""
+"""Memory limits as people state them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planner.target_file import parse_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from planner.pipelining.problem import PipelineProblem, StageCosts
+    from planner.pipelining.problem import StageCosts
 
 _MULTIPLE = re.compile(r"(\d{1,9}(?:\.\d{1,12})?)\s*x", re.ASCII | re.IGNORECASE)
 
@@ -81,44 +81,3 @@ def _bytes(stated: int | str | None, whole: int) -> int | None:
         raise UsageError(
             f"memory limit: {error} Or give a multiple of what 1F1B needs, as 0.75x."
         ) from None
-
-
-def needed_bytes(problem: PipelineProblem, device: int) -> int:
-    """Return what a device holds at some instant under every schedule.
-
-    Before the first gradient of a microbatch all of its stages have run forward, and none of them
-    has given anything back; with a vocabulary layer that instant is in S, and sharded weights of
-    the device's last stage are there when that stage runs. What is offloaded comes back one stage
-    at a time.
-    """
-    own = problem.stages_of[device]
-    activations = [problem.stages[stage].activation_bytes for stage in own]
-    if problem.offloading is not None:
-        return max(activations)
-    vocabulary = problem.vocabulary.activation_bytes if problem.vocabulary is not None else 0
-    weights = problem.sharding.parameter_bytes[own[-1]] if problem.sharding is not None else 0
-    return sum(activations) + max(vocabulary, weights)
-
-
-def why_infeasible(problem: PipelineProblem) -> str:
-    """Return the proof that no schedule keeps the limits; empty if this simple one fails."""
-    for device, limit in enumerate(problem.limits):
-        needed = needed_bytes(problem, device)
-        if limit is not None and limit < needed:
-            own = problem.stages_of[device]
-            many = f"stages {', '.join(map(str, own))}" if len(own) > 1 else f"stage {own[0]}"
-            instant = (
-                "the largest of its stages alone needs"
-                if problem.offloading is not None
-                else f"one microbatch of {many} needs, before its first gradient,"
-            )
-            return (
-                f"device {device} may hold {limit:,} bytes, but {instant} {needed:,}, "
-                f"{needed - limit:,} more. No schedule does with less."
-            )
-    return ""
-
-
-def least_limit(problem: PipelineProblem) -> int:
-    """Return the least limit, the same for all devices, at which `why_infeasible` finds nothing."""
-    return max(needed_bytes(problem, device) for device in range(problem.devices))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.errors import DoesNotFitError
-from planner.pipelining.memory_limits import least_limit
 from planner.pipelining.result import OVER_LIMIT
 from planner.problem import Status
 
@@ -15,11 +14,14 @@ if TYPE_CHECKING:
 
 def misfit(result: PipelineResult, time_limit_s: float) -> DoesNotFitError:
     """Return the error that says why there is no schedule."""
-    least = least_limit(result.problem)
+    from solvers.pipeline.bounds.least_memory import least_limits
+
+    least = max(least_limits(result.problem))
     if result.status is Status.INFEASIBLE:
-        proof = result.notes[0] if result.notes else "proven by exhaustive search."
+        proof = result.notes[0].rstrip(".")
         return DoesNotFitError(
-            f"does not fit: {proof} It takes --memory-limit {least} at least.", proven=True
+            f"does not fit: {proof}. One limit for all devices must be {least:,} B at least.",
+            proven=True,
         )
     over = [r for r in result.contenders if r.status == OVER_LIMIT and r.peak_bytes is not None]
     text = f"no schedule within the limits was found in {round(time_limit_s, 2):g} s"

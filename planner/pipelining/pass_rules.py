@@ -38,7 +38,8 @@ def placed_passes(problem: PipelineProblem, timeline: PipelineTimeline) -> Place
     for device, items in enumerate(timeline.schedule.passes):
         for item, span in zip(items, timeline.passes[device], strict=True):
             if _exists(problem, item):
-                placed.setdefault(tuple(item), PlacedPass(device, span))
+                key = (item.kind, item.stage, item.microbatch)
+                placed.setdefault(key, PlacedPass(device, span))
     return placed
 
 

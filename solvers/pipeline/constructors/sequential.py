@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from planner.pipelining.problem import PipelineProblem
 from planner.pipelining.schedule import (
     Copy,
     CopyKind,
@@ -13,6 +13,9 @@ from planner.pipelining.schedule import (
     PipelineSchedule,
     WeightUnit,
 )
+
+if TYPE_CHECKING:
+    from planner.pipelining.problem import PipelineProblem
 
 FORWARD, BACKWARD, WEIGHT, _, VOCABULARY_FORWARD, VOCABULARY_BACKWARD = PassKind
 
