@@ -1,7 +1,8 @@
 """What the gradient of each operator type reads: the bytes that training saves from forward.
 
 The rules are those of automatic differentiation as frameworks implement it, one per ONNX type or
-torch operator. What is not listed saves everything it touches.
+torch operator. What is not listed is taken to save
+everything it touches.
 
 Sources: PyTorch's ``tools/autograd/derivatives.yaml``; "Reducing Activation Recomputation in Large
 Transformer Models" (arXiv 2205.05198), section 4.1, for the operators of a transformer layer.
@@ -69,9 +70,6 @@ _MAXIMA = GradientRule(bytes_per_result=8)
 # arXiv 2205.14135, algorithm 4). Two statistics per row would be one; its bytes hardly count.
 _ATTENTION = GradientRule(operands=(0, 1, 2), result=True, statistics_axis=-1, products=2.5)
 
-UNKNOWN = GradientRule()
-"""Stands for every type without a rule: all operands and results are saved."""
-
 _RULES_OF_NAMES: dict[GradientRule, str] = {
     _NOTHING: """
         AveragePool Cast CastLike Concat ConstantOfShape DepthToSpace Expand Flatten
@@ -80,20 +78,21 @@ _RULES_OF_NAMES: dict[GradientRule, str] = {
         aten._unsafe_view aten.alias aten.avg_pool1d aten.avg_pool2d aten.avg_pool3d
         aten.adaptive_avg_pool1d aten.adaptive_avg_pool2d aten._adaptive_avg_pool2d aten.cat
         aten.clone aten.contiguous aten.constant_pad_nd aten.copy aten.detach aten.expand
-        aten.flatten aten.lift_fresh_copy aten.mean aten.neg aten.pad aten.permute aten.pixel_shuffle
-        aten.repeat aten.reshape aten.roll aten.select aten.slice aten.split aten.split_with_sizes
+        aten.flatten aten.lift_fresh_copy aten.mean aten.neg aten.pad aten.permute
+        aten.pixel_shuffle aten.repeat aten.reshape aten.roll aten.select aten.slice aten.split
+        aten.split_with_sizes
         aten.squeeze aten.stack aten.sum aten.t aten.to aten._to_copy aten.transpose aten.tril
         aten.triu aten.unbind aten.unflatten aten.unsqueeze aten.upsample_bilinear2d
         aten.upsample_nearest2d aten.view aten.chunk aten.narrow
     """,
     _SUM: "Add Sub Sum aten.add aten.sub aten.rsub",
     _INPUT: """
-        Abs BiasGelu Celu Clip Cos Elu Erf FastGelu Gelu HardSigmoid HardSwish Log Mish Pow QuickGelu
-        Selu Shrink Sin Softplus Softsign Swish ThresholdedRelu
+        Abs BiasGelu Celu Clip Cos Elu Erf FastGelu Gelu HardSigmoid HardSwish Log Mish Pow
+        PRelu QuickGelu Selu Shrink Sin Softplus Softsign Swish ThresholdedRelu
         com.microsoft.BiasGelu com.microsoft.FastGelu com.microsoft.Gelu com.microsoft.QuickGelu
         aten.abs aten.clamp aten.clamp_min aten.cos aten.elu aten.erf aten.gelu aten.hardsigmoid
         aten.hardswish aten.hardtanh aten.leaky_relu aten.log aten.mish aten.pow aten.silu aten.sin
-        aten.softplus aten.square PRelu
+        aten.softplus aten.square
     """,
     _BOTH: """
         Max Min ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMin ReduceProd ReduceSumSquare
@@ -123,7 +122,9 @@ _RULES_OF_NAMES: dict[GradientRule, str] = {
         aten._native_batch_norm_legit_no_training aten.batch_norm aten.native_batch_norm
     """,
     # The table is the first operand, what is looked up the second.
-    _INDEXED: "Gather GatherElements GatherND aten.embedding aten.gather aten.index aten.index_select",
+    _INDEXED: """
+        Gather GatherElements GatherND aten.embedding aten.gather aten.index aten.index_select
+    """,
     GradientRule(operands=(0,), frozen=(0,)): "Where aten.where",
     _MASK: "Dropout aten.dropout aten.native_dropout aten.masked_fill",
     _MAXIMA: """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from planner.errors import DoesNotFitError, UsageError
 from planner.pipelining.delayed_starts import best_timeline
+from planner.pipelining.in_flight import alternating_in_flight, microbatches_in_flight
 from planner.pipelining.memory import device_memory
 from planner.pipelining.output_layer import (
     find_output_layer,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from planner.pipelining.output_layer import SplitOutputLayer
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
-    from planner.pipelining.simulator import PipelineTimeline
     from planner.pipelining.training_costs import TrainingCosts
     from planner.target import Target
 
@@ -137,11 +138,7 @@ def partition_model(
             notes=tuple(notes),
         ),
     )
-    stages = len(device_of)
-    alternating = tuple(
-        min(microbatches, ceil((stages - stage) / chunks)) for stage in range(stages)
-    )
-    partition = maker.fitting(alternating)
+    partition = maker.fitting(alternating_in_flight(len(device_of), chunks, microbatches))
     if memory_limit is None or schedule is None:
         return partition
     return _with_schedule(maker, partition, schedule)
@@ -297,7 +294,7 @@ class _PartitionMaker:
 
     def _partition(self, problem: PartitionProblem, cuts: tuple[int, ...]) -> Partition:
         stages = []
-        for stage, (first, end) in enumerate(zip(cuts, cuts[1:])):  # noqa: B905
+        for stage, (first, end) in enumerate(pairwise(cuts)):
             stages.append(self._stage(problem, stage, first, end))
         busy = problem.loads[:, -1].astype(float)
         # Devices that share the work in proportion to their speeds end at once.
@@ -340,25 +337,6 @@ class _PartitionMaker:
             cut_bytes=int(problem.crossing_bytes[end]),
             in_flight=problem.in_flight[stage],
         )
-
-
-def microbatches_in_flight(problem: PipelineProblem, timeline: PipelineTimeline) -> tuple[int, ...]:
-    """Per stage, how many microbatches' activations its peak amounts to, rounded up."""
-    counts = []
-    for stage, costs in enumerate(problem.stages):
-        alone = replace(
-            problem,
-            stages=tuple(
-                costs if other == stage else replace(held, activation_bytes=0, kept_bytes=0)
-                for other, held in enumerate(problem.stages)
-            ),
-            vocabulary=None
-            if problem.vocabulary is None
-            else replace(problem.vocabulary, activation_bytes=0),
-        )
-        peak = device_memory(alone, timeline)[problem.device_of[stage]].peak
-        counts.append(max(1, -(-peak // max(costs.activation_bytes, 1))))
-    return tuple(counts)
 
 
 def _with_schedule(

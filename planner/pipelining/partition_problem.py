@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class PartitionProblem:
     def hops(self) -> tuple[bool, ...]:
         """Per stage, whether the next one lies on another device."""
         device_of = self.device_of
-        return (*(a != b for a, b in zip(device_of, device_of[1:])), False)  # noqa: B905
+        return (*(a != b for a, b in pairwise(device_of)), False)
 
     def stage_load(self, stage: int, first: int, end: int) -> int:
         """Ticks of a stage of the operators ``first..end-1``, communication at its end included."""
@@ -97,14 +98,14 @@ class PartitionProblem:
     def device_loads(self, cuts: tuple[int, ...]) -> tuple[int, ...]:
         """Per device, ticks of its stages, communication included."""
         totals = [0] * len(self.capacities)
-        for stage, (first, end) in enumerate(zip(cuts, cuts[1:])):  # noqa: B905
+        for stage, (first, end) in enumerate(pairwise(cuts)):
             totals[self.device_of[stage]] += self.stage_load(stage, first, end)
         return tuple(totals)
 
     def device_bytes(self, cuts: tuple[int, ...]) -> tuple[int, ...]:
         """Per device, bytes of its stages."""
         totals = [0] * len(self.capacities)
-        for stage, (first, end) in enumerate(zip(cuts, cuts[1:])):  # noqa: B905
+        for stage, (first, end) in enumerate(pairwise(cuts)):
             totals[self.device_of[stage]] += self.stage_bytes(stage, first, end)
         return tuple(totals)
 
@@ -119,8 +120,8 @@ class PartitionProblem:
         """Return what is minimised: see the class's text."""
         if self.pairs:
             return max(self.device_loads(cuts))
-        spans = zip(cuts, cuts[1:])  # noqa: B905
-        return max(self.stage_load(s, first, end) for s, (first, end) in enumerate(spans))
+        spans = enumerate(pairwise(cuts))
+        return max(self.stage_load(stage, first, end) for stage, (first, end) in spans)
 
 
 class StageBytes:

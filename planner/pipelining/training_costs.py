@@ -38,7 +38,8 @@ import numpy as np
 from planner.cost import access_seconds, arithmetic_seconds, operator_cost
 from planner.errors import LoweringError, UsageError
 from planner.graph import StorageKind
-from planner.pipelining.gradient_rules import LOOKUPS, UNKNOWN, GradientRule, gradient_rule
+from planner.pipelining.crossing import crossing_bytes
+from planner.pipelining.gradient_rules import LOOKUPS, GradientRule, gradient_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -153,7 +154,7 @@ def training_costs(graph: Graph, target: Target) -> TrainingCosts:
         saved=tuple(gradients.saved),
         kept=tuple(gradients.kept),
         weights=tuple(gradients.weights),
-        crossing_bytes=_crossing_bytes(graph),
+        crossing_bytes=crossing_bytes(graph),
         unknown=dict(gradients.unknown),
     )
 
@@ -199,10 +200,11 @@ class _Gradients:
         """Append the operator to all lists."""
         node, tensors = self.graph.operators[operator], self.graph.tensors
         rule = gradient_rule(node.type)
-        known = rule is not None or self.graph.is_view(operator)
+        view = self.graph.is_view(operator)
+        known = rule is not None or view
         if rule is None:
-            rule = UNKNOWN
-        trained = self._trained(node, rule, known=known)
+            rule = GradientRule()
+        trained = [] if view else self._trained(node, rule, known=known)
         late = [t for t in trained if self._is_put_off(node, t)]
         sources = [t for t in node.inputs if self.wanted[t] and t not in trained]
         wanted = bool(sources or trained)
@@ -212,7 +214,7 @@ class _Gradients:
             self.unknown[node.type] += 1
         saved: list[int] = []
         extra = 0
-        if wanted and not self.graph.is_view(operator):
+        if wanted and not view:
             saved = self._saved(node, rule, {*sources, *trained}, known=known)
             extra = self._extra_bytes(node, rule)
         saved = [t for t in saved if self._is_activation(t)]
@@ -235,17 +237,12 @@ class _Gradients:
             tensor = self.graph.tensors[t]
             if not self._is_constant(t) or not _is_float(tensor) or position in rule.frozen:
                 continue
-            if not known or _is_bias_or_scale(tensor):
+            multiplied = bool(node.macs) and position in rule.factors
+            looked_up = node.type in LOOKUPS and position == 0
+            matrix = prod(tensor.shape) > 1 and (multiplied or looked_up)
+            if matrix or not known or _is_bias_or_scale(tensor):
                 found.append(t)
-            elif prod(tensor.shape) > 1 and (
-                (node.macs and position in rule.factors) or (node.type in LOOKUPS and position == 0)
-            ):
-                found.append(t)
-        return [] if self.graph.is_view(self._index) else found
-
-    @property
-    def _index(self) -> int:
-        return len(self.seconds)
+        return found
 
     def _is_put_off(self, node: Operator, trained: int) -> bool:
         """Whether the gradient of a weight waits for W; that of a bias or a scale does not."""
@@ -318,9 +315,7 @@ class _Gradients:
             operator = self.readers[tensor][0]
             node = self.graph.operators[operator]
             rule = gradient_rule(node.type)
-            passes_on = self.graph.is_view(operator) or (
-                rule is not None and rule.forwards_gradient
-            )
+            passes_on = self.graph.is_view(operator) or (rule and rule.forwards_gradient)
             result = node.outputs[0] if node.outputs else tensor
             size = self.graph.tensors[tensor].size_bytes
             if not passes_on or self.graph.tensors[result].size_bytes != size:
@@ -415,31 +410,3 @@ class _Gradients:
             moving += access_seconds(target, memory, constants, 0)
         arithmetic = arithmetic_seconds(target, compute, dtype, macs, vector_ops)
         return max(arithmetic, moving) + compute.launch_overhead_s
-
-
-def _crossing_bytes(graph: Graph) -> NDArray[np.int64]:
-    """Per cut, bytes of every tensor that is there before it and read behind it.
-
-    Of a storage that is read behind the cut in parts, the parts, but never more than all of it.
-    """
-    born: dict[int, int] = {}
-    last: dict[int, dict[tuple[int, int], int]] = {}
-    for index, node in enumerate(graph.operators):
-        for t in node.outputs:
-            born.setdefault(graph.tensors[t].storage, index + 1)
-        for t in node.inputs:
-            tensor = graph.tensors[t]
-            if graph.storages[tensor.storage].kind is not StorageKind.CONSTANT:
-                part = (tensor.offset_bytes, tensor.size_bytes)
-                last.setdefault(tensor.storage, {})[part] = index
-    crossing = np.zeros(len(graph.operators) + 2, dtype=np.int64)
-    for storage, parts in last.items():
-        whole = graph.storages[storage].size_bytes
-        begin = born.get(storage, 1)
-        for end in sorted(set(parts.values())):
-            alive = sum(size for (_, size), until in parts.items() if until >= end)
-            if begin <= end:
-                crossing[begin] += min(alive, whole)
-                crossing[end + 1] -= min(alive, whole)
-                begin = end + 1
-    return np.cumsum(crossing)[:-1]

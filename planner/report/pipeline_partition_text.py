@@ -34,7 +34,7 @@ def render_partition(partition: Partition) -> str:
         *(f"F {unit}", f"B {unit}", f"W {unit}", f"send {unit}"),
         *("activations", "kept for W", "parameters", "states", "cut"),
     )
-    rows = [heads]
+    rows: list[tuple[str, ...]] = [heads]
     for index, stage in enumerate(partition.stages):
         following = partition.device_of[index + 1 : index + 2]
         rows.append(_row(index, stage, tick / length, sends=following not in ((), (stage.device,))))

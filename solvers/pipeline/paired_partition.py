@@ -209,7 +209,7 @@ def _least(
 
 
 def _traced(row: _Row, levels: list[NDArray[np.bool_]], limit: int) -> list[int]:
-    """Cuts within the limit, from the turn outwards: fewest bytes, then nearest to an even split."""
+    """Cuts within the limit, from the turn outwards: fewest bytes, then an even split."""
     devices = len(row.capacities)
     fits = _last_device(row, levels[-1], limit)
     first, end = _cheapest(row, devices - 1, fits)

@@ -9,6 +9,7 @@ a second recursion over the cuts, with range minima, the fewest bytes within it.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,7 +56,7 @@ def best_partition(problem: PartitionProblem) -> tuple[int, ...] | None:
 
 def _shares(problem: PartitionProblem, cuts: tuple[int, ...]) -> list[float]:
     """Return what each stage held had it no limit, as its claim to the device's memory."""
-    spans = enumerate(zip(cuts, cuts[1:]))  # noqa: B905
+    spans = enumerate(pairwise(cuts))
     return [float(problem.stage_bytes(stage, *span)) for stage, span in spans]
 
 
