@@ -401,3 +401,13 @@ def mapping_play_program_order(
     NDArray[np.float32],
     NDArray[np.int32],
 ]: ...
+def zero_bubble_search(
+    stages: NDArray[np.int64],
+    microbatches: int,
+    *,
+    makespan: bool,
+    budget: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.uint8], int, int]: ...

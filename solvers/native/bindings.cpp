@@ -23,4 +23,5 @@ NB_MODULE(_native, m) {
   planner::bind_offsets(m);
   planner::bind_mapping(m);
   planner::bind_mapping_game(m);
+  planner::bind_pipeline_zero_bubble(m);
 }
