@@ -59,6 +59,7 @@ CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor("1f1b", ("linear",), "arXiv 1806.03377", "one_f_one_b:one_f_one_b"),
     Constructor("zb-h1", ("linear",), "arXiv 2401.10241", "handcrafted_zero_bubble:zb_h1"),
     Constructor("zb-h2", ("linear",), "arXiv 2401.10241", "handcrafted_zero_bubble:zb_h2"),
+    Constructor("zero-bubble", ("linear",), "arXiv 2401.10241", "zero_bubble:zero_bubble"),
     Constructor(
         "interleaved-1f1b", ("looped",), "arXiv 2104.04473", "interleaved:interleaved_one_f_one_b"
     ),
