@@ -52,4 +52,7 @@ CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor("zb-v", ("v",), "Zero Bubble Pipeline Parallelism, arXiv 2401.10241", "zb_v:zb_v"),
     Constructor("v-min", ("v",), _CONTROLLABLE_MEMORY, "v_min:v_min"),
     Constructor("v-half", ("v",), _CONTROLLABLE_MEMORY, "v_half:v_half"),
+    Constructor("v-blocks", ("v",), _CONTROLLABLE_MEMORY, "v_blocks:v_blocks"),
+    Constructor("po-h", ("looped",), "PipeOffload, arXiv 2503.01328", "pipeoffload:po_half"),
+    Constructor("po-f", ("looped",), "PipeOffload, arXiv 2503.01328", "pipeoffload:po_full"),
 )
