@@ -216,7 +216,7 @@ class Contest:
                 except InapplicableError as reason:
                     report = report._replace(note=str(reason))
                 except Exception as error:  # who crashes loses, the race goes on
-                    report = _failed(constructor.name, placement, error)
+                    report = report._replace(status="failed", note=_crash(error))
                 self._report(
                     report._replace(wall_s=time.monotonic() - wall, cpu_s=time.thread_time() - cpu)
                 )
@@ -313,7 +313,11 @@ class Contest:
 
 
 def _failed(name: str, placement: str, error: Exception) -> ContenderReport:
-    return ContenderReport(name, placement, "failed", note=f"{type(error).__name__}: {error}")
+    return ContenderReport(name, placement, "failed", note=_crash(error))
+
+
+def _crash(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _require_a_working_solver(reports: Sequence[ContenderReport]) -> None:
