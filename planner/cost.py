@@ -149,14 +149,27 @@ def access_seconds(target: Target, memory: Memory, read_bytes: int, written_byte
 
 def _arithmetic_time(graph: Graph, target: Target, compute: Compute, operator: int) -> float:
     node = graph.operators[operator]
+    dtype = graph.tensors[node.inputs[0]].dtype if node.inputs else "default"
+    return arithmetic_seconds(target, compute, dtype, node.macs, node.vector_ops)
+
+
+def arithmetic_seconds(
+    target: Target, compute: Compute, dtype: str, macs: int, vector_ops: int
+) -> float:
+    """Seconds of so much arithmetic on elements of a type: the array and the vector unit overlap.
+
+    Raises
+    ------
+    UsageError
+        If the target lacks a rate.
+    """
     seconds = 0.0
-    if node.macs:
-        dtype = graph.tensors[node.inputs[0]].dtype if node.inputs else "default"
+    if macs:
         rate = compute.mac_rate.get(dtype, compute.mac_rate.get("default"))
-        seconds = node.macs / _rate(rate, target, f"compute.mac_rate.{dtype}")
-    if node.vector_ops:
+        seconds = macs / _rate(rate, target, f"compute.mac_rate.{dtype}")
+    if vector_ops:
         rate = _rate(compute.vector_rate, target, "compute.vector_rate")
-        seconds = max(seconds, node.vector_ops / rate)
+        seconds = max(seconds, vector_ops / rate)
     return seconds
 
 

@@ -95,7 +95,7 @@ def _streams(
                 continue
             before = FORWARD if copy.kind is CopyKind.OFFLOAD else CopyKind.OFFLOAD
             needed: list[Hashable] = [(before, copy.stage, copy.microbatch)]
-            if copy.after < len(passes):
+            if copy.after >= 0:
                 needed.append(tuple(passes[copy.after]))
             stream.append(
                 (f"{copy.kind} {copy.stage}.{copy.microbatch} on device {device}", copy[:3], needed)
@@ -103,7 +103,7 @@ def _streams(
         yield stream
     collectives: list[tuple[int, int, str, Hashable, list[Hashable]]] = []
     for number, unit in enumerate(units):
-        started: list[Hashable] = [tuple(passes[unit.after])] if unit.after else []
+        started: list[Hashable] = [tuple(passes[unit.after])] if unit.after >= 0 else []
         name = f"of stage {unit.stage} on device {device}"
         collectives.append(
             (unit.after, 1, f"the gather {name}", ("gather", device, number), started)

@@ -163,10 +163,12 @@ def _schedule(fields: Fields, problem: PipelineProblem) -> PipelineSchedule:
         for device, own in enumerate(_lists(fields, "passes", devices))
     )
     copies = tuple(
-        tuple(_copy(entry) for entry in own) for own in _entries(fields, "copies", devices)
+        tuple(_copy(entry, len(own_passes), len(problem.stages)) for entry in own)
+        for own_passes, own in zip(passes, _entries(fields, "copies", devices), strict=True)
     )
     units = tuple(
-        tuple(_unit(entry) for entry in own) for own in _entries(fields, "units", devices)
+        tuple(_unit(entry, len(own_passes), len(problem.stages)) for entry in own)
+        for own_passes, own in zip(passes, _entries(fields, "units", devices), strict=True)
     )
     return PipelineSchedule(fields.text("name"), problem.device_of, passes, copies, units)
 
@@ -178,17 +180,27 @@ def _pass(fields: Fields, key: str, text: Any) -> Pass:
     return Pass(PassKind(match[1]), int(match[2]), int(match[3]))
 
 
-def _copy(fields: Fields) -> Copy:
+def _copy(fields: Fields, passes: int, stages: int) -> Copy:
     fields.only(*Copy._fields)
     return Copy(
-        fields.choice("kind", CopyKind), *(fields.integer(name) for name in Copy._fields[1:])
+        fields.choice("kind", CopyKind),
+        fields.integer("stage", most=stages - 1),
+        fields.integer("microbatch"),
+        fields.integer("after", least=-1, most=passes - 1),
+        fields.integer("before", most=passes),
     )
 
 
-def _unit(fields: Fields) -> WeightUnit:
+def _unit(fields: Fields, passes: int, stages: int) -> WeightUnit:
     fields.only(*WeightUnit._fields)
+    last = fields.integer("last", most=passes - 1)
+    first = fields.integer("first", most=last)
     return WeightUnit(
-        *(fields.integer(name) for name in WeightUnit._fields[:-1]), reduces=fields.flag("reduces")
+        fields.integer("stage", most=stages - 1),
+        fields.integer("after", least=-1, most=first - 1),
+        first,
+        last,
+        fields.flag("reduces"),
     )
 
 

@@ -106,7 +106,7 @@ def _device_changes(
             size = problem.stages[copy.stage].activation_bytes
             # Behind the passes of the same tick that it waits for.
             behind = [-1.0]
-            if copy.after < len(passes) and passes[copy.after].start == span.start:
+            if copy.after >= 0 and passes[copy.after].start == span.start:
                 behind.append(copy.after + 0.5)
             if copy.kind is CopyKind.RELOAD:
                 changes.append((span.start, 1, max(behind), size, item_name(copy)))

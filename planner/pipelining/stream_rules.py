@@ -58,7 +58,7 @@ def copy_violations(
                     f"{span.end - span.start:,} ticks; it takes {ticks[copy.kind][copy.stage]:,}",
                     device,
                 )
-            if copy.after < len(passes) and span.start < passes[copy.after].start:
+            if copy.after >= 0 and span.start < passes[copy.after].start:
                 yield _copy_fault(
                     device,
                     copy,
@@ -207,8 +207,7 @@ def _unit_times(
     if gather.end - gather.start != sharding.gather[unit.stage]:
         ticks = sharding.gather[unit.stage]
         yield _unit_fault(device, unit, f"gathers {when(gather)}; that takes {ticks:,} ticks")
-    # A gather at the first pass may start at once.
-    if unit.after and gather.start < passes[unit.after].start:
+    if unit.after >= 0 and gather.start < passes[unit.after].start:
         yield _unit_fault(
             device,
             unit,
