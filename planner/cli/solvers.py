@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
     from planner.registry import CONTENDERS, SOLVERS
+    from solvers.pipeline.constructors.catalogue import CONSTRUCTORS
 
     groups = {"contenders": CONTENDERS, **SOLVERS}
     rows = [
@@ -31,6 +32,17 @@ def run(options: argparse.Namespace) -> int:
         for group, entries in groups.items()
         for name, entry in entries.items()
         for availability in (entry.load().available(),)
+    ]
+    rows += [
+        {
+            "group": "pipeline schedules",
+            "name": constructor.name,
+            "purpose": f"{constructor.source} ({', '.join(constructor.placements)})",
+            "by_default": True,
+            "available": True,
+            "reason": "",
+        }
+        for constructor in CONSTRUCTORS
     ]
     if options.json:
         print(json.dumps(rows, indent=2, sort_keys=True))

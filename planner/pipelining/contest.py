@@ -129,6 +129,7 @@ class Contest:
 
     def result(self, interruption: Interruption) -> PipelineResult:
         """Return what there is."""
+        doubts = self._drop_refuted_bounds()
         possible = [name for name in self._problems if name not in self._impossible]
         bounds = tuple(self._bounds[name] for name in possible)
         # Threads that outlive their time may still write.
@@ -162,8 +163,24 @@ class Contest:
             bounds=bounds,
             contenders=reports,
             interrupted=interruption.heard,
-            notes=tuple(f"{p}: {proof}" for p, proof in self._impossible.items()),
+            notes=(*(f"{p}: {proof}" for p, proof in self._impossible.items()), *doubts),
         )
+
+    def _drop_refuted_bounds(self) -> list[str]:
+        """Do not pass a wrong proof off as one: fall back to the ideal time, and say so."""
+        doubts = []
+        with self._lock:
+            for placement, found in self._seeds.items():
+                least = min((cost for cost, _ in found), default=None)
+                bound = self._bounds[placement]
+                if least is not None and bound.ticks > least:
+                    ideal = self._problems[placement].ideal_ticks
+                    self._bounds[placement] = BoundReport(placement, ideal, "busiest device")
+                    doubts.append(
+                        f"{placement}: the bound of {bound.ticks:,} ticks from {bound.name} is "
+                        f"refuted by a schedule of {least:,}, and left out. This is a bug."
+                    )
+        return doubts
 
     def _in_threads(
         self, name: str, jobs: Sequence[Callable[[], None]], interruption: Interruption
@@ -216,7 +233,7 @@ class Contest:
                 except InapplicableError as reason:
                     report = report._replace(note=str(reason))
                 except Exception as error:  # who crashes loses, the race goes on
-                    report = _failed(constructor.name, placement, error)
+                    report = report._replace(status="failed", note=_crash(error))
                 self._report(
                     report._replace(wall_s=time.monotonic() - wall, cpu_s=time.thread_time() - cpu)
                 )
@@ -313,7 +330,11 @@ class Contest:
 
 
 def _failed(name: str, placement: str, error: Exception) -> ContenderReport:
-    return ContenderReport(name, placement, "failed", note=f"{type(error).__name__}: {error}")
+    return ContenderReport(name, placement, "failed", note=_crash(error))
+
+
+def _crash(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _require_a_working_solver(reports: Sequence[ContenderReport]) -> None:

@@ -28,6 +28,7 @@ _SHORTEST_TICK_S = Fraction(1, 10**15)
 _MOST_TICKS = 1 << 50
 _MOST_TICKS_OF_ALL = 1 << 60
 _MOST_DEVICES = 1 << 12
+_MOST_STAGES = 1 << 14
 # A copy is rounded up to whole ticks: by a thousandth of the shortest at most.
 _COPY_RESOLUTION = 1000
 
@@ -83,8 +84,11 @@ def cut_rows(
         return [*rows], count // devices
     if chunks < 1:
         raise UsageError(f"{chunks:,} chunks per device: there must be at least one.")
-    if devices * chunks > MOST_PASSES:
-        raise UsageError(f"{devices:,} devices x {chunks:,} chunks are too many stages to plan.")
+    if devices * chunks > _MOST_STAGES:
+        raise UsageError(
+            f"{devices:,} devices x {chunks:,} chunks are too many stages: {_MOST_STAGES:,} can be "
+            "planned."
+        )
     if count == devices * chunks:
         return [*rows], chunks
     if count == 1:

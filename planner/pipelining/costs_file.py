@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import os
 
 _LARGEST_FILE_BYTES = 1 << 24
-_MOST_ROWS = 1 << 16
+_MOST_ROWS = 1 << 13
 _LONGEST_CELL = 64
 # A day per pass, and bytes that JSON can count, are more than anybody has.
 _LONGEST_S = 86_400

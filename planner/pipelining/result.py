@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from planner.pipelining.delayed_starts import cost_ticks
 from planner.pipelining.memory import device_memory, host_memory
 from planner.pipelining.simulator import bubble_rate, simulate_pipeline
+from planner.problem import Status
 
 if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
     from planner.pipelining.simulator import PipelineTimeline
-    from planner.problem import Status
 
 NOT_NEEDED = "nothing was left to find"
 OVER_LIMIT = "over limit"
@@ -167,7 +167,7 @@ class PipelineResult:
         fitting = [
             report
             for report in self.contenders
-            if report.published and report.value_ticks is not None and report.status != OVER_LIMIT
+            if report.published and report.status in (Status.FEASIBLE, Status.OPTIMAL)
         ]
         return min(fitting, key=lambda report: report.value_ticks or 0, default=None)
 

@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 _NOTE_WIDTH = 200
 
 
-def render_pipeline_html(
-    result: PipelineResult, timeline: PipelineTimeline, source: str
-) -> str:
+def render_pipeline_html(result: PipelineResult, timeline: PipelineTimeline, source: str) -> str:
     """Return the report of a legal schedule as one page that fetches nothing.
 
     A Content-Security-Policy allows the page's own script and style, by their hashes, and nothing
@@ -186,7 +184,7 @@ def _value_cells(result: PipelineResult, report: ContenderReport) -> list[Cell]:
 
 
 def _data(result: PipelineResult, timeline: PipelineTimeline) -> dict[str, Any]:
-    """Columns for the script; ticks count from the first pass."""
+    """Columns for the script; ticks count from the first start."""
     problem = result.problem
     lanes = lanes_of(problem, timeline)
     zero = first_tick(timeline)

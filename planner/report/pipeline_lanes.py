@@ -62,9 +62,7 @@ class Lane(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-def lanes_of(
-    problem: PipelineProblem, timeline: PipelineTimeline
-) -> tuple[tuple[Lane, ...], ...]:
+def lanes_of(problem: PipelineProblem, timeline: PipelineTimeline) -> tuple[tuple[Lane, ...], ...]:
     """Return the lanes of each device: the passes first, others only where there are any."""
     return tuple(_lanes(problem, timeline, device) for device in range(problem.devices))
 
@@ -76,8 +74,9 @@ def used_kinds(lanes: tuple[tuple[Lane, ...], ...]) -> list[str]:
 
 
 def first_tick(timeline: PipelineTimeline) -> int:
-    """Return when the first pass starts; pictures count from there."""
-    return min((spans[0].start for spans in timeline.passes if spans), default=0)
+    """Return when the first thing starts; pictures count from there."""
+    streams = (timeline.passes, timeline.copies, timeline.gathers)
+    return min((own[0].start for spans in streams for own in spans if own), default=0)
 
 
 def chunk_of(problem: PipelineProblem) -> tuple[int, ...]:
@@ -89,18 +88,14 @@ def chunk_of(problem: PipelineProblem) -> tuple[int, ...]:
     return tuple(chunks)
 
 
-def _lanes(
-    problem: PipelineProblem, timeline: PipelineTimeline, device: int
-) -> tuple[Lane, ...]:
+def _lanes(problem: PipelineProblem, timeline: PipelineTimeline, device: int) -> tuple[Lane, ...]:
     schedule = timeline.schedule
     lanes = [
         Lane(
             "passes",
             tuple(
                 _block(item.kind, item.stage, item.microbatch, span)
-                for item, span in zip(
-                    schedule.passes[device], timeline.passes[device], strict=True
-                )
+                for item, span in zip(schedule.passes[device], timeline.passes[device], strict=True)
             ),
         )
     ]

@@ -24,7 +24,7 @@ _Event = dict[str, Any]
 
 
 def render_pipeline_trace(result: PipelineResult, timeline: PipelineTimeline, source: str) -> str:
-    """Return the trace, one event per line; time 0 is the start of the first pass.
+    """Return the trace, one event per line; time 0 is the first start.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def render_pipeline_trace(result: PipelineResult, timeline: PipelineTimeline, so
 
 
 class _Clock:
-    """Ticks to microseconds since the first pass."""
+    """Ticks to microseconds since the first start."""
 
     def __init__(self, zero: int, tick_s: Fraction) -> None:
         self._zero = zero
