@@ -63,7 +63,7 @@ class Row(NamedTuple):
     error: float
 
 
-def run_example(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run_example(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run the example as a user does."""
     return subprocess.run(
         [sys.executable, str(PROGRAM), *arguments],
