@@ -259,7 +259,14 @@ class _Gradients:
         found = [node.inputs[p] for p in rule.operands if p in positions]
         factors = [node.inputs[p] for p in rule.factors if p in positions]
         for factor in factors:
-            others = [other for other in factors if other != factor] or factors
+            others = [other for other in factors if other != factor]
+            # Of torch operators numbers are no operands, of ONNX ones a square has one operand.
+            if (
+                not others
+                and len(factors) < len(rule.factors)
+                and not node.type.startswith("aten.")
+            ):
+                others = factors
             if differentiated.intersection(others):
                 found.append(factor)
         if rule.result:
@@ -270,11 +277,9 @@ class _Gradients:
         """Bytes of masks, indices and statistics, which are no tensors of the graph."""
         result = prod(self.graph.tensors[node.outputs[0]].shape) if node.outputs else 0
         extra = rule.bytes_per_result * result
-        if rule.statistics_axis is not None and node.inputs:
+        if rule.statistics and node.inputs:
             shape = self.graph.tensors[node.inputs[0]].shape
-            axis = rule.statistics_axis
-            count = prod(shape[:-1]) if axis < 0 else prod(shape[axis : axis + 1])
-            extra += 2 * 4 * count
+            extra += 4 * rule.statistics * prod(shape[1:2] if rule.per_channel else shape[:-1])
         gates = _RECURRENT_GATES.get(node.type, 0)
         return extra + gates * (self.graph.tensors[node.outputs[0]].size_bytes if gates else 0)
 
