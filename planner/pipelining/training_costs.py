@@ -180,6 +180,14 @@ def _is_bias_or_scale(tensor: Tensor) -> bool:
     return 1 < prod(tensor.shape) == max(tensor.shape, default=1)
 
 
+def _is_square(node: Operator, rule: GradientRule) -> bool:
+    """Whether a product of one operand multiplies it with itself.
+
+    Of ONNX operators numbers are operands, of torch operators they are not.
+    """
+    return len(node.inputs) < len(rule.factors) and not node.type.startswith("aten.")
+
+
 class _Gradients:
     """Walks the operators in order, so that what needs a gradient is known when it is read."""
 
@@ -260,12 +268,7 @@ class _Gradients:
         factors = [node.inputs[p] for p in rule.factors if p in positions]
         for factor in factors:
             others = [other for other in factors if other != factor]
-            # Of torch operators numbers are no operands, of ONNX ones a square has one operand.
-            if (
-                not others
-                and len(factors) < len(rule.factors)
-                and not node.type.startswith("aten.")
-            ):
+            if len(factors) == 1 and _is_square(node, rule):
                 others = factors
             if differentiated.intersection(others):
                 found.append(factor)

@@ -13,6 +13,7 @@ import pytest
 import planner
 from frontends import zoo
 from planner.errors import DoesNotFitError, LoweringError, UsageError
+from planner.pipelining.megatron_layout import megatron_layout
 from planner.pipelining.memory import device_memory
 from planner.pipelining.output_layer import find_output_layer
 from planner.pipelining.partition import Partition, partition_fields
@@ -225,6 +226,10 @@ def test_too_little_memory_is_refused_with_what_would_do() -> None:
         ({"link_latency": -1.0}, "must not be negative"),
         ({"speeds": (1.0,)}, "1 speeds for 4 devices"),
         ({"speeds": (1.0, 1.0, 0.0, 1.0)}, "device 2: a speed of 0"),
+        ({"speeds": (1.0, 1.0, 1.0, float("nan"))}, "device 3: a speed of nan"),
+        ({"devices": 10**12}, "cannot be cut"),
+        ({"link_bandwidth": 1e-300}, "more than can be planned"),
+        ({"link_bandwidth": 1e9, "link_latency": 1e300}, "more than can be planned"),
         ({"vocabulary": 3}, "3 barriers"),
     ],
 )
@@ -277,6 +282,22 @@ def test_the_json_form_holds_seconds_and_bytes() -> None:
         for name in ("forward_s", "backward_s", "weight_s")
     )
     assert work / 4 <= fields["largest_load_s"] * 1.001
+
+
+def test_megatron_is_told_whole_layers() -> None:
+    graph = graph_of("gpt2_prefill")
+    partition = partition_model(graph, GPU, devices=4, microbatches=16, link_bandwidth=1e12)
+    layout = megatron_layout(partition, graph)
+    assert layout is not None
+    stages = layout.split("|")
+    assert len(stages) == 4
+    assert stages[0].startswith("E")
+    assert stages[-1].endswith("L")
+    counts = [stage.strip("EL").removeprefix("t").removeprefix("*") or "1" for stage in stages]
+    assert sum(map(int, counts)) == 12
+    assert megatron_layout(partition, graph_of("resnet50")) is None
+    paired = partition_model(graph, GPU, devices=4, chunks=2, microbatches=16)
+    assert megatron_layout(paired, graph) is None
 
 
 def data_folder() -> Path:
