@@ -37,6 +37,12 @@ if TYPE_CHECKING:
         Separation,
     )
     from planner.packing.result import PackResult
+    from planner.pipelining.api import pipeline
+    from planner.pipelining.checker import check_pipeline
+    from planner.pipelining.costs import VocabularyTimes
+    from planner.pipelining.problem import PipelineObjective, PipelineProblem, StageCosts
+    from planner.pipelining.result import PipelineResult
+    from planner.pipelining.schedule import PipelineSchedule
     from planner.plan_file import read_plan, write_plan
     from planner.plans import Plan
     from planner.result import PlanResult
@@ -63,10 +69,15 @@ _HOME = {
     "Overlap": "planner.packing.problem",
     "PackResult": "planner.packing.result",
     "PackingProblem": "planner.packing.problem",
+    "PipelineObjective": "planner.pipelining.problem",
+    "PipelineProblem": "planner.pipelining.problem",
+    "PipelineResult": "planner.pipelining.result",
+    "PipelineSchedule": "planner.pipelining.schedule",
     "Plan": "planner.plans",
     "PlanResult": "planner.result",
     "PlannerError": "planner.errors",
     "Separation": "planner.packing.problem",
+    "StageCosts": "planner.pipelining.problem",
     "SweepPoint": "planner.sweeps.result",
     "SweepResult": "planner.sweeps.result",
     "Target": "planner.target",
@@ -74,11 +85,14 @@ _HOME = {
     "UsageError": "planner.errors",
     "Verdict": "planner.execution.result",
     "Violation": "planner.checker",
+    "VocabularyTimes": "planner.pipelining.costs",
     "check": "planner.checker",
     "check_packing": "planner.packing.checker",
+    "check_pipeline": "planner.pipelining.checker",
     "execute": "planner.execution.api",
     "load": "planner.api",
     "pack": "planner.packing.api",
+    "pipeline": "planner.pipelining.api",
     "plan": "planner.api",
     "read_plan": "planner.plan_file",
     "read_target": "planner.target_file",
@@ -103,10 +117,15 @@ __all__ = [
     "Overlap",
     "PackResult",
     "PackingProblem",
+    "PipelineObjective",
+    "PipelineProblem",
+    "PipelineResult",
+    "PipelineSchedule",
     "Plan",
     "PlanResult",
     "PlannerError",
     "Separation",
+    "StageCosts",
     "SweepPoint",
     "SweepResult",
     "Target",
@@ -114,12 +133,15 @@ __all__ = [
     "UsageError",
     "Verdict",
     "Violation",
+    "VocabularyTimes",
     "__version__",
     "check",
     "check_packing",
+    "check_pipeline",
     "execute",
     "load",
     "pack",
+    "pipeline",
     "plan",
     "read_plan",
     "read_target",

@@ -148,6 +148,8 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "decides some buffers of a mapping anew by CP-SAT, again and again",
         ),
     },
+    # Constructors of published schedules have a catalogue of their own.
+    "pipeline": {},
     "joint": {
         "spill-set": Entry(
             "solvers.joint.spill_set:SpillSet",

@@ -401,3 +401,93 @@ def mapping_play_program_order(
     NDArray[np.float32],
     NDArray[np.int32],
 ]: ...
+
+class PipelineOrderModel:
+    """Stages, devices and limits of a pipeline. Immutable; any thread may use it."""
+
+def pipeline_order_model(
+    *,
+    device_of: NDArray[np.int64],
+    forward: NDArray[np.int64],
+    backward: NDArray[np.int64],
+    weight: NDArray[np.int64],
+    hop: NDArray[np.int64],
+    activation: NDArray[np.int64],
+    kept: NDArray[np.int64],
+    limit: NDArray[np.int64],
+    microbatches: int,
+) -> PipelineOrderModel:
+    """Return a checked model: one number per stage, and per device of ``limit``."""
+
+def pipeline_order_by_rank(
+    model: PipelineOrderModel,
+    rank: NDArray[np.int64],
+    *,
+    reach_at_start: int,
+    reach_between: int,
+    reach_at_end: int,
+    lazy_weights: bool,
+    weight_delay: int,
+    overtaking_delay: int,
+    longest_stage: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int32], int, int] | None:
+    """Order passes by rank within memory: passes device by device, longest stage, makespan."""
+PIPELINE_NO_LIMIT: int
+
+class PipelineModel:
+    def __init__(
+        self,
+        *,
+        forward: NDArray[np.int64],
+        backward: NDArray[np.int64],
+        weight: NDArray[np.int64],
+        activation: NDArray[np.int64],
+        kept: NDArray[np.int64],
+        hop: NDArray[np.int64],
+        device_of: NDArray[np.int32],
+        limit: NDArray[np.int64],
+        microbatches: int,
+        makespan: bool,
+    ) -> None: ...
+    @property
+    def passes(self) -> int: ...
+    @property
+    def period(self) -> int: ...
+
+def pipeline_cost(
+    model: PipelineModel, order: NDArray[np.int32]
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]: ...
+def pipeline_fault(model: PipelineModel, order: NDArray[np.int32]) -> str: ...
+def pipeline_shapes(
+    model: PipelineModel,
+    *,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    seed: int = 0,
+    schedules: int,
+    keep: int = 1,
+    goal: int = 0,
+) -> tuple[list[tuple[int, NDArray[np.int32]]], int]: ...
+def pipeline_schedule(
+    model: PipelineModel,
+    target: NDArray[np.int64],
+    *,
+    wait: float = 0.0,
+    weight_wait: float = 0.0,
+    make_room: bool = False,
+) -> NDArray[np.int32]: ...
+def pipeline_annealing(
+    model: PipelineModel,
+    order: NDArray[np.int32],
+    releases: NDArray[np.int64],
+    *,
+    time_limit_s: float,
+    cancel: CancelFlag,
+    seed: int = 0,
+    steps: int,
+    hottest: float = 0.02,
+    coldest: float = 0.0005,
+    goal: int = 0,
+) -> tuple[NDArray[np.int32], int, dict[str, int]]: ...

@@ -22,13 +22,14 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 _MESSAGE_WIDTH = 2000
-_VERBS_THAT_RACE = frozenset({"solve", "pack", "bench"})
+_VERBS_THAT_RACE = frozenset({"solve", "pack", "pipeline", "bench"})
 
 VERBS = {
     "solve": "plan a model: order, offsets, spills, and a proof (the default verb)",
     "check": "is a plan legal for a model? exit 4 and the violations if not",
     "run": "execute a plan: every tensor compared with ONNX Runtime, bit for bit",
     "pack": "give buffers with known lifetimes their offsets",
+    "pipeline": "passes of pipeline-parallel training: the least bubble that fits the memory",
     "explain": "why the peak is what it is; what a step or a tensor needs",
     "export": "write a plan as C source, MiniMalloc's CSV or a trace",
     "bench": "compare solvers with each other, on your instances or on generated ones",

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from planner.pipelining.training_costs import TrainingCosts
     from planner.target import Target
 
-_TICKS_PER_STAGE_DIGITS = 4
+_DIGITS_OF_SHARE = 4
 _MOST_ROUNDS = 6
-_LONGEST_STAGE_S = 1e6
-_MOST_STAGES_TO_SEND = 1e4
+_LONGEST_SHARE_S = 1e6
+_MOST_SHARES_TO_SEND = 1e4
 _LEAST_SPEED, _MOST_SPEED = 1e-6, 1e6
 
 
@@ -173,15 +173,16 @@ class _OperatorRow:
         self.crossing[count] = 0
         sends_s = [link.seconds(size) for size in self.crossing.tolist()]
         work = float((costs.forward_s + costs.backward_s + costs.weight_s)[:count].sum())
-        stage_s = work / min(speeds) / len(device_of) or 1.0
-        if not max(stage_s, *sends_s) <= _LONGEST_STAGE_S:
+        share_s = work / min(speeds) / len(speeds) or 1.0
+        if not max(share_s, *sends_s) <= _LONGEST_SHARE_S:
             raise UsageError(
-                f"a stage would take {stage_s:.3g} s, and {max(sends_s):.3g} s to send its "
-                "results: more than can be planned. Give a faster link or target."
+                f"a device would take {share_s:.3g} s for a microbatch, and {max(sends_s):.3g} s "
+                "to send its results: more than can be planned. Give a faster link or target."
             )
-        # Sums of ticks stay exact in 64 bits, however slow the link.
-        stage_s = max(stage_s, max(sends_s) / _MOST_STAGES_TO_SEND)
-        self.tick_s = Fraction(10) ** (floor(log10(stage_s)) - _TICKS_PER_STAGE_DIGITS)
+        # Partitions for other placements have the same ticks, so that they can be compared; and
+        # sums of ticks stay exact in 64 bits, however slow the link.
+        share_s = max(share_s, max(sends_s) / _MOST_SHARES_TO_SEND)
+        self.tick_s = Fraction(10) ** (floor(log10(share_s)) - _DIGITS_OF_SHARE)
         passes = (costs.forward_s, costs.backward_s, costs.weight_s)
         self.ticks = np.array(
             [[self._prefix(seconds[:count] / speed) for seconds in passes] for speed in speeds]

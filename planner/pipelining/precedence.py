@@ -158,7 +158,7 @@ class _Builder:
             if stream in last:
                 self._after_end(index, last[stream])
             last[stream] = index
-            if after < len(passes):
+            if after >= 0:
                 self.waits_for[index].append((passes[after], 0))
             if before < len(passes):
                 self._after_end(passes[before], index)
@@ -178,7 +178,8 @@ class _Builder:
         stream: list[tuple[int, int, int]] = []
         for unit in units:
             index = self._add(device, f"gather of stage {unit.stage}", sharding.gather[unit.stage])
-            self.waits_for[index].append((passes[unit.after], 0))
+            if unit.after >= 0:
+                self.waits_for[index].append((passes[unit.after], 0))
             self._after_end(passes[unit.first], index)
             stream.append((unit.after, 1, index))
         gathers, reductions = range(begin, len(self.events)), []

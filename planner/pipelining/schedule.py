@@ -50,7 +50,7 @@ class Copy(NamedTuple):
     ----------
     after : int
         Index, in the device's order, of the compute pass before whose start it does not start;
-        0 if it may start at once.
+        -1 if it may start at once.
     before : int
         Index of the compute pass that does not start before it has ended; the number of passes if
         none waits.
@@ -74,7 +74,7 @@ class WeightUnit(NamedTuple):
     ----------
     after : int
         Index, in the device's order, of the compute pass before whose start the gather does not
-        start.
+        start; -1 if it may start at once.
     first, last : int
         Indices of the first and last compute pass in the unit. Every F, B, W and D of the stage
         lies in a unit of it.

@@ -30,14 +30,19 @@ class LinearAnswer(NamedTuple):
         An optimal point.
     bound : float
         Of the whole program; holds whatever the solver got wrong. Minus infinity if there is none.
+    prices : float64 array of shape [rows] or None
+        What the cost rises by, for each unit that a row's limits are raised by.
     """
 
     values: NDArray[np.float64] | None
     bound: float
+    prices: NDArray[np.float64] | None = None
 
 
-def _balanced(program: Program, widths: NDArray[np.float64], factor: float) -> Program:
-    """Return the program with rows, columns and cost multiplied by powers of two.
+def _balanced(
+    program: Program, widths: NDArray[np.float64], factor: float
+) -> tuple[Program, NDArray[np.float64]]:
+    """Return the program with rows, columns and cost multiplied by powers of two, and the rows' ones.
 
     Columns are divided by their widths, and the largest entry of each row is then in [1, 2).
     Nothing is rounded by it.
@@ -46,7 +51,7 @@ def _balanced(program: Program, widths: NDArray[np.float64], factor: float) -> P
     largest = np.zeros(len(program.row_lower))
     np.maximum.at(largest, program.row, np.abs(value))
     exponents = 1 - np.frexp(np.where(largest > 0, largest, 1.0))[1]
-    return program._replace(
+    balanced = program._replace(
         cost=program.cost * widths * factor,
         lower=program.lower / widths,
         upper=program.upper / widths,
@@ -54,6 +59,7 @@ def _balanced(program: Program, widths: NDArray[np.float64], factor: float) -> P
         row_lower=np.ldexp(program.row_lower, exponents),
         row_upper=np.ldexp(program.row_upper, exponents),
     )
+    return balanced, np.ldexp(1.0, exponents)
 
 
 class GrowingProgram:
@@ -75,7 +81,9 @@ class GrowingProgram:
         largest = float(np.abs(program.cost * self._widths).max(initial=1.0))
         # Costs of at most a thousand suit the solver's tolerances.
         self._factor = 2.0 ** (10 - math.frexp(largest)[1])
-        self._program = program = _balanced(program, self._widths, self._factor)
+        program, row_factor = _balanced(program, self._widths, self._factor)
+        self._program = program
+        self._row_factor: list[float] = row_factor.tolist()
         self._model = mathopt.Model()
         self._columns = [
             self._model.add_variable(lb=lower, ub=upper)
@@ -115,6 +123,7 @@ class GrowingProgram:
         scaled = {column: entry * self._widths[column] for column, entry in terms.items()}
         factor = 2.0 ** (1 - math.frexp(max(map(abs, scaled.values()), default=1.0))[1])
         self._new_row(lower * factor, upper * factor)
+        self._row_factor.append(factor)
         for column, entry in scaled.items():
             value = entry * factor
             self._row.append(len(self._rows) - 1)
@@ -122,8 +131,15 @@ class GrowingProgram:
             self._value.append(value)
             self._rows[-1].set_coefficient(self._columns[column], value)
 
-    def solve(self, deadline: Deadline) -> LinearAnswer:
-        """Solve, in a thread that is watched, until optimal or the deadline."""
+    def solve(self, deadline: Deadline, *, dual: bool = False) -> LinearAnswer:
+        """Solve, in a thread that is watched, until optimal or the deadline.
+
+        Parameters
+        ----------
+        deadline : Deadline
+        dual : bool
+            By the dual simplex method, which has a bound at any time.
+        """
         from ortools.util.python.solve_interrupter import SolveInterrupter
 
         mathopt = self._mathopt
@@ -134,7 +150,10 @@ class GrowingProgram:
 
         def search() -> None:
             try:
-                parameters = mathopt.SolveParameters(time_limit=limit)
+                parameters = mathopt.SolveParameters(
+                    time_limit=limit,
+                    lp_algorithm=mathopt.LPAlgorithm.DUAL_SIMPLEX if dual else None,
+                )
                 results.append(self._solver.solve(params=parameters, interrupter=interrupter))
             except Exception as error:  # raised again by the thread that waits
                 errors.append(error)
@@ -156,11 +175,13 @@ class GrowingProgram:
         if result.termination.reason == mathopt.TerminationReason.OPTIMAL:
             found = result.variable_values()
             values = np.array([found[column] for column in self._columns]) * self._widths
-        bound = -np.inf
+        bound, unscaled = -np.inf, None
         if result.solutions and result.solutions[0].dual_solution is not None:
             prices = result.solutions[0].dual_solution.dual_values
-            bound = self.bound_by(np.array([prices[row] for row in self._rows]))
-        return LinearAnswer(values, bound)
+            scaled = np.array([prices[row] for row in self._rows])
+            bound = self.bound_by(scaled)
+            unscaled = scaled * np.array(self._row_factor) / self._factor
+        return LinearAnswer(values, bound, unscaled)
 
     def bound_by(self, prices: NDArray[np.float64]) -> float:
         """Return what these prices of the rows prove, less all that rounding may have added.

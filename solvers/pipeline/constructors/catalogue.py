@@ -46,4 +46,35 @@ class Constructor(NamedTuple):
         return build(problem)
 
 
-CONSTRUCTORS: tuple[Constructor, ...] = ()
+_CONTROLLABLE_MEMORY = "Pipeline Parallelism with Controllable Memory, arXiv 2405.15362"
+
+CONSTRUCTORS: tuple[Constructor, ...] = (
+    Constructor(
+        "sequential",
+        ("linear", "looped", "v"),
+        "one microbatch at a time; fits where anything does",
+        "sequential:sequential",
+    ),
+    Constructor("gpipe", ("linear",), "arXiv 1811.06965", "gpipe:gpipe"),
+    Constructor("1f1b", ("linear",), "arXiv 1806.03377", "one_f_one_b:one_f_one_b"),
+    Constructor("zb-h1", ("linear",), "arXiv 2401.10241", "handcrafted_zero_bubble:zb_h1"),
+    Constructor("zb-h2", ("linear",), "arXiv 2401.10241", "handcrafted_zero_bubble:zb_h2"),
+    Constructor(
+        "interleaved-1f1b", ("looped",), "arXiv 2104.04473", "interleaved:interleaved_one_f_one_b"
+    ),
+    Constructor(
+        "interleaved-1f1b-early",
+        ("looped",),
+        "arXiv 2104.04473, one round trip hidden",
+        "interleaved:interleaved_with_early_start",
+    ),
+    Constructor("breadth-first", ("looped",), "arXiv 2211.05953", "breadth_first:breadth_first"),
+    Constructor("gis", ("looped",), "arXiv 2503.01328", "grouped_interleaving:gis"),
+    Constructor("gis-h", ("looped",), "arXiv 2503.01328", "grouped_interleaving:gis_h"),
+    Constructor(
+        "gis-group", ("looped",), "arXiv 2503.01328", "grouped_interleaving:gis_within_limits"
+    ),
+    Constructor("zb-v", ("v",), "Zero Bubble Pipeline Parallelism, arXiv 2401.10241", "zb_v:zb_v"),
+    Constructor("v-min", ("v",), _CONTROLLABLE_MEMORY, "v_min:v_min"),
+    Constructor("v-half", ("v",), _CONTROLLABLE_MEMORY, "v_half:v_half"),
+)

@@ -1,0 +1,323 @@
+"""One race for a pipeline schedule: who builds, who bounds, who searches, and who is best."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from planner.errors import InvalidPlanError
+from planner.pipelining.checker import check_pipeline
+from planner.pipelining.delayed_starts import best_timeline, cost_ticks
+from planner.pipelining.memory import device_memory
+from planner.pipelining.problem import PipelineObjective
+from planner.pipelining.result import (
+    NOT_NEEDED,
+    OVER_LIMIT,
+    BoundReport,
+    ContenderReport,
+    PipelineResult,
+)
+from planner.pipelining.simulator import bubble_rate
+from planner.pipelining.violation import PipelineViolationKind
+from planner.problem import Status
+from planner.race_thread import RaceThread, wait_for
+from planner.registry import SOLVERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from planner.interruption import Interruption
+    from planner.pipelining.problem import PipelineProblem
+    from planner.pipelining.schedule import PipelineSchedule
+    from planner.pipelining.simulator import PipelineTimeline
+    from planner.problem import Outcome
+    from solvers.pipeline.constructors.catalogue import Constructor
+    from solvers.protocol import Deadline
+
+FALLBACK = "sequential"
+SEARCH, EXACT = "search", "exact"
+_MEMORY_KINDS = (PipelineViolationKind.MEMORY, PipelineViolationKind.HOST)
+# Exact models of more passes than this do not close in the time of a race.
+_EXACT_PASSES = 160
+# Of what time is left: for the bound, and for the search before an exact one.
+_BOUND_SHARE = 0.3
+_SEARCH_SHARE = 0.15
+
+
+class Contest:
+    """One call of `race`. Threads offer schedules; the lock makes one of them the best."""
+
+    def __init__(
+        self,
+        problems: Mapping[str, PipelineProblem],
+        chosen: tuple[tuple[Constructor, ...], tuple[str, ...]],
+        deadline: Deadline,
+        seed: int,
+        on_progress: Callable[[str], None] | None,
+    ) -> None:
+        self._problems = problems
+        self._constructors, self._searches = chosen
+        self._deadline = deadline
+        self._seed = seed
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._best: tuple[int, str, str, PipelineTimeline] | None = None
+        self._seeds: dict[str, list[tuple[int, PipelineSchedule]]] = {p: [] for p in problems}
+        self._bounds: dict[str, BoundReport] = {
+            name: BoundReport(name, problem.ideal_ticks, "busiest device")
+            for name, problem in problems.items()
+        }
+        self._impossible: dict[str, str] = {}
+        self._reports: list[ContenderReport] = []
+
+    def run(self, interruption: Interruption) -> None:
+        """Do all there is to do, or as much as time allows."""
+        from solvers.pipeline.bounds.least_memory import why_infeasible
+
+        for name, problem in self._problems.items():
+            if proof := why_infeasible(problem):
+                self._impossible[name] = proof
+        if len(self._impossible) == len(self._problems):
+            return
+        interruption.hold_or_raise()
+        self._in_threads("constructors", [self._construct], interruption)
+        self.prove(interruption)
+        jobs = [self._search_job(name) for name in self._problems if name not in self._impossible]
+        if self._searches and not self._settled() and not interruption.heard:
+            self._in_threads("search", jobs, interruption)
+        else:
+            for name in self._searches:
+                for placement in self._problems:
+                    self._report(ContenderReport(name, placement, "skipped", note=NOT_NEEDED))
+
+    def prove(self, interruption: Interruption) -> None:
+        """Bound the objective in every placement."""
+        if not interruption.heard:
+            self._in_threads("bound", [self._bound], interruption)
+
+    def offer(
+        self, placement: str, name: str, schedule: PipelineSchedule
+    ) -> tuple[str, int | None, int | None, str]:
+        """Judge a schedule; return its status, cost, peak and a remark."""
+        problem = self._problems[placement]
+        try:
+            timeline = best_timeline(problem, schedule)
+        except InvalidPlanError as error:
+            return "failed", None, None, f"illegal: {error}"
+        cost = cost_ticks(problem, timeline)
+        violations = check_pipeline(problem, timeline)
+        peak = max(profile.peak for profile in device_memory(problem, timeline))
+        if violations:
+            over = all(violation.kind in _MEMORY_KINDS for violation in violations)
+            note = violations[0].message
+            return (
+                (OVER_LIMIT if over else "failed"),
+                cost,
+                peak,
+                note if over else f"illegal: {note}",
+            )
+        with self._lock:
+            self._seeds[placement].append((cost, schedule))
+            better = self._best is None or cost < self._best[0]
+            if better:
+                self._best = (cost, placement, name, timeline)
+        if better and self._on_progress is not None:
+            where = f" ({placement})" if len(self._problems) > 1 else ""
+            self._on_progress(f"{name}{where}: bubble {100 * bubble_rate(problem, cost):.2f} %")
+        return "feasible", cost, peak, ""
+
+    def result(self, interruption: Interruption) -> PipelineResult:
+        """Return what there is."""
+        possible = [name for name in self._problems if name not in self._impossible]
+        bounds = tuple(self._bounds[name] for name in possible)
+        # Threads that outlive their time may still write.
+        with self._lock:
+            best, reports = self._best, tuple(self._reports)
+        if best is None:
+            if possible and interruption.heard:
+                raise KeyboardInterrupt
+            _require_a_working_solver(reports)
+            name = next(iter(possible or self._problems))
+            return PipelineResult(
+                problem=self._problems[name],
+                placement=name,
+                timeline=None,
+                status=Status.UNKNOWN if possible else Status.INFEASIBLE,
+                bound_ticks=min((bound.ticks for bound in bounds), default=0),
+                bounds=bounds,
+                contenders=reports,
+                interrupted=interruption.heard,
+                notes=tuple(dict.fromkeys(self._impossible.values())),
+            )
+        cost, placement, name, timeline = best
+        bound = min(cost, self._least_bound())
+        return PipelineResult(
+            problem=self._problems[placement],
+            placement=placement,
+            timeline=timeline,
+            status=Status.OPTIMAL if cost == bound else Status.FEASIBLE,
+            bound_ticks=bound,
+            contender=name,
+            bounds=bounds,
+            contenders=reports,
+            interrupted=interruption.heard,
+            notes=tuple(f"{p}: {proof}" for p, proof in self._impossible.items()),
+        )
+
+    def _in_threads(
+        self, name: str, jobs: Sequence[Callable[[], None]], interruption: Interruption
+    ) -> None:
+        threads = [RaceThread(f"{name} {number}", job) for number, job in enumerate(jobs)]
+        for thread in threads:
+            thread.start()
+        wait_for(
+            threads,
+            self._deadline,
+            interruption,
+            owes=lambda: self._best is None,
+            settled=lambda: name == "search" and self._settled(),
+        )
+        for thread in threads:
+            if thread.error is not None:
+                self._report(_failed(name, "", thread.error))
+
+    def _least_bound(self) -> int:
+        return min(b.ticks for p, b in self._bounds.items() if p not in self._impossible)
+
+    def _settled(self) -> bool:
+        """Whether no placement can do better than the best schedule."""
+        return self._best is not None and self._best[0] <= self._least_bound()
+
+    def _report(self, report: ContenderReport) -> None:
+        with self._lock:
+            self._reports.append(report)
+
+    def _construct(self) -> None:
+        from solvers.pipeline.constructors.catalogue import InapplicableError
+
+        for constructor in self._constructors:
+            for placement, problem in self._problems.items():
+                if placement not in constructor.placements or placement in self._impossible:
+                    continue
+                report = ContenderReport(
+                    constructor.name, placement, "skipped", published=constructor.name != FALLBACK
+                )
+                if constructor.name != FALLBACK and self._deadline.expired():
+                    self._report(report._replace(note="no time was left"))
+                    continue
+                wall, cpu = time.monotonic(), time.thread_time()
+                try:
+                    schedule = constructor.build(problem)
+                    status, cost, peak, note = self.offer(placement, constructor.name, schedule)
+                    report = report._replace(
+                        status=status, value_ticks=cost, peak_bytes=peak, note=note
+                    )
+                except InapplicableError as reason:
+                    report = report._replace(note=str(reason))
+                except Exception as error:  # who crashes loses, the race goes on
+                    report = _failed(constructor.name, placement, error)
+                self._report(
+                    report._replace(wall_s=time.monotonic() - wall, cpu_s=time.thread_time() - cpu)
+                )
+
+    def _bound(self) -> None:
+        from solvers.pipeline.bounds.best import pipeline_bound
+
+        left = [name for name in self._problems if name not in self._impossible]
+        for number, placement in enumerate(left):
+            problem = self._problems[placement]
+            share = _BOUND_SHARE * self._deadline.remaining_s() / (len(left) - number)
+            try:
+                found = pipeline_bound(problem, deadline=self._deadline.within(share))
+            except Exception as error:  # without it the ideal time is the bound
+                self._report(_failed("bound", placement, error))
+                continue
+            whole = problem.objective is PipelineObjective.MAKESPAN
+            self._raise_bound(
+                placement, found.makespan if whole else found.longest_stage, found.name
+            )
+
+    def _raise_bound(self, placement: str, ticks: int, name: str) -> None:
+        with self._lock:
+            if ticks > self._bounds[placement].ticks:
+                self._bounds[placement] = BoundReport(placement, ticks, name)
+
+    def _search_job(self, placement: str) -> Callable[[], None]:
+        problem = self._problems[placement]
+        small = 3 * len(problem.stages) * problem.microbatches <= _EXACT_PASSES
+
+        def run() -> None:
+            exact = EXACT in self._searches and small
+            if SEARCH in self._searches:
+                share = _SEARCH_SHARE if exact else 1.0
+                self._solve(SEARCH, placement, self._deadline.remaining_s() * share)
+            open_still = self._best is None or self._bounds[placement].ticks < self._best[0]
+            if exact and open_still and not self._deadline.expired():
+                self._solve(EXACT, placement, self._deadline.remaining_s())
+            elif EXACT in self._searches:
+                note = NOT_NEEDED if small else "too many passes to be exact"
+                self._report(ContenderReport(EXACT, placement, "skipped", note=note))
+
+        return run
+
+    def _solve(self, name: str, placement: str, seconds: float) -> None:
+        problem, deadline = self._problems[placement], self._deadline.within(seconds)
+        with self._lock:
+            seeds = [schedule for _, schedule in sorted(self._seeds[placement], key=lambda s: s[0])]
+        bound = self._bounds[placement].ticks
+        wall, cpu = time.monotonic(), time.thread_time()
+        try:
+            solver = SOLVERS["pipeline"][name].load()
+            outcome: Outcome[PipelineSchedule]
+            if name == SEARCH:
+                outcome = solver.solve(
+                    problem,
+                    deadline=deadline,
+                    seed=self._seed,
+                    seeds=seeds,
+                    lower_bound=bound,
+                    on_progress=self._on_progress,
+                )
+            else:
+                outcome = solver.solve(
+                    problem,
+                    deadline=deadline,
+                    seed=self._seed,
+                    incumbent=seeds[0] if seeds else None,
+                    on_progress=self._on_progress,
+                )
+            report = self._outcome(name, placement, outcome)
+        except Exception as error:  # who crashes loses, the race goes on
+            report = _failed(name, placement, error)
+        self._report(
+            report._replace(wall_s=time.monotonic() - wall, cpu_s=time.thread_time() - cpu)
+        )
+
+    def _outcome(
+        self, name: str, placement: str, outcome: Outcome[PipelineSchedule]
+    ) -> ContenderReport:
+        if outcome.lower_bound is not None:
+            self._raise_bound(placement, outcome.lower_bound, name)
+        report = ContenderReport(
+            name, placement, outcome.status.value, bound_ticks=outcome.lower_bound
+        )
+        if outcome.solution is None:
+            if outcome.status is Status.INFEASIBLE and not self._seeds[placement]:
+                self._impossible[placement] = "no schedule fits: proven by exhaustive search."
+            return report
+        status, cost, peak, note = self.offer(placement, name, outcome.solution)
+        if status == "feasible" and cost is not None and cost <= self._bounds[placement].ticks:
+            status = Status.OPTIMAL.value
+        return report._replace(status=status, value_ticks=cost, peak_bytes=peak, note=note)
+
+
+def _failed(name: str, placement: str, error: Exception) -> ContenderReport:
+    return ContenderReport(name, placement, "failed", note=f"{type(error).__name__}: {error}")
+
+
+def _require_a_working_solver(reports: Sequence[ContenderReport]) -> None:
+    """Do not pass a bug off as a problem without a schedule."""
+    ran = [report for report in reports if report.status != "skipped"]
+    if ran and all(report.status == "failed" for report in ran):
+        raise RuntimeError("; ".join(f"{report.name} failed: {report.note}" for report in ran))

@@ -1,0 +1,232 @@
+"""Search for pipeline schedules with the least bubble: list scheduling, then annealing."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from planner.pipelining.problem import PipelineProblem
+from planner.problem import Outcome, Status
+from solvers._native import (
+    pipeline_annealing,
+    pipeline_cost,
+    pipeline_schedule,
+    pipeline_shapes,
+)
+from solvers.pipeline.native_orders import native_model, native_order, schedule_of
+from solvers.pipeline.resampling import drop_stretch, repeat_stretch, resampled_starts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from planner.pipelining.schedule import PipelineSchedule
+    from solvers._native import PipelineModel
+    from solvers.protocol import Deadline
+
+NAME = "search"
+_LISTED_PASSES = 4_000_000
+"""Passes that the first list schedules have together."""
+_FIRST_STEPS = 100_000
+_POOL = 6
+_RESAMPLES = 60
+
+
+class _Found(NamedTuple):
+    cost: int
+    order: NDArray[np.int32]
+
+
+class PipelineSearch:
+    """List schedules by target times, then annealing from the best of them and from seeds."""
+
+    name = NAME
+
+    def solve(
+        self,
+        problem: PipelineProblem,
+        *,
+        deadline: Deadline,
+        seed: int = 0,
+        seeds: Sequence[PipelineSchedule] = (),
+        lower_bound: int | None = None,
+        most_rounds: int | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Outcome[PipelineSchedule]:
+        """Return the best schedule of F, B and W passes found by the deadline.
+
+        Parameters
+        ----------
+        problem
+            Copies to the host are not used; vocabulary passes and sharded weights are not known.
+        deadline
+        seed : int
+            The same gives the same answer after as many rounds.
+        seeds : sequence of PipelineSchedule
+            To start from; those that do not fit the limits are left out.
+        lower_bound : int, optional
+            A proven bound on the problem's objective: the search stops when it is met.
+        most_rounds : int, optional
+            Rounds of annealing at most, each of a fixed number of steps; as many as the deadline
+            allows if not given.
+        on_progress
+            Called with a line for people when a better schedule is found.
+
+        Returns
+        -------
+        Outcome
+            ``infeasible`` if a limit is below one microbatch of all stages of a device, whose
+            activations are all held before the first is given back.
+        """
+        if problem.vocabulary is not None or problem.sharding is not None:
+            return Outcome(Status.UNKNOWN, None, lower_bound)
+        for device, limit in enumerate(problem.limits):
+            stages = problem.stages_of[device]
+            least = sum(problem.stages[stage].activation_bytes for stage in stages)
+            if limit is not None and limit < least:
+                return Outcome(Status.INFEASIBLE, None, lower_bound)
+        run = _Run(problem, deadline, seed, lower_bound or 0, on_progress)
+        run.start(seeds)
+        run.improve(most_rounds)
+        best = run.pool[0]
+        met = lower_bound is not None and best.cost <= lower_bound
+        return Outcome(
+            Status.OPTIMAL if met else Status.FEASIBLE,
+            schedule_of(problem, best.order, NAME),
+            lower_bound,
+            run.statistics(),
+        )
+
+
+class _Run:
+    """One search: its pool of schedules, the best first, of different costs."""
+
+    def __init__(
+        self,
+        problem: PipelineProblem,
+        deadline: Deadline,
+        seed: int,
+        goal: int,
+        on_progress: Callable[[str], None] | None,
+    ) -> None:
+        self.problem = problem
+        self.model: PipelineModel = native_model(problem)
+        self.deadline = deadline
+        self.goal = goal
+        self.random = random.Random(seed)
+        self.on_progress = on_progress
+        self.pool: list[_Found] = []
+        self.schedules = self.steps = self.evaluations = self.rounds = 0
+        self.began_s = time.process_time()
+
+    def statistics(self) -> dict[str, Any]:
+        return {
+            "cost": self.pool[0].cost,
+            "list_schedules": self.schedules,
+            "rounds": self.rounds,
+            "steps": self.steps,
+            "evaluations": self.evaluations,
+            "cpu_s": time.process_time() - self.began_s,
+        }
+
+    def done(self) -> bool:
+        return self.deadline.expired() or self.pool[0].cost <= self.goal
+
+    def add(self, order: NDArray[np.int32]) -> _Found | None:
+        """Price an order, and keep it if it is among the best; None if it deadlocks."""
+        cost, _, _ = pipeline_cost(self.model, order)
+        if cost < 0:
+            return None
+        found = _Found(cost, order)
+        better = not self.pool or cost < self.pool[0].cost
+        if all(other.cost != cost for other in self.pool):
+            self.pool = sorted([*self.pool, found], key=lambda one: one.cost)[:_POOL]
+        if better and self.on_progress is not None:
+            self.on_progress(f"longest stage or makespan {cost:,} ticks after {self.steps:,} steps")
+        return found
+
+    def start(self, seeds: Sequence[PipelineSchedule]) -> None:
+        for schedule in seeds:
+            order = native_order(self.problem, self.model, schedule)
+            if order is not None:
+                self.add(order)
+        if self.pool and self.done():
+            return
+        for order in self.list_schedules(max(48, _LISTED_PASSES // self.model.passes)):
+            self.add(order)
+
+    def list_schedules(self, count: int) -> list[NDArray[np.int32]]:
+        found, schedules = pipeline_shapes(
+            self.model,
+            time_limit_s=self.deadline.remaining_s(),
+            cancel=self.deadline.cancel,
+            seed=self.random.getrandbits(60),
+            schedules=count,
+            keep=_POOL,
+            goal=self.goal,
+        )
+        self.schedules += schedules
+        return [order for _, order in found]
+
+    def improve(self, most_rounds: int | None) -> None:
+        for found in list(self.pool):
+            if self.done() or self.rounds == most_rounds:
+                return
+            self.anneal(found, _FIRST_STEPS, 0.05)
+        steps = 2 * _FIRST_STEPS
+        while not self.done() and self.rounds != most_rounds:
+            kind = self.rounds % 4
+            if kind == 0:
+                self.anneal(self.pool[0], steps, 0.02)
+            elif kind == 1:
+                self.anneal(self.resampled(self.pool[0]), steps, 0.02)
+            elif kind == 2:
+                self.anneal(self.random.choice(self.pool), steps, 0.05)
+            else:
+                listed = self.list_schedules(max(48, _LISTED_PASSES // self.model.passes // 4))
+                cost, _, _ = pipeline_cost(self.model, listed[0])
+                self.anneal(_Found(cost, listed[0]), steps, 0.05)
+                steps += steps // 4
+
+    def anneal(self, found: _Found, steps: int, hottest: float) -> _Found:
+        _, _, releases = pipeline_cost(self.model, found.order)
+        order, _, statistics = pipeline_annealing(
+            self.model,
+            found.order,
+            releases,
+            time_limit_s=self.deadline.remaining_s(),
+            cancel=self.deadline.cancel,
+            seed=self.random.getrandbits(60),
+            steps=steps,
+            hottest=hottest,
+            goal=self.goal,
+        )
+        self.rounds += 1
+        self.steps += statistics["steps"]
+        self.evaluations += statistics["evaluations"]
+        return self.add(order) or found
+
+    def resampled(self, found: _Found) -> _Found:
+        """Return the best of some schedules with a stretch of this one repeated or left out."""
+        _, flat, _ = pipeline_cost(self.model, found.order)
+        microbatches = self.problem.microbatches
+        starts = flat.reshape(-1, microbatches)
+        best: _Found | None = None
+        for _ in range(_RESAMPLES):
+            if self.deadline.expired():
+                break
+            length = self.random.randint(1, max(1, min(6, microbatches // 3)))
+            sources = repeat_stretch(
+                microbatches, self.random.randint(0, microbatches - length), length, 1
+            )
+            sources = drop_stretch(sources, self.random.randint(0, microbatches), length)
+            targets = resampled_starts(starts, sources).reshape(-1)
+            order = pipeline_schedule(self.model, targets, wait=self.random.choice((0.3, 1.0, 3.0)))
+            cost, _, _ = pipeline_cost(self.model, order)
+            if (best is None or cost < best.cost) and cost != found.cost:
+                best = _Found(cost, order)
+        return best or found
