@@ -164,11 +164,11 @@ def _schedule(fields: Fields, problem: PipelineProblem) -> PipelineSchedule:
     )
     copies = tuple(
         tuple(_copy(entry, len(own_passes), len(problem.stages)) for entry in own)
-        for own_passes, own in zip(passes, _entries(fields, "copies", devices), strict=True)
+        for own_passes, own in zip(passes, _entries(fields, "copies", devices), strict=False)
     )
     units = tuple(
         tuple(_unit(entry, len(own_passes), len(problem.stages)) for entry in own)
-        for own_passes, own in zip(passes, _entries(fields, "units", devices), strict=True)
+        for own_passes, own in zip(passes, _entries(fields, "units", devices), strict=False)
     )
     return PipelineSchedule(fields.text("name"), problem.device_of, passes, copies, units)
 

@@ -237,7 +237,7 @@ def test_what_the_format_cannot_say_is_refused() -> None:
     with pytest.raises(UsageError, match=r"S 0\.0 is a pass of the split vocabulary layer"):
         schedule_to_csv(replace(own, passes=((*own.passes[0], vocabulary),)))
     with pytest.raises(UsageError, match="when sharded weights are gathered"):
-        schedule_to_csv(replace(own, units=((WeightUnit(0, 0, 0, 2, True),),)))
+        schedule_to_csv(replace(own, units=((WeightUnit(0, -1, 0, 2, True),),)))
     with pytest.raises(UsageError, match="device 1 has no passes"):
         schedule_to_csv(replace(own, passes=(*own.passes, ())))
 

@@ -145,9 +145,8 @@ def test_published_schedules_run(name: str, memory: float, devices: int, tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 4])
 def test_a_schedule_that_only_the_search_finds_runs(devices: int, tmp_path: Path) -> None:
-    from solvers.pipeline.search import PipelineSearch
-
     from solvers.pipeline.constructors.catalogue import CONSTRUCTORS, InapplicableError
+    from solvers.pipeline.search import PipelineSearch
     from solvers.protocol import Deadline
 
     # One activation less than V-Min, the leanest published schedule, needs.
