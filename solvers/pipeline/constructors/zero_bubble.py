@@ -39,8 +39,8 @@ def zero_bubble(problem: PipelineProblem) -> PipelineSchedule:
     A device runs as many F before its first B as do not delay that B, or one more. Then it keeps up
     a lead of F over B, fills waits with W where they are long enough, and runs W where memory keeps
     the next F from starting. How far ahead, how large a lead, how long a wait and what goes first
-    are settings of each device; systematic ones are tried first, then random changes of the best. At
-    last single passes move where that costs nothing.
+    are settings of each device; systematic ones are tried first, then random changes of the best.
+    Then single passes move where that costs nothing.
 
     Raises
     ------
