@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from itertools import permutations, product
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -92,7 +93,9 @@ def block_schedules(problem: PipelineProblem, most: int = 8) -> list[PipelineSch
         found = _best(short_orders, (_Candidate(block, 0, plain) for block in blocks), most)
         kept += [candidate.block for candidate in found]
     variants = list(_variants())
-    variants = variants[:: -(-len(kept) * len(variants) // max(1, tries))]
+    # Any part of them has a bit of everything.
+    Random(0).shuffle(variants)
+    variants = variants[: max(1, tries // max(1, len(kept)))]
     second = _best(
         short_orders,
         (_Candidate(block, *variant) for block in kept for variant in variants),
