@@ -14,6 +14,7 @@ from planner.pipelining.schedule import CopyKind, PipelineSchedule
 from planner.pipelining.simulator import simulate_pipeline
 from solvers.pipeline.constructors.catalogue import InapplicableError
 from solvers.pipeline.constructors.grouped_order import grouped_order
+from solvers.pipeline.constructors.offloaded import offloaded
 from solvers.pipeline.constructors.pipeoffload import po_full, po_half
 from solvers.pipeline.constructors.v_min import v_min
 from solvers.pipeline.offload_ratio import offload_ratio
@@ -164,3 +165,15 @@ def test_no_copies_where_everything_fits_and_none_where_nothing_would_help() -> 
     tight = replace(problem, limits=(1,) * 4)
     assert with_offloading(tight, grouped(problem, 4)) is None
     assert with_offloading(replace(problem, offloading=None), grouped(problem, 4)) is None
+
+
+@pytest.mark.parametrize(("where", "chunks"), [("linear", 1), ("v", 2), ("looped", 3)])
+@pytest.mark.parametrize("ticks", [5, 60])
+def test_any_limit_of_a_few_microbatches_is_kept_with_a_link(where, chunks, ticks) -> None:
+    costs = StageCosts(10, 10, 10, 100, 40, 1)
+    problem = linked(equal_pipeline(8, 16, where, chunks, costs=costs, limit=300), ticks)
+    schedule = offloaded(problem)
+    run(problem, schedule)
+    assert any(schedule.copies)
+    with pytest.raises(InapplicableError):
+        offloaded(replace(problem, offloading=None))
