@@ -45,8 +45,8 @@ _EXACT_PASSES = 160
 _BOUND_SHARE = 0.3
 _SEARCH_SHARE = 0.15
 # What is searched for where the excess can be offloaded: multiples of the limits, None for none.
-_BEYOND = (1.25, 1.5, 2.0, 3.0, None)
-_BEYOND_SHARE = 0.15
+_BEYOND = (1.25, 1.5, 2.0, 3.0, 4.0, None)
+_BEYOND_SHARE = 0.12
 
 
 class Contest:
@@ -68,6 +68,7 @@ class Contest:
         self._lock = threading.Lock()
         self._best: tuple[int, str, str, PipelineTimeline] | None = None
         self._seeds: dict[str, list[tuple[int, PipelineSchedule]]] = {p: [] for p in problems}
+        self._beyond: dict[str, list[PipelineSchedule]] = {p: [] for p in problems}
         self._bounds: dict[str, BoundReport] = {
             name: BoundReport(name, problem.ideal_ticks, "busiest device")
             for name, problem in problems.items()
@@ -114,6 +115,9 @@ class Contest:
         peak = max(profile.peak for profile in device_memory(problem, timeline))
         if violations:
             over = all(violation.kind in _MEMORY_KINDS for violation in violations)
+            if over:
+                with self._lock:
+                    self._beyond[placement].append(schedule)
             note = violations[0].message
             return (
                 (OVER_LIMIT if over else "failed"),
@@ -261,24 +265,23 @@ class Contest:
     def _search_beyond_limits(self, placement: str) -> None:
         """Search for schedules that need more than there is, and offload the excess."""
         problem = self._problems[placement]
+        search = SOLVERS["pipeline"][SEARCH].load()
+        with self._lock:
+            seeds = [replace(schedule, copies=()) for schedule in self._beyond[placement]]
         for factor in _BEYOND:
             limits = tuple(
                 None if limit is None or factor is None else int(limit * factor)
                 for limit in problem.limits
             )
-            deadline = self._deadline.within(_BEYOND_SHARE * self._deadline.remaining_s())
-            outcome = (
-                SOLVERS["pipeline"][SEARCH]
-                .load()
-                .solve(
-                    replace(problem, limits=limits, offloading=None),
-                    deadline=deadline,
-                    seed=self._seed,
-                    lower_bound=self._bounds[placement].ticks,
-                )
+            outcome = search.solve(
+                replace(problem, limits=limits, offloading=None),
+                deadline=self._deadline.within(_BEYOND_SHARE * self._deadline.remaining_s()),
+                seed=self._seed,
+                seeds=seeds,
+                lower_bound=self._bounds[placement].ticks,
             )
             if outcome.solution is not None:
-                words = "none" if factor is None else f"{factor:g} times the limits"
+                words = "none" if factor is None else f"{factor:g} times as much"
                 report = ContenderReport(SEARCH, placement, "feasible", note=f"limits: {words}")
                 self._offload(report, outcome.solution)
 
