@@ -149,7 +149,12 @@ SOLVERS: dict[str, dict[str, Entry]] = {
         ),
     },
     # Constructors of published schedules have a catalogue of their own.
-    "pipeline": {},
+    "pipeline": {
+        "search": Entry(
+            "solvers.pipeline.search:PipelineSearch",
+            "list schedules by target times, then annealing along critical paths, from all seeds",
+        ),
+    },
     "joint": {
         "spill-set": Entry(
             "solvers.joint.spill_set:SpillSet",

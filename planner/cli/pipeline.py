@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.cli.arguments import positive, seconds, size
+from planner.cli.arguments import dimension, distinct, positive, seconds, size
 from planner.errors import BadFileError, UsageError
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
     from planner.pipelining.costs import ProblemFamily, VocabularyTimes
+    from planner.pipelining.partition import Partition
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.result import PipelineResult
     from planner.pipelining.schedule import PipelineSchedule
@@ -27,6 +29,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``plan pipeline``."""
     parser.add_argument(
         "--costs", metavar="COSTS.csv", help="times and bytes of each stage, see docs/pipeline.md"
+    )
+    parser.add_argument(
+        "--model", metavar="MODEL.onnx", help="in place of costs: a model to cut into stages"
+    )
+    parser.add_argument(
+        "-t", "--target", default="host", metavar="NAME|FILE.toml", help="of --model: each device"
+    )
+    parser.add_argument(
+        "--dim",
+        action="append",
+        type=dimension,
+        default=[],
+        metavar="NAME=N",
+        help="of --model: bind a symbolic dimension (repeatable)",
+    )
+    parser.add_argument(
+        "--link-bandwidth",
+        type=size,
+        metavar="SIZE",
+        help="of --model: bytes per second between devices; default: the target's",
+    )
+    parser.add_argument(
+        "--link-latency", type=exact_seconds, metavar="TIME", help="of --model, e.g. 10us"
     )
     parser.add_argument("--devices", type=positive, metavar="P")
     parser.add_argument("--microbatches", type=positive, metavar="M")
@@ -78,7 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=vocabulary,
         metavar="KEY=VALUE,...",
         help="the output layer split over all devices: forward=2ms,backward=3ms and, optionally, "
-        "barriers=1|2, barrier=TIME, broadcast=TIME, activation_bytes=SIZE",
+        "barriers=1|2, barrier=TIME, broadcast=TIME, activation_bytes=SIZE; of --model, barriers "
+        "alone",
     )
     parser.add_argument(
         "--schedule",
@@ -125,19 +151,21 @@ def run(options: argparse.Namespace) -> int:
                     problem, schedule, placement=placement, time_limit=options.time_limit
                 )
             else:
+                family, partitions = _family(options)
                 result = race(
-                    _family(options).problems,
+                    family.problems,
                     time_limit=options.time_limit,
                     seed=options.seed,
                     solvers=options.solver,
                     on_progress=progress.update,
                 )
+                result = replace(result, partition=partitions.get(result.placement))
         _hand_over(result, directory, options)
         return _exit_code(result, options.time_limit, result.interrupted or interruption.heard)
 
 
-def vocabulary(text: str) -> VocabularyTimes:
-    """Read ``forward=2ms,backward=3ms,barriers=2,...``.
+def vocabulary(text: str) -> VocabularyTimes | int:
+    """Read ``forward=2ms,backward=3ms,barriers=2,...``; ``barriers=2`` alone is a number.
 
     Raises
     ------
@@ -160,6 +188,8 @@ def vocabulary(text: str) -> VocabularyTimes:
             values[key] = size(value)
         else:
             values[key] = exact_seconds(value)
+    if [*values] == ["barriers"]:
+        return values["barriers"]
     if missing := [key for key in ("forward", "backward") if key not in values]:
         raise argparse.ArgumentTypeError(f"{text!r}: {' and '.join(missing)} must be given")
     return VocabularyTimes(**values)
@@ -193,15 +223,38 @@ def _directory(name: str | None) -> Path | None:
     return path
 
 
-def _family(options: argparse.Namespace) -> ProblemFamily:
-    from planner.pipelining.api import pipeline_problems
+def _family(options: argparse.Namespace) -> tuple[ProblemFamily, dict[str, Partition]]:
+    from planner.pipelining.api import model_problems, pipeline_problems
 
-    if options.costs is None:
-        raise UsageError("--costs: what the stages cost must be given.")
+    if (options.costs is None) == (options.model is None):
+        raise UsageError("give --costs, what the stages cost, or --model to cut into stages.")
     for name in ("devices", "microbatches"):
         if getattr(options, name) is None:
             raise UsageError(f"--{name}: how many there are must be given.")
-    return pipeline_problems(
+    if options.model is not None:
+        if not isinstance(options.vocabulary, int | None):
+            raise UsageError("--vocabulary: of a model the times are known; give barriers=1 or 2.")
+        return model_problems(
+            options.model,
+            target=options.target,
+            dims=distinct("--dim", options.dim),
+            devices=options.devices,
+            microbatches=options.microbatches,
+            memory_limit=options.memory_limit,
+            chunks=options.chunks,
+            placement=options.placement,
+            objective=options.objective,
+            link_bandwidth=options.link_bandwidth,
+            link_latency_s=None if options.link_latency is None else float(options.link_latency),
+            offload_bandwidth=options.offload_bandwidth,
+            reload_bandwidth=options.reload_bandwidth,
+            copy_streams=options.copy_streams,
+            host_memory=options.host_memory,
+            barriers=options.vocabulary or 0,
+        )
+    if isinstance(options.vocabulary, int):
+        raise UsageError("--vocabulary: forward and backward must be given.")
+    family = pipeline_problems(
         options.costs,
         devices=options.devices,
         microbatches=options.microbatches,
@@ -215,6 +268,7 @@ def _family(options: argparse.Namespace) -> ProblemFamily:
         host_memory=options.host_memory,
         vocabulary=options.vocabulary,
     )
+    return family, {}
 
 
 def _given(options: argparse.Namespace) -> tuple[PipelineProblem, str, PipelineSchedule]:
@@ -239,7 +293,7 @@ def _given(options: argparse.Namespace) -> tuple[PipelineProblem, str, PipelineS
 
         stored = read_schedule(path)
         schedule = stored.schedule
-        if options.costs is None:
+        if options.costs is None and options.model is None:
             require_legal(stored.problem, stored.timeline)
             name = placement_name(schedule.device_of, stored.problem.devices)
             return stored.problem, name, schedule
@@ -248,7 +302,7 @@ def _given(options: argparse.Namespace) -> tuple[PipelineProblem, str, PipelineS
         options.chunks = options.chunks or len(schedule.device_of) // stored.problem.devices
     # The file has a placement of its own; any that suits the chunks will do until then.
     options.placement = None
-    placement, problem = placed_as(_family(options), schedule)
+    placement, problem = placed_as(_family(options)[0], schedule)
     return problem, placement, schedule
 
 
@@ -283,13 +337,14 @@ def _hand_over(result: PipelineResult, directory: Path | None, options: argparse
     """Write the files, then print notes and report."""
     from planner.report.names import printable
 
-    source = Path(options.costs or options.schedule).name
+    source = Path(options.costs or options.model or options.schedule).name
     written: list[Path] = []
     notes: list[str] = []
     if directory is not None and result.timeline is not None:
         written, notes = _write(result, directory, source)
     if not options.quiet and result.timeline is not None:
-        for note in (*result.notes, *notes):
+        partition = () if result.partition is None else result.partition.notes
+        for note in (*partition, *result.notes, *notes):
             print(f"note: {printable(note)}", file=sys.stderr)
     if options.json:
         print(json.dumps(result.to_json(), indent=2, sort_keys=True))
@@ -304,8 +359,10 @@ def _hand_over(result: PipelineResult, directory: Path | None, options: argparse
 
 def _write(result: PipelineResult, directory: Path, source: str) -> tuple[list[Path], list[str]]:
     """Write all files or none; return them, and what their formats leave out."""
+    from planner.json_text import dump_json
     from planner.pipelining.file import schedule_to_json
     from planner.pipelining.offload_file import offload_to_json
+    from planner.pipelining.partition import partition_fields
     from planner.pipelining.schedule_csv import schedule_to_csv
     from planner.report.pipeline_html import render_pipeline_html
     from planner.report.pipeline_svg import render_pipeline_svg
@@ -321,6 +378,9 @@ def _write(result: PipelineResult, directory: Path, source: str) -> tuple[list[P
         directory / f"{stem}.svg": render_pipeline_svg(result, timeline, source),
         directory / f"{stem}.trace.json": render_pipeline_trace(result, timeline, source),
     }
+    if result.partition is not None:
+        fields = partition_fields(result.partition)
+        contents[directory / f"{stem}.partition.json"] = dump_json(fields)
     notes = []
     try:
         contents[directory / f"{stem}.schedule.csv"] = schedule_to_csv(timeline.schedule)

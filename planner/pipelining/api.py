@@ -9,20 +9,33 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import UsageError
-from planner.pipelining.costs import ProblemFamily, VocabularyTimes, problem_family
+from planner.pipelining.costs import (
+    ProblemFamily,
+    VocabularyTimes,
+    problem_family,
+    require_plannable,
+)
 from planner.pipelining.costs_file import CostRow, read_costs
 from planner.pipelining.problem import PipelineObjective, PipelineProblem, StageCosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from planner.pipelining.model_problems import ModelFamily
+    from planner.pipelining.partition import Partition
     from planner.pipelining.result import PipelineResult
     from planner.pipelining.schedule import PipelineSchedule
+    from planner.target import Target
 
 
 def pipeline(
-    costs: Any,
+    costs: Any = None,
     *,
+    model: Any = None,
+    target: str | Target = "host",
+    dims: Mapping[str, int] | None = None,
+    link_bandwidth: int | str | None = None,
+    link_latency_s: float | None = None,
     devices: int | None = None,
     microbatches: int | None = None,
     memory_limit: int | str | Sequence[int | str | None] | None = None,
@@ -33,7 +46,7 @@ def pipeline(
     reload_bandwidth: int | str | None = None,
     copy_streams: int = 2,
     host_memory: int | str | None = None,
-    vocabulary: VocabularyTimes | None = None,
+    vocabulary: VocabularyTimes | int | None = None,
     schedule: PipelineSchedule | None = None,
     solvers: Sequence[str] | None = None,
     time_limit: float = 30.0,
@@ -48,10 +61,20 @@ def pipeline(
         A file as `planner.pipelining.costs_file.read_costs` reads it; the costs of each stage, or
         of each device, or of one device for all, where ticks count as seconds; or a whole problem,
         which has everything below but ``schedule``, ``solvers``, ``time_limit`` and ``seed``.
+    model : path, onnx.ModelProto or Graph, optional
+        In place of costs: a model, lowered with the batch of one microbatch, to be cut into
+        balanced stages.
+    target : str or Target
+        Each device, for a model.
+    dims : mapping
+        Sizes of the model's symbolic dimensions.
+    link_bandwidth, link_latency_s
+        Bytes per second and seconds between devices, for a model; None for those of the target.
     devices, microbatches : int
     memory_limit : int, str, sequence or None
         Bytes of each device for activations: a number, text as ``10GiB`` or ``0.75x`` (of the peak
-        of 1F1B), or one of them for each device.
+        of 1F1B), or one of them for each device. Of a model, sizes count weights, gradients and
+        the optimizer's states too.
     chunks : int or None
         Stages per device; rows of costs for whole devices are cut into as many.
     placement : str, sequence of str or None
@@ -64,8 +87,8 @@ def pipeline(
         2 if a device copies both ways at once, 1 if one copy at a time.
     host_memory : int, str or None
         Bytes that the host holds of one device.
-    vocabulary : VocabularyTimes or None
-        The output layer, split over all devices.
+    vocabulary : VocabularyTimes, int or None
+        The output layer, split over all devices; of a model, the number of barriers, 1 or 2.
     schedule : PipelineSchedule or None
         Only check and price this one, instead of searching; its own placement counts.
     solvers : sequence of str or None
@@ -106,20 +129,45 @@ def pipeline(
         raise UsageError(f"a time limit of {time_limit!r:.40} s: must be positive and finite.")
     if isinstance(solvers, str):
         raise UsageError(f"solvers is the text {solvers!r:.40}. Give a list of names.")
-    family = pipeline_problems(
-        costs,
-        devices=devices,
-        microbatches=microbatches,
-        memory_limit=memory_limit,
-        chunks=chunks,
-        placement=placement,
-        objective=objective,
-        offload_bandwidth=offload_bandwidth,
-        reload_bandwidth=reload_bandwidth,
-        copy_streams=copy_streams,
-        host_memory=host_memory,
-        vocabulary=vocabulary,
-    )
+    if (costs is None) == (model is None):
+        raise UsageError("give either costs or a model.")
+    partitions: dict[str, Partition] = {}
+    if model is not None:
+        family, partitions = model_problems(
+            model,
+            target=target,
+            dims=dims,
+            devices=devices,
+            microbatches=microbatches,
+            memory_limit=memory_limit,
+            chunks=chunks,
+            placement=placement,
+            objective=objective,
+            link_bandwidth=link_bandwidth,
+            link_latency_s=link_latency_s,
+            offload_bandwidth=offload_bandwidth,
+            reload_bandwidth=reload_bandwidth,
+            copy_streams=copy_streams,
+            host_memory=host_memory,
+            barriers=0 if vocabulary is None else vocabulary,
+        )
+    else:
+        if isinstance(vocabulary, int):
+            raise UsageError("with costs, vocabulary is what its passes take: VocabularyTimes.")
+        family = pipeline_problems(
+            costs,
+            devices=devices,
+            microbatches=microbatches,
+            memory_limit=memory_limit,
+            chunks=chunks,
+            placement=placement,
+            objective=objective,
+            offload_bandwidth=offload_bandwidth,
+            reload_bandwidth=reload_bandwidth,
+            copy_streams=copy_streams,
+            host_memory=host_memory,
+            vocabulary=vocabulary,
+        )
     if schedule is not None:
         name, problem = placed_as(family, schedule)
         return price(problem, schedule, placement=name, time_limit=time_limit)
@@ -132,7 +180,7 @@ def pipeline(
     )
     if result.timeline is None:
         raise misfit(result, time_limit)
-    return result
+    return replace(result, partition=partitions.get(result.placement))
 
 
 def pipeline_problems(
@@ -173,17 +221,15 @@ def pipeline_problems(
             {placement_name(costs.device_of, costs.devices): costs},
             len(costs.stages) // costs.devices,
         )
-    if devices is None or microbatches is None:
-        raise UsageError("how many devices and microbatches there are must be given.")
-    if copy_streams not in (1, 2):
-        raise UsageError(f"{copy_streams!r:.20} copy streams per device: there are 1 or 2.")
-    if offload_bandwidth is None and (reload_bandwidth, host_memory) != (None, None):
-        raise UsageError("without a bandwidth for offloading nothing goes to the host or back.")
-    try:
-        counted = PipelineObjective(objective)
-    except ValueError:
-        known = ", ".join(PipelineObjective)
-        raise UsageError(f"no objective {objective!r:.40}. There are: {known}.") from None
+    counted = _require_settings(
+        devices,
+        microbatches,
+        objective,
+        offload_bandwidth,
+        reload_bandwidth,
+        copy_streams,
+        host_memory,
+    )
     return problem_family(
         _rows(costs),
         devices=_whole_number("the number of devices", devices),
@@ -198,6 +244,102 @@ def pipeline_problems(
         host_bytes=_size(host_memory),
         vocabulary=vocabulary,
     )
+
+
+def model_problems(
+    model: Any,
+    *,
+    target: str | Target,
+    dims: Mapping[str, int] | None,
+    devices: int | None,
+    microbatches: int | None,
+    memory_limit: int | str | Sequence[int | str | None] | None = None,
+    chunks: int | None = None,
+    placement: str | Sequence[str] | None = None,
+    objective: str = "longest-stage",
+    link_bandwidth: int | str | None = None,
+    link_latency_s: float | None = None,
+    offload_bandwidth: int | str | None = None,
+    reload_bandwidth: int | str | None = None,
+    copy_streams: int = 2,
+    host_memory: int | str | None = None,
+    barriers: Any = 0,
+) -> ModelFamily:
+    """Cut a model into stages, and read the other arguments of `pipeline` as problems.
+
+    Raises
+    ------
+    PlannerError
+        As for `pipeline`, and as for `planner.load`.
+    """
+    from planner.api import load
+    from planner.pipelining.model_problems import HostLink, model_family
+    from planner.target_file import read_target
+
+    counted = _require_settings(
+        devices,
+        microbatches,
+        objective,
+        offload_bandwidth,
+        reload_bandwidth,
+        copy_streams,
+        host_memory,
+    )
+    devices = _whole_number("the number of devices", devices)
+    microbatches = _whole_number("the number of microbatches", microbatches)
+    require_plannable(devices, microbatches)
+    if barriers not in (0, 1, 2) or isinstance(barriers, bool):
+        raise UsageError(
+            f"of a model, vocabulary is its number of barriers, 1 or 2: {barriers!r:.40}"
+        )
+    out, back = _size(offload_bandwidth), _size(reload_bandwidth)
+    if out is not None and min(out, out if back is None else back) < 1:
+        raise UsageError("a bandwidth of 0 bytes per second moves nothing.")
+    device = read_target(target) if isinstance(target, str) else target
+    if device.compute is None:
+        raise UsageError(
+            f"target {device.name!r} has no [compute] rates, so the times of passes are unknown. "
+            "Name one that has (plan targets), or measure this machine (plan calibrate)."
+        )
+    return model_family(
+        load(model, dims=dims),
+        device,
+        devices=devices,
+        microbatches=microbatches,
+        memory_limit=memory_limit,
+        chunks=1 if chunks is None else _whole_number("the number of chunks", chunks),
+        placements=(placement,) if isinstance(placement, str) else placement,
+        objective=counted,
+        link_bandwidth=_size(link_bandwidth),
+        link_latency_s=link_latency_s,
+        barriers=barriers,
+        host=None
+        if out is None
+        else HostLink(out, out if back is None else back, copy_streams, _size(host_memory)),
+    )
+
+
+def _require_settings(
+    devices: int | None,
+    microbatches: int | None,
+    objective: str,
+    offload_bandwidth: int | str | None,
+    reload_bandwidth: int | str | None,
+    copy_streams: int,
+    host_memory: int | str | None,
+) -> PipelineObjective:
+    """Refuse what makes no sense together; return the objective."""
+    if devices is None or microbatches is None:
+        raise UsageError("how many devices and microbatches there are must be given.")
+    if copy_streams not in (1, 2):
+        raise UsageError(f"{copy_streams!r:.20} copy streams per device: there are 1 or 2.")
+    if offload_bandwidth is None and (reload_bandwidth, host_memory) != (None, None):
+        raise UsageError("without a bandwidth for offloading nothing goes to the host or back.")
+    try:
+        return PipelineObjective(objective)
+    except ValueError:
+        known = ", ".join(PipelineObjective)
+        raise UsageError(f"no objective {objective!r:.40}. There are: {known}.") from None
 
 
 def placed_as(family: ProblemFamily, schedule: PipelineSchedule) -> tuple[str, PipelineProblem]:

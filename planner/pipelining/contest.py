@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.errors import InvalidPlanError
@@ -43,6 +44,9 @@ _EXACT_PASSES = 160
 # Of what time is left: for the bound, and for the search before an exact one.
 _BOUND_SHARE = 0.3
 _SEARCH_SHARE = 0.15
+# What is searched for where the excess can be offloaded: multiples of the limits, None for none.
+_BEYOND = (1.25, 1.5, 2.0, 3.0, 4.0, None)
+_BEYOND_SHARE = 0.12
 
 
 class Contest:
@@ -64,6 +68,7 @@ class Contest:
         self._lock = threading.Lock()
         self._best: tuple[int, str, str, PipelineTimeline] | None = None
         self._seeds: dict[str, list[tuple[int, PipelineSchedule]]] = {p: [] for p in problems}
+        self._beyond: dict[str, list[PipelineSchedule]] = {p: [] for p in problems}
         self._bounds: dict[str, BoundReport] = {
             name: BoundReport(name, problem.ideal_ticks, "busiest device")
             for name, problem in problems.items()
@@ -110,6 +115,9 @@ class Contest:
         peak = max(profile.peak for profile in device_memory(problem, timeline))
         if violations:
             over = all(violation.kind in _MEMORY_KINDS for violation in violations)
+            if over:
+                with self._lock:
+                    self._beyond[placement].append(schedule)
             note = violations[0].message
             return (
                 (OVER_LIMIT if over else "failed"),
@@ -230,6 +238,8 @@ class Contest:
                     report = report._replace(
                         status=status, value_ticks=cost, peak_bytes=peak, note=note
                     )
+                    if status == OVER_LIMIT:
+                        self._offload(report, schedule)
                 except InapplicableError as reason:
                     report = report._replace(note=str(reason))
                 except Exception as error:  # who crashes loses, the race goes on
@@ -237,6 +247,43 @@ class Contest:
                 self._report(
                     report._replace(wall_s=time.monotonic() - wall, cpu_s=time.thread_time() - cpu)
                 )
+
+    def _offload(self, report: ContenderReport, schedule: PipelineSchedule) -> None:
+        """Offer a schedule that needs too much memory with what it takes to offload the excess."""
+        from solvers.pipeline.offloading import with_offloading
+
+        problem = self._problems[report.placement]
+        moved = None if problem.offloading is None else with_offloading(problem, schedule)
+        if moved is None:
+            return
+        name = f"{report.name}+offload"
+        status, cost, peak, note = self.offer(report.placement, name, replace(moved, name=name))
+        self._report(
+            report._replace(name=name, status=status, value_ticks=cost, peak_bytes=peak, note=note)
+        )
+
+    def _search_beyond_limits(self, placement: str) -> None:
+        """Search for schedules that need more than there is, and offload the excess."""
+        problem = self._problems[placement]
+        search = SOLVERS["pipeline"][SEARCH].load()
+        with self._lock:
+            seeds = [replace(schedule, copies=()) for schedule in self._beyond[placement]]
+        for factor in _BEYOND:
+            limits = tuple(
+                None if limit is None or factor is None else int(limit * factor)
+                for limit in problem.limits
+            )
+            outcome = search.solve(
+                replace(problem, limits=limits, offloading=None),
+                deadline=self._deadline.within(_BEYOND_SHARE * self._deadline.remaining_s()),
+                seed=self._seed,
+                seeds=seeds,
+                lower_bound=self._bounds[placement].ticks,
+            )
+            if outcome.solution is not None:
+                words = "none" if factor is None else f"{factor:g} times as much"
+                report = ContenderReport(SEARCH, placement, "feasible", note=f"limits: {words}")
+                self._offload(report, outcome.solution)
 
     def _bound(self) -> None:
         from solvers.pipeline.bounds.best import pipeline_bound
@@ -266,6 +313,11 @@ class Contest:
 
         def run() -> None:
             exact = EXACT in self._searches and small
+            if SEARCH in self._searches and problem.offloading is not None:
+                try:
+                    self._search_beyond_limits(placement)
+                except Exception as error:  # who crashes loses, the race goes on
+                    self._report(_failed(f"{SEARCH}+offload", placement, error))
             if SEARCH in self._searches:
                 share = _SEARCH_SHARE if exact else 1.0
                 self._solve(SEARCH, placement, self._deadline.remaining_s() * share)

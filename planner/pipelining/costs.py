@@ -191,15 +191,7 @@ def problem_family(
     UsageError
         If a number makes no sense.
     """
-    if not 1 <= devices <= _MOST_DEVICES:
-        raise UsageError(f"{devices:,} devices: give 1 to {_MOST_DEVICES:,}.")
-    if microbatches < 1:
-        raise UsageError(f"{microbatches:,} microbatches: there must be at least one.")
-    if devices * microbatches > MOST_PASSES:
-        raise UsageError(
-            f"{devices:,} devices x {microbatches:,} microbatches are more than the "
-            f"{MOST_PASSES:,} forward passes that can be planned."
-        )
+    require_plannable(devices, microbatches)
     cut, chunks = cut_rows(rows, devices, chunks)
     copies = _copy_times(cut, offload_bandwidth, reload_bandwidth)
     times = [
@@ -263,11 +255,6 @@ def problem_family(
             vocabulary.barriers,
             vocabulary.activation_bytes,
         )
-    names = placements_for(chunks) if placements is None else tuple(dict.fromkeys(placements))
-    # One device has one placement, and one stage per device the same in all of them.
-    distinct: dict[tuple[int, ...], str] = {}
-    for name in names:
-        distinct.setdefault(placement(name, devices, chunks), name)
     return ProblemFamily(
         {
             name: PipelineProblem(
@@ -281,10 +268,48 @@ def problem_family(
                 layer,
                 _sharding(cut, tick),
             )
-            for device_of, name in distinct.items()
+            for name, device_of in placement_names(placements, devices, chunks).items()
         },
         chunks,
     )
+
+
+def require_plannable(devices: int, microbatches: int) -> None:
+    """Refuse numbers of devices and microbatches that nobody has.
+
+    Raises
+    ------
+    UsageError
+        The message names the number.
+    """
+    if not 1 <= devices <= _MOST_DEVICES:
+        raise UsageError(f"{devices:,} devices: give 1 to {_MOST_DEVICES:,}.")
+    if microbatches < 1:
+        raise UsageError(f"{microbatches:,} microbatches: there must be at least one.")
+    if devices * microbatches > MOST_PASSES:
+        raise UsageError(
+            f"{devices:,} devices x {microbatches:,} microbatches are more than the "
+            f"{MOST_PASSES:,} forward passes that can be planned."
+        )
+
+
+def placement_names(
+    placements: Sequence[str] | None, devices: int, chunks: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the devices of the stages by placement: those named, or those worth trying.
+
+    Of placements that are the same, as all are on one device, the first is kept.
+
+    Raises
+    ------
+    UsageError
+        If there is no such placement with so many chunks.
+    """
+    names = placements_for(chunks) if placements is None else placements
+    distinct: dict[tuple[int, ...], str] = {}
+    for name in names:
+        distinct.setdefault(placement(name, devices, chunks), name)
+    return {name: device_of for device_of, name in distinct.items()}
 
 
 def _copy_times(

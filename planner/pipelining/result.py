@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner.pipelining.delayed_starts import cost_ticks
 from planner.pipelining.memory import device_memory, host_memory
+from planner.pipelining.partition import partition_fields
 from planner.pipelining.simulator import bubble_rate, simulate_pipeline
 from planner.problem import Status
 
 if TYPE_CHECKING:
+    from planner.pipelining.partition import Partition
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
     from planner.pipelining.simulator import PipelineTimeline
@@ -86,6 +88,8 @@ class PipelineResult:
     interrupted : bool
         Stopped by the user; the schedule is the best until then.
     notes : tuple of str
+    partition : Partition or None
+        The stages of the model, in this placement; None where costs were given.
     """
 
     problem: PipelineProblem
@@ -99,6 +103,7 @@ class PipelineResult:
     wall_s: float = 0.0
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+    partition: Partition | None = None
 
     @property
     def schedule(self) -> PipelineSchedule | None:
@@ -224,4 +229,5 @@ class PipelineResult:
                 for report in self.contenders
             ],
             "notes": list(self.notes),
+            "partition": None if self.partition is None else partition_fields(self.partition),
         }

@@ -26,7 +26,7 @@ from planner.report.pipeline_lanes import (
     lanes_of,
     used_kinds,
 )
-from planner.report.pipeline_text import format_bubble, limits_text, verdict
+from planner.report.pipeline_text import counted, format_bubble, limits_text, verdict
 from planner.report.quantities import format_seconds, format_share
 from planner.version import VERSION
 
@@ -89,8 +89,9 @@ def _subtitle(result: PipelineResult) -> str:
     status = markup(result.status.value)
     return " &middot; ".join(
         [
-            f"{problem.devices:,} devices, {problem.microbatches:,} microbatches, "
-            f"{len(problem.stages):,} stages ({markup(result.placement)})",
+            f"{counted(problem.devices, 'device')}, "
+            f"{counted(problem.microbatches, 'microbatch', 'es')}, "
+            f"{counted(len(problem.stages), 'stage')} ({markup(result.placement)})",
             escape(limits_text(result)),
             f'<span class="status {status}">{status}</span>, by {markup(result.contender)}',
             "checked: legal",

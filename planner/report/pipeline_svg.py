@@ -16,7 +16,7 @@ from planner.report.pipeline_lanes import (
     lanes_of,
     used_kinds,
 )
-from planner.report.pipeline_text import format_bubble, verdict
+from planner.report.pipeline_text import counted, format_bubble, verdict
 from planner.report.quantities import format_in, format_size, time_unit
 
 if TYPE_CHECKING:
@@ -122,8 +122,9 @@ class _Picture:
             f"{format_bubble(result.bubble_lower_bound)} ({escape(verdict(result))})</text>"
         )
         yield (
-            f'<text x="{_LEFT}" y="42">{problem.devices:,} devices, {problem.microbatches:,} '
-            f"microbatches, {len(problem.stages):,} stages ({result.placement}). Below each device "
+            f'<text x="{_LEFT}" y="42">{counted(problem.devices, "device")}, '
+            f"{counted(problem.microbatches, 'microbatch', 'es')}, "
+            f"{counted(len(problem.stages), 'stage')} ({result.placement}). Below each device "
             f"its memory, of {format_size(self.highest)}; dashed grey: if all is held until W"
             f"{'; dashed red: the limit' if any(x is not None for x in problem.limits) else ''}."
             "</text>"

@@ -12,14 +12,15 @@ from planner.report.names import printable
 from planner.report.quantities import format_bytes, format_seconds, format_share, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from planner.pipelining.result import ContenderReport, PipelineResult
     from planner.pipelining.simulator import PipelineTimeline
 
 _NAME_WIDTH = 40
 _NOTE_WIDTH = 160
-_MOST_DEVICES = 16
+_MOST_DEVICES = 8
+_MOST_STAGES = 8
 _REMARKS = 6
 
 
@@ -36,6 +37,7 @@ def render_pipeline(result: PipelineResult, timeline: PipelineTimeline, source: 
     return labelled(
         (
             *_pipeline(result, source),
+            *_stages(result),
             *_schedule(result, timeline),
             *_times(result, timeline),
             *_memory(result),
@@ -50,6 +52,11 @@ def render_pipeline(result: PipelineResult, timeline: PipelineTimeline, source: 
 def format_bubble(bubble: float) -> str:
     """Four digits, as the papers print it: ``0.1323``."""
     return f"{bubble:.4f}"
+
+
+def counted(count: int, noun: str, ending: str = "s") -> str:
+    """Return ``1 device``, ``8 devices``."""
+    return f"{count:,} {noun}{'' if count == 1 else ending}"
 
 
 def verdict(result: PipelineResult) -> str:
@@ -75,9 +82,9 @@ def _pipeline(result: PipelineResult, source: str) -> Iterator[tuple[str, str]]:
     problem = result.problem
     parts = [
         printable(source, _NAME_WIDTH),
-        f"{problem.devices:,} devices",
-        f"{problem.microbatches:,} microbatches",
-        f"{len(problem.stages):,} stages ({result.placement})",
+        counted(problem.devices, "device"),
+        counted(problem.microbatches, "microbatch", "es"),
+        f"{counted(len(problem.stages), 'stage')} ({result.placement})",
         limits_text(result),
     ]
     if problem.offloading is not None:
@@ -87,6 +94,21 @@ def _pipeline(result: PipelineResult, source: str) -> Iterator[tuple[str, str]]:
     if problem.sharding is not None:
         parts.append("sharded weights")
     yield from wrapped("pipeline", parts, "  ")
+
+
+def _stages(result: PipelineResult) -> Iterator[tuple[str, str]]:
+    """Where the model was cut."""
+    if result.partition is None:
+        return
+    stages = result.partition.stages
+    parts = [
+        f"{index}: {printable(stage.first_name, _NAME_WIDTH)} to "
+        f"{printable(stage.last_name, _NAME_WIDTH)}"
+        for index, stage in enumerate(stages[:_MOST_STAGES])
+    ]
+    if len(stages) > _MOST_STAGES:
+        parts.append(f"{len(stages) - _MOST_STAGES:,} more")
+    yield from wrapped("stages", parts, " · ")
 
 
 def _schedule(result: PipelineResult, timeline: PipelineTimeline) -> Iterator[tuple[str, str]]:
@@ -107,12 +129,12 @@ def _times(result: PipelineResult, timeline: PipelineTimeline) -> Iterator[tuple
     longest = format_seconds(result.seconds(timeline.longest_stage))
     makespan = format_seconds(result.seconds(result.makespan_ticks or 0))
     ideal = format_seconds(result.seconds(result.problem.ideal_ticks))
-    counted = result.problem.objective.value.replace("-", " ")
+    counts = result.problem.objective.value.replace("-", " ")
     yield (
         "time",
         (
             f"longest stage {longest}   makespan {makespan}   without bubbles {ideal}   "
-            f"(counted: {counted})"
+            f"(counted: {counts})"
         ),
     )
 
@@ -123,12 +145,15 @@ def _memory(result: PipelineResult) -> Iterator[tuple[str, str]]:
     if len(set(peaks)) == 1:
         parts = [f"{format_bytes(peaks[0])} on every device{_of_limit(result, 0)}"]
     else:
-        shown = range(min(len(peaks), _MOST_DEVICES))
+        shown: Sequence[int] = range(len(peaks))
+        if len(peaks) > _MOST_DEVICES:
+            shown = (peaks.index(max(peaks)), peaks.index(min(peaks)))
         parts = [f"{format_size(peaks[device])}{_of_limit(result, device)}" for device in shown]
         if len(peaks) > _MOST_DEVICES:
-            parts.append(
-                f"... {len(peaks) - _MOST_DEVICES:,} more, at most {format_size(max(peaks))}"
-            )
+            parts = [
+                f"{word} {part} on device {device}"
+                for word, part, device in zip(("most", "least"), parts, shown, strict=True)
+            ]
     yield from wrapped("memory", parts, " · ")
     if until_weight != peaks:
         # With offloading, a convention of papers on schedules without it.
@@ -153,11 +178,11 @@ def _published(result: PipelineResult) -> Iterator[tuple[str, str]]:
     bubble = format_bubble(bubble_rate(result.problem, best.value_ticks))
     value = result.value_ticks or 0
     saved = best.value_ticks - value
-    better = (
-        f"ours takes {format_share(saved, best.value_ticks)} less"
-        if saved
-        else "no better is known"
-    )
+    better = "no better is known"
+    if saved:
+        better = f"ours takes {format_share(saved, best.value_ticks)} less"
+    elif result.status is Status.OPTIMAL:
+        better = "none is better"
     yield (
         "published",
         f"best that fits: {best.name} ({best.placement})   bubble {bubble}   {better}",

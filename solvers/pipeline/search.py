@@ -18,6 +18,7 @@ from solvers._native import (
 )
 from solvers.pipeline.native_orders import native_model, native_order, schedule_of
 from solvers.pipeline.resampling import drop_stretch, repeat_stretch, resampled_starts
+from solvers.protocol import Availability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +46,10 @@ class PipelineSearch:
     """List schedules by target times, then annealing from the best of them and from seeds."""
 
     name = NAME
+
+    def available(self) -> Availability:
+        """Return that it always is."""
+        return Availability(True)
 
     def solve(
         self,

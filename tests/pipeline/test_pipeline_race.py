@@ -166,6 +166,18 @@ def test_a_proof_of_one_placement_is_none_of_all(contenders) -> None:
     assert looped.status is Status.OPTIMAL
 
 
+def test_a_proof_that_a_schedule_refutes_is_left_out(contenders) -> None:
+    class ProvesTooMuch:
+        def solve(self, problem: PipelineProblem, **_: object) -> Outcome[PipelineSchedule]:
+            return Outcome(Status.UNKNOWN, None, lower_bound=10**9)
+
+    contenders(classic, exact=ProvesTooMuch)
+    result = planner.pipeline([STAGE], devices=3, microbatches=4, time_limit=5)
+    assert result.status is Status.FEASIBLE
+    assert result.bound_ticks == result.problem.ideal_ticks
+    assert "refuted" in result.notes[0]
+
+
 def test_a_search_that_lies_is_told_and_loses(contenders) -> None:
     contenders(search=Lies)
     result = planner.pipeline([STAGE], devices=3, microbatches=4, time_limit=5)
