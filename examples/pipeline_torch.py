@@ -23,7 +23,12 @@ from typing import TYPE_CHECKING
 from planner.errors import InvalidPlanError, PlannerError
 from planner.pipelining.offload_file import read_offload
 from planner.pipelining.order_faults import order_faults
-from planner.pipelining.schedule_csv import action_text, read_schedule_csv, write_schedule_csv
+from planner.pipelining.schedule_csv import (
+    action_text,
+    in_loss_order,
+    read_schedule_csv,
+    write_schedule_csv,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,6 +158,9 @@ def run(options: argparse.Namespace) -> bool:
     refuse(options.schedule, order_faults(schedule, microbatches))
     if options.offload is not None:
         schedule = read_offload(options.offload, schedule)
+    file, schedule = schedule, in_loss_order(schedule)
+    if schedule != file:
+        print("microbatches are numbered anew, as they reach the last stage: PyTorch wants it so")
     # PyTorch takes seconds to start: a file that is wrong is refused before.
     import pipeline_rank
 
