@@ -107,7 +107,9 @@ def partition_model(
     name = placement if placement is not None else placements_for(chunks)[0]
     device_of = placement_of(name, devices, chunks)
     costs = training_costs(graph, target)
-    notes = [_note(costs)] if costs.unknown else []
+    notes = list(graph.notes)
+    if costs.unknown:
+        notes.append(_note(costs))
     output_layer = None
     if vocabulary:
         output_layer = _split_layer(costs, devices, vocabulary)
@@ -387,8 +389,8 @@ def _split_layer(costs: TrainingCosts, devices: int, barriers: int) -> SplitOutp
 def _refuse_too_many_stages(graph: Graph, count: int, devices: int, chunks: int) -> None:
     if count and count < devices * chunks:
         raise UsageError(
-            f"{graph.model.name} has {count} operators, which cannot be cut into "
-            f"{devices * chunks} stages ({devices} devices x {chunks} chunks): give fewer."
+            f"{graph.model.name} has {count:,} operator{'s' * (count > 1)}, which cannot be cut "
+            f"into {devices * chunks} stages ({devices} devices x {chunks} chunks): give fewer."
         )
 
 
