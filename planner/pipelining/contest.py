@@ -219,7 +219,7 @@ class Contest:
             self._reports.append(report)
 
     def _construct(self) -> None:
-        from solvers.pipeline.constructors.catalogue import InapplicableError
+        from solvers.pipeline.constructors.catalogue import OUT_OF_TIME, InapplicableError
 
         for constructor in self._constructors:
             for placement, problem in self._problems.items():
@@ -229,11 +229,11 @@ class Contest:
                     constructor.name, placement, "skipped", published=constructor.name != FALLBACK
                 )
                 if constructor.name != FALLBACK and self._deadline.expired():
-                    self._report(report._replace(note="no time was left"))
+                    self._report(report._replace(note=OUT_OF_TIME))
                     continue
                 wall, cpu = time.monotonic(), time.thread_time()
                 try:
-                    schedule = constructor.build(problem)
+                    schedule = constructor.build(problem, self._deadline)
                     status, cost, peak, note = self.offer(placement, constructor.name, schedule)
                     report = report._replace(
                         status=status, value_ticks=cost, peak_bytes=peak, note=note
