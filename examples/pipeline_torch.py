@@ -10,283 +10,37 @@ compared with those of the same model without a pipeline, and the passes that ra
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
-from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-import torch.distributed as dist
-from saved_activations import SavedActivations
-from torch import nn
-from torch.distributed import pipelining
-from torch.distributed.pipelining import schedules
-
-from planner.errors import BadFileError, InvalidPlanError, PlannerError
+from planner.errors import InvalidPlanError, PlannerError
 from planner.pipelining.offload_file import read_offload
 from planner.pipelining.order_faults import order_faults
-from planner.pipelining.schedule import CopyKind, Pass, PassKind, PipelineSchedule
 from planner.pipelining.schedule_csv import action_text, read_schedule_csv, write_schedule_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from multiprocessing.process import BaseProcess
 
-TESTED_WITH = "2.13.0"
-PRIVATE_NAMES = (
-    *("_Action", "_PipelineScheduleRuntime._load_csv", "_validate_schedule"),
-    *("_add_send_recv", "_simulate_comms_compute"),
-)
+    from pipeline_rank import Report, Task
+
 LARGEST_ERROR = 1e-6
-WIDTH, HEADS, TOKENS, SAMPLES = 32, 2, 16, 2
-
-
-class Block(nn.Module):
-    """A transformer block: attention and a perceptron, each beside a residual connection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before_attention, self.before_perceptron = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        # Softmax ignores a bias of the keys: its gradient is rounding alone, of no relative size.
-        self.heads = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
-        self.attended = nn.Linear(WIDTH, WIDTH)
-        self.perceptron = nn.Sequential(
-            nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH)
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        heads = self.heads(self.before_attention(x)).unflatten(-1, (3, HEADS, WIDTH // HEADS))
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
-        scores = (query @ key.transpose(-1, -2) / (WIDTH // HEADS) ** 0.5).softmax(-1)
-        x = x + self.attended((scores @ value).transpose(1, 2).flatten(2))
-        return x + self.perceptron(self.before_perceptron(x))
-
-
-def stage_model(stage: int) -> nn.Module:
-    """Return the model of a stage: the same in every process."""
-    torch.manual_seed(stage)
-    return Block().double()
-
-
-def batch(microbatches: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return input and target of all microbatches."""
-    chance = torch.Generator().manual_seed(1)
-    shape = (SAMPLES * microbatches, TOKENS, WIDTH)
-    x, y = (torch.randn(shape, generator=chance, dtype=torch.float64) for _ in range(2))
-    return x, y
-
-
-def reference_gradients(stages: int, microbatches: int) -> list[list[torch.Tensor]]:
-    """Return, per stage, the gradients of its parameters, computed without a pipeline."""
-    models = [stage_model(stage) for stage in range(stages)]
-    whole = nn.Sequential(*models)
-    x, y = batch(microbatches)
-    for one, target in zip(x.chunk(microbatches), y.chunk(microbatches), strict=True):
-        (nn.functional.mse_loss(whole(one), target) / microbatches).backward()
-    return [[p.grad for p in model.parameters() if p.grad is not None] for model in models]
-
-
-def missing_name() -> str | None:
-    """Return the private name that this PyTorch lacks."""
-    for name in PRIVATE_NAMES:
-        owner: Any = schedules
-        for part in name.split("."):
-            owner = getattr(owner, part, None)
-        if owner is None:
-            return name
-    return None
-
-
-def torch_refusal(schedule: PipelineSchedule, microbatches: int) -> str | None:
-    """Return why PyTorch's own checks refuse the orders of a schedule; None if they do not."""
-    stages, rank_of = len(schedule.device_of), schedule.device_of.__getitem__
-    rows = {
-        rank: [schedules._Action.from_str(action_text(item)) for item in passes]
-        for rank, passes in enumerate(schedule.passes)
-    }
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            schedules._validate_schedule(rows, len(rows), stages, microbatches)
-            rows = schedules._add_send_recv(rows, rank_of, stages)
-            schedules._simulate_comms_compute(rows, rank_of, stages)
-    except (AssertionError, ValueError, RuntimeError, KeyError) as error:
-        return str(error).splitlines()[0]
-    return None
-
-
-class Ledger:
-    """What one rank runs, pass by pass, and the moves that are due before each pass."""
-
-    def __init__(self, schedule: PipelineSchedule, rank: int) -> None:
-        self.activations = SavedActivations()
-        self.running: tuple[int, int] | None = None
-        self.ran: list[str] = []
-        self.bytes_of_stage: dict[int, tuple[int, int]] = {}
-        passes = schedule.passes[rank]
-        self.due: list[list[tuple[CopyKind, tuple[int, int]]]] = [[] for _ in passes]
-        for copy in schedule.copies[rank] if schedule.copies else ():
-            key = copy.stage, copy.microbatch
-            forward = passes.index(Pass(PassKind.FORWARD, *key))
-            self.due[max(copy.after, forward + 1)].append((copy.kind, key))
-        for moves in self.due:
-            moves.sort()  # what leaves makes room
-
-    @contextlib.contextmanager
-    def record(self, stage: int, letter: str, microbatch: int, moving: bool) -> Iterator[None]:
-        for kind, key in self.due[len(self.ran)] if moving else ():
-            move = self.activations.offload if kind is CopyKind.OFFLOAD else self.activations.reload
-            move(key)
-        self.running = stage, microbatch
-        yield
-        self.running = None
-        self.ran.append(f"{stage}{letter}{microbatch}")
-        held = self.activations.bytes_of((stage, microbatch))
-        if letter == "F":
-            self.bytes_of_stage[stage] = held, 0
-        elif letter == "I":
-            self.bytes_of_stage[stage] = self.bytes_of_stage[stage][0], held
-
-
-class CountedModel(nn.Module):
-    """A stage whose saved activations the ledger holds."""
-
-    def __init__(self, body: nn.Module, ledger: Ledger) -> None:
-        super().__init__()
-        self.body = body
-        self.ledger = ledger
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.ledger.running is None:  # the runtime asks for shapes
-            return self.body(x)
-        # The runtime itself keeps the input, in a buffer of its own for each microbatch.
-        kept = {t.untyped_storage().data_ptr() for t in (x, *self.body.parameters())}
-        with self.ledger.activations.saving(self.ledger.running, kept):
-            return self.body(x)
-
-
-class RecordedStage(pipelining.PipelineStage):
-    """A stage that tells the ledger what the runtime asks of it."""
-
-    ledger: Ledger
-    moving = False
-
-    def forward_one_chunk(self, fwd_chunk_id: int, *args: Any, **kwargs: Any) -> Any:
-        with self.ledger.record(self.stage_index, "F", fwd_chunk_id, self.moving):
-            return super().forward_one_chunk(fwd_chunk_id, *args, **kwargs)
-
-    def backward_one_chunk(
-        self, bwd_chunk_id: int, loss: Any = None, full_backward: bool = True, **kwargs: Any
-    ) -> Any:
-        letter = "B" if full_backward else "I"
-        with self.ledger.record(self.stage_index, letter, bwd_chunk_id, self.moving):
-            return super().backward_one_chunk(bwd_chunk_id, loss, full_backward, **kwargs)
-
-    def backward_weight_one_chunk(self, bwd_chunk_id: int, *args: Any, **kwargs: Any) -> Any:
-        with self.ledger.record(self.stage_index, "W", bwd_chunk_id, self.moving):
-            return super().backward_weight_one_chunk(bwd_chunk_id, *args, **kwargs)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a process is told: the schedule, as the runtime's file and as ours, and a folder."""
-
-    schedule: PipelineSchedule
-    microbatches: int
-    folder: Path
-    limit_s: float
-
-    @property
-    def csv(self) -> Path:
-        return self.folder / "schedule.csv"
-
-    def gradients(self, rank: int) -> Path:
-        return self.folder / f"gradients-{rank}.pt"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a rank did: in both runs the passes, and in bytes the peak, the moves and the rest.
-
-    ``bytes_of_stage`` has what one microbatch holds after the forward pass, and after the gradient
-    of the input.
-    """
-
-    ran: list[list[str]]
-    peaks: list[int]
-    moved: list[int]
-    left: list[int]
-    bytes_of_stage: dict[int, tuple[int, int]]
-
-
-def run_rank(rank: int, task: Task, pipe: Connection) -> None:
-    """Run one rank in a process of its own; send a report, or what went wrong."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    # However the parent ends, nobody waits for it.
-    leave = threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True)
-    leave.start()
-    try:
-        pipe.send(_run_rank(rank, task))
-    except Exception as error:
-        cause = error.__cause__ or error
-        pipe.send(f"{type(cause).__name__}: {cause}")
-
-
-def _run_rank(rank: int, task: Task) -> Report:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=(task.folder / "rendezvous").as_uri(),
-        rank=rank,
-        world_size=len(task.schedule.passes),
-        timeout=timedelta(seconds=task.limit_s),
-    )
-    total = len(task.schedule.device_of)
-    mine = [stage for stage, at in enumerate(task.schedule.device_of) if at == rank]
-    ledger = Ledger(task.schedule, rank)
-    models = {stage: CountedModel(stage_model(stage), ledger) for stage in mine}
-    device = torch.device("cpu")
-    stages = [RecordedStage(models[stage], stage, total, device) for stage in mine]
-    runtime = schedules._PipelineScheduleRuntime(
-        stages, n_microbatches=task.microbatches, loss_fn=nn.MSELoss(), scale_grads=True
-    )
-    runtime._load_csv(str(task.csv), format="compute_only")
-    x, y = batch(task.microbatches)
-    report = Report([], [], [], [], ledger.bytes_of_stage)
-    gradients = []
-    for moving in (False, True):
-        for stage in stages:
-            stage.ledger, stage.moving = ledger, moving
-            stage.submod.zero_grad()
-        ledger.ran = []
-        ledger.activations.restart()
-        last = {"target": y, "losses": []} if total - 1 in mine else {}
-        runtime.step(*((x,) if 0 in mine else ()), **last)
-        report.ran.append(ledger.ran)
-        report.peaks.append(ledger.activations.peak_bytes)
-        report.moved.append(ledger.activations.moved_bytes)
-        report.left.append(ledger.activations.live_bytes)
-        gradients.append({s: [p.grad for p in m.parameters()] for s, m in models.items()})
-    torch.save(gradients, task.gradients(rank))
-    dist.barrier()
-    dist.destroy_process_group()
-    return report
 
 
 def run_ranks(task: Task) -> list[Report]:
     """Run all ranks; leave no process behind, whatever happens."""
+    from pipeline_rank import run_rank
+
     context = multiprocessing.get_context("spawn")
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    children: list[multiprocessing.process.BaseProcess] = []
+    children: list[BaseProcess] = []
     pipes: dict[Connection, int] = {}
     reports: dict[int, Report] = {}
     deadline = time.monotonic() + task.limit_s
@@ -328,26 +82,15 @@ def run_ranks(task: Task) -> list[Report]:
             child.join()
 
 
-def largest_error(gradients: Sequence[torch.Tensor], reference: Sequence[torch.Tensor]) -> float:
-    """Return the largest difference, of any parameter, relative to its largest gradient."""
-    return max(
-        float((ours - theirs).abs().max() / theirs.abs().max())
-        for ours, theirs in zip(gradients, reference, strict=True)
-    )
-
-
-def judge(task: Task, reports: list[Report]) -> bool:
+def judge(task: Task, reports: list[Report], errors: list[float]) -> bool:
     """Print a row for each rank; return whether orders and gradients are right."""
-    reference = reference_gradients(len(task.schedule.device_of), task.microbatches)
     print(
         "rank stages      passes order          M_B      M_W       peak  with moves"
         "      moved  error"
     )
     good = True
-    for rank, report in enumerate(reports):
+    for rank, (report, error) in enumerate(zip(reports, errors, strict=True)):
         expected = [action_text(item) for item in task.schedule.passes[rank]]
-        saved = torch.load(task.gradients(rank))
-        error = max(largest_error(run[stage], reference[stage]) for run in saved for stage in run)
         is_same = all(ran == expected for ran in report.ran)
         good = good and is_same and error <= LARGEST_ERROR and not any(report.left)
         stages = ",".join(map(str, report.bytes_of_stage))
@@ -372,43 +115,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("schedule", metavar="SCHEDULE.csv", type=Path)
     parser.add_argument("--offload", metavar="FILE.json", type=Path)
     parser.add_argument("--microbatches", metavar="M", type=int, help="those the file must have")
-    parser.add_argument("--time-limit", metavar="S", type=float, default=300.0)
+    parser.add_argument("--time-limit", metavar="S", type=seconds, default=300.0)
     options = parser.parse_args(arguments)
     try:
         return 0 if run(options) else 1
     except PlannerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        print(f"error: {error}. Install PyTorch: pip install torch", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted: all processes were ended", file=sys.stderr)
         return 130
 
 
-def run(options: argparse.Namespace) -> bool:
-    lacking = missing_name()
-    if lacking is not None:
-        raise BadFileError(
-            f"torch {torch.__version__} has no schedules.{lacking}, which is private; this was "
-            f"tested with torch {TESTED_WITH}"
-        )
-    found = read_schedule_csv(options.schedule)
-    schedule, microbatches = found.schedule, options.microbatches or found.microbatches
-    faults = order_faults(schedule, microbatches)
-    if not faults:
-        refusal = torch_refusal(schedule, microbatches)
-        faults = [f"PyTorch refuses it: {refusal}"] if refusal else []
+def refuse(path: Path, faults: Sequence[str]) -> None:
+    """Raise an error of these faults, if there are any; the first ten are enough."""
     if faults:
-        raise InvalidPlanError("\n  ".join([f"{options.schedule} cannot run:", *faults]))
+        more = [f"and {len(faults) - 10:,} more"] if len(faults) > 10 else []
+        raise InvalidPlanError("\n  ".join([f"{path} cannot run:", *faults[:10], *more]))
+
+
+def seconds(text: str) -> float:
+    """Read a time limit, of a day at most."""
+    value = float(text)
+    if not 0 < value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 86400 seconds")
+    return value
+
+
+def run(options: argparse.Namespace) -> bool:
+    found = read_schedule_csv(options.schedule)
+    schedule, microbatches = found.schedule, found.microbatches
+    if options.microbatches is not None:
+        microbatches = options.microbatches
+    refuse(options.schedule, order_faults(schedule, microbatches))
     if options.offload is not None:
         schedule = read_offload(options.offload, schedule)
+    # PyTorch takes seconds to start: a file that is wrong is refused before.
+    import pipeline_rank
+
+    pipeline_rank.require_private_names()
+    refuse(options.schedule, pipeline_rank.torch_refusal(schedule, microbatches))
     print(
         f"{options.schedule}: {len(schedule.passes)} ranks, {len(schedule.device_of)} stages, "
-        f"{microbatches} microbatches, {sum(map(len, schedule.passes))} passes"
+        f"{microbatches} microbatches, {sum(map(len, schedule.passes))} passes",
+        flush=True,
     )
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(schedule, microbatches, Path(folder), options.time_limit)
+        task = pipeline_rank.Task(schedule, microbatches, Path(folder), options.time_limit)
         write_schedule_csv(schedule, task.csv)
-        good = judge(task, run_ranks(task))
+        reports = run_ranks(task)
+        good = judge(task, reports, pipeline_rank.gradient_errors(task))
     print("gradients and orders agree" if good else "gradients or orders differ")
     return good
 

@@ -48,7 +48,7 @@ class SavedActivations:
             if storage is None:
                 storage = known[address] = _Storage(self, key, tensor.untyped_storage())
                 mine.add(storage)
-            place = tensor.storage_offset(), tuple(tensor.size()), tensor.stride()
+            place = int(tensor.storage_offset()), tuple(tensor.size()), tensor.stride()
             return _View(storage, tensor.dtype, *place)
 
         with torch.autograd.graph.saved_tensors_hooks(pack, _unpack):

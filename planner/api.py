@@ -39,10 +39,11 @@ def load(
 
     Parameters
     ----------
-    source : path, onnx.ModelProto or Graph
-        A Graph is returned as it is, ``parameters`` apart.
+    source : path, onnx.ModelProto, torch.export.ExportedProgram, torch.fx.GraphModule or Graph
+        A Graph is returned as it is, ``parameters`` apart. A torch program has no shapes to add and
+        its views share storage already: ``shapes`` and ``zero_copy`` are for ONNX.
     dims : mapping
-        Sizes of symbolic dimensions, by ``NAME`` or ``INPUT:AXIS``.
+        Sizes of symbolic dimensions, by ``NAME`` or ``INPUT:AXIS``; of a torch program, by symbol.
     shapes : mapping
         Shapes and types of tensors that inference leaves open: ``{"t88": "1x77x768:float32"}``.
     zero_copy : bool or collection of str
@@ -65,6 +66,13 @@ def load(
     """
     if isinstance(source, Graph):
         return with_parameters(source) if parameters else source
+    if type(source).__module__.split(".")[0] == "torch":
+        from frontends.torch import load_torch
+
+        if shapes:
+            raise UsageError("a torch program has all its shapes: none can be given.")
+        graph = load_torch(source, dims=dims or {})
+        return with_parameters(graph) if parameters else graph
     _require_model(source)
     from frontends.onnx import load_onnx
 
@@ -83,7 +91,7 @@ def _require_model(source: Any) -> None:
     if not is_proto and not isinstance(source, (str, os.PathLike)):
         raise UsageError(
             f"cannot plan a {type(source).__name__}. Give the path of an ONNX file, an "
-            "onnx.ModelProto or a planner.Graph."
+            "onnx.ModelProto, a torch.export.ExportedProgram or a planner.Graph."
         )
 
 

@@ -491,3 +491,13 @@ def pipeline_annealing(
     coldest: float = 0.0005,
     goal: int = 0,
 ) -> tuple[NDArray[np.int32], int, dict[str, int]]: ...
+def zero_bubble_search(
+    stages: NDArray[np.int64],
+    microbatches: int,
+    *,
+    makespan: bool,
+    budget: int,
+    seed: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.uint8], int, int]: ...

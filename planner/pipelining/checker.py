@@ -98,7 +98,7 @@ def _entry_violations(
                 yield PipelineViolation(
                     kind, f"device {device}: there is no {copy.stage}.{copy.microbatch} to copy"
                 )
-            elif not (0 <= copy.after <= passes and 0 <= copy.before <= passes):
+            elif not (-1 <= copy.after < passes and 0 <= copy.before <= passes):
                 yield PipelineViolation(
                     kind,
                     f"device {device}: {copy.kind} {copy.stage}.{copy.microbatch} is tied to "
@@ -109,7 +109,7 @@ def _entry_violations(
         passes = len(schedule.passes[device]) if device < len(schedule.passes) else 0
         for unit in units:
             known = 0 <= unit.stage < stages
-            if not known or not 0 <= unit.after <= unit.first <= unit.last < passes:
+            if not known or not -1 <= unit.after < unit.first <= unit.last < passes:
                 yield PipelineViolation(
                     kind,
                     f"device {device}: a unit of stage {unit.stage} gathers at pass {unit.after:,} "

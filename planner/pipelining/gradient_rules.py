@@ -1,8 +1,7 @@
 """What the gradient of each operator type reads: the bytes that training saves from forward.
 
 The rules are those of automatic differentiation as frameworks implement it, one per ONNX type or
-torch operator. What is not listed is taken to save
-everything it touches.
+torch operator. What is not listed is taken to save everything it touches.
 
 Sources: PyTorch's ``tools/autograd/derivatives.yaml``; "Reducing Activation Recomputation in Large
 Transformer Models" (arXiv 2205.05198), section 4.1, for the operators of a transformer layer.
@@ -27,9 +26,10 @@ class GradientRule(NamedTuple):
         The first result is saved.
     frozen : tuple of int
         Positions of operands that are never trained, as running statistics.
-    statistics_axis : int or None
-        Two float32 numbers are saved per element of the first operand's shape cut before this
-        axis (-1), or per element of this axis (1); None for none.
+    statistics : int
+        Float32 numbers that are saved per row of the first operand, or per channel.
+    per_channel : bool
+        Whether the statistics are those of the second axis, and not of all but the last.
     bytes_per_result : int
         Bytes saved per element of the first result: masks and indices.
     passes : int
@@ -45,7 +45,8 @@ class GradientRule(NamedTuple):
     factors: tuple[int, ...] = ()
     result: bool = False
     frozen: tuple[int, ...] = ()
-    statistics_axis: int | None = None
+    statistics: int = 0
+    per_channel: bool = False
     bytes_per_result: int = 0
     passes: int = 1
     products: float = 0.0
@@ -60,15 +61,15 @@ _RESULT = GradientRule(result=True)
 _PRODUCT = GradientRule(factors=(0, 1))
 _BIASED_PRODUCT = GradientRule(factors=(1, 2))
 _SOFTMAX = GradientRule(result=True, passes=2)
-_ROW_NORM = GradientRule(operands=(0,), statistics_axis=-1, passes=2)
-_BATCH_NORM = GradientRule(operands=(0,), frozen=(3, 4), statistics_axis=1, passes=2)
+_ROW_NORM = GradientRule(operands=(0,), statistics=2, passes=2)
+_BATCH_NORM = GradientRule(operands=(0,), frozen=(3, 4), statistics=2, per_channel=True, passes=2)
 _INDEXED = GradientRule(operands=(1,))
 _MASK = GradientRule(bytes_per_result=1)
 # PyTorch keeps positions of maxima as int64.
 _MAXIMA = GradientRule(bytes_per_result=8)
 # Scores are computed once more: five products for the two of the forward pass (FlashAttention,
-# arXiv 2205.14135, algorithm 4). Two statistics per row would be one; its bytes hardly count.
-_ATTENTION = GradientRule(operands=(0, 1, 2), result=True, statistics_axis=-1, products=2.5)
+# arXiv 2205.14135, algorithm 4), from the logarithm of each row's sum.
+_ATTENTION = GradientRule(operands=(0, 1, 2), result=True, statistics=1, products=2.5)
 
 _RULES_OF_NAMES: dict[GradientRule, str] = {
     _NOTHING: """

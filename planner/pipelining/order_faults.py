@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from planner.errors import InvalidPlanError
@@ -10,7 +11,7 @@ from planner.pipelining.problem import PipelineProblem, StageCosts
 from planner.pipelining.schedule import PassKind, PipelineSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 FORWARD, BACKWARD, WEIGHT, FUSED, _, _ = PassKind
 _MOST_SHOWN = 3
@@ -61,21 +62,20 @@ def order_faults(schedule: PipelineSchedule, microbatches: int) -> list[str]:
 def _stage(stage: int, at: Mapping[PassKind, Mapping[int, int]], microbatches: int) -> list[str]:
     faults: list[str] = []
 
-    def lacks(kind: str, what: str, missing: list[int]) -> None:
-        if missing:
-            shown = ", ".join(map(str, missing[:_MOST_SHOWN]))
-            more = f" and {len(missing) - _MOST_SHOWN} more" if len(missing) > _MOST_SHOWN else ""
+    def lacks(kind: str, what: str, wanted: Collection[int], has: Collection[int]) -> None:
+        # There may be far more wanted than there: nothing here goes through all of them.
+        first = list(islice((j for j in wanted if j not in has), _MOST_SHOWN))
+        if first:
+            others = len(wanted) - sum(j in wanted for j in has) - len(first)
+            more = f" and {others:,} more" if others else ""
+            shown = ", ".join(map(str, first))
             faults.append(f"stage {stage} lacks {kind}, {what}, of microbatch {shown}{more}")
 
     forward, backward, weight, fused = (at[k] for k in (FORWARD, BACKWARD, WEIGHT, FUSED))
     everything = range(microbatches)
-    lacks("F", "the forward pass", [j for j in everything if j not in forward])
-    lacks(
-        "B or D",
-        "the gradient of the input",
-        [j for j in everything if j not in backward and j not in fused],
-    )
-    lacks("W", "the gradient of the weights", [j for j in backward if j not in weight])
+    lacks("F", "the forward pass", everything, forward)
+    lacks("B or D", "the gradient of the input", everything, {*backward, *fused})
+    lacks("W", "the gradient of the weights", backward, weight)
     for kind, own in ((BACKWARD, backward), (WEIGHT, weight)):
         faults += [
             f"{kind} {stage}.{j} stands beside D {stage}.{j}, which computes it too"

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from planner.pipelining.training_costs import TrainingCosts
     from planner.target import Target
 
-_TICKS_PER_STAGE_DIGITS = 4
+_DIGITS_OF_SHARE = 4
 _MOST_ROUNDS = 6
+_LONGEST_SHARE_S = 1e6
+_MOST_SHARES_TO_SEND = 1e4
+_LEAST_SPEED, _MOST_SPEED = 1e-6, 1e6
 
 
 def partition_model(
@@ -100,6 +103,7 @@ def partition_model(
     _refuse_nonsense(
         devices, microbatches, chunks, memory_limit, link_bandwidth, link_latency, speeds
     )
+    _refuse_too_many_stages(graph, len(graph.operators), devices, chunks)
     name = placement if placement is not None else placements_for(chunks)[0]
     device_of = placement_of(name, devices, chunks)
     costs = training_costs(graph, target)
@@ -108,11 +112,7 @@ def partition_model(
     if vocabulary:
         output_layer = _split_layer(costs, devices, vocabulary)
     count = len(graph.operators) if output_layer is None else output_layer.layer.first
-    if count < len(device_of):
-        raise UsageError(
-            f"{graph.model.name} has {count} operators, which cannot be cut into "
-            f"{len(device_of)} stages ({devices} devices x {chunks} chunks): give fewer."
-        )
+    _refuse_too_many_stages(graph, count, devices, chunks)
     link = _link(target, link_bandwidth, link_latency, notes)
     row = _OperatorRow(
         costs, count, device_of, tuple(speeds) or (1.0,) * devices, link, output_layer
@@ -169,19 +169,26 @@ class _OperatorRow:
     ) -> None:
         self.costs, self.count, self.device_of = costs, count, device_of
         self.link, self.output_layer = link, output_layer
-        work = (costs.forward_s + costs.backward_s + costs.weight_s)[:count].sum()
-        stage_s = float(work) / len(device_of) or 1.0
-        self.tick_s = Fraction(10) ** (floor(log10(stage_s)) - _TICKS_PER_STAGE_DIGITS)
+        self.crossing = costs.crossing_bytes[: count + 1].copy()
+        self.crossing[count] = 0
+        sends_s = [link.seconds(size) for size in self.crossing.tolist()]
+        work = float((costs.forward_s + costs.backward_s + costs.weight_s)[:count].sum())
+        share_s = work / min(speeds) / len(speeds) or 1.0
+        if not max(share_s, *sends_s) <= _LONGEST_SHARE_S:
+            raise UsageError(
+                f"a device would take {share_s:.3g} s for a microbatch, and {max(sends_s):.3g} s "
+                "to send its results: more than can be planned. Give a faster link or target."
+            )
+        # Partitions for other placements have the same ticks, so that they can be compared; and
+        # sums of ticks stay exact in 64 bits, however slow the link.
+        share_s = max(share_s, max(sends_s) / _MOST_SHARES_TO_SEND)
+        self.tick_s = Fraction(10) ** (floor(log10(share_s)) - _DIGITS_OF_SHARE)
         passes = (costs.forward_s, costs.backward_s, costs.weight_s)
         self.ticks = np.array(
             [[self._prefix(seconds[:count] / speed) for seconds in passes] for speed in speeds]
         )
         """Of shape [devices, passes, count + 1]: ticks of the first operators."""
-        self.crossing = costs.crossing_bytes[: count + 1].copy()
-        self.crossing[count] = 0
-        self.sends = np.array(
-            [self.in_ticks(link.seconds(size)) for size in self.crossing.tolist()]
-        )
+        self.sends = np.array([self.in_ticks(seconds) for seconds in sends_s])
         self.bytes = tuple(operator_bytes(costs, operator) for operator in range(count))
         self.speeds = speeds
 
@@ -377,6 +384,14 @@ def _split_layer(costs: TrainingCosts, devices: int, barriers: int) -> SplitOutp
     return split_output_layer(costs, layer, devices)
 
 
+def _refuse_too_many_stages(graph: Graph, count: int, devices: int, chunks: int) -> None:
+    if count and count < devices * chunks:
+        raise UsageError(
+            f"{graph.model.name} has {count} operators, which cannot be cut into "
+            f"{devices * chunks} stages ({devices} devices x {chunks} chunks): give fewer."
+        )
+
+
 def _link(
     target: Target, bandwidth: float | None, latency: float | None, notes: list[str]
 ) -> _DeviceLink:
@@ -423,5 +438,8 @@ def _refuse_nonsense(
     if speeds and len(speeds) != devices:
         raise UsageError(f"{len(speeds)} speeds for {devices} devices.")
     for device, speed in enumerate(speeds):
-        if not (isfinite(speed) and speed > 0):
-            raise UsageError(f"device {device}: a speed of {speed:g} must be above 0.")
+        if not _LEAST_SPEED <= speed <= _MOST_SPEED:
+            raise UsageError(
+                f"device {device}: a speed of {speed:g} is not between {_LEAST_SPEED:g} and "
+                f"{_MOST_SPEED:g} of the target's."
+            )

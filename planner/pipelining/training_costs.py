@@ -180,6 +180,14 @@ def _is_bias_or_scale(tensor: Tensor) -> bool:
     return 1 < prod(tensor.shape) == max(tensor.shape, default=1)
 
 
+def _is_square(node: Operator, rule: GradientRule) -> bool:
+    """Whether a product of one operand multiplies it with itself.
+
+    Of ONNX operators numbers are operands, of torch operators they are not.
+    """
+    return len(node.inputs) < len(rule.factors) and not node.type.startswith("aten.")
+
+
 class _Gradients:
     """Walks the operators in order, so that what needs a gradient is known when it is read."""
 
@@ -259,7 +267,9 @@ class _Gradients:
         found = [node.inputs[p] for p in rule.operands if p in positions]
         factors = [node.inputs[p] for p in rule.factors if p in positions]
         for factor in factors:
-            others = [other for other in factors if other != factor] or factors
+            others = [other for other in factors if other != factor]
+            if len(factors) == 1 and _is_square(node, rule):
+                others = factors
             if differentiated.intersection(others):
                 found.append(factor)
         if rule.result:
@@ -270,11 +280,9 @@ class _Gradients:
         """Bytes of masks, indices and statistics, which are no tensors of the graph."""
         result = prod(self.graph.tensors[node.outputs[0]].shape) if node.outputs else 0
         extra = rule.bytes_per_result * result
-        if rule.statistics_axis is not None and node.inputs:
+        if rule.statistics and node.inputs:
             shape = self.graph.tensors[node.inputs[0]].shape
-            axis = rule.statistics_axis
-            count = prod(shape[:-1]) if axis < 0 else prod(shape[axis : axis + 1])
-            extra += 2 * 4 * count
+            extra += 4 * rule.statistics * prod(shape[1:2] if rule.per_channel else shape[:-1])
         gates = _RECURRENT_GATES.get(node.type, 0)
         return extra + gates * (self.graph.tensors[node.outputs[0]].size_bytes if gates else 0)
 

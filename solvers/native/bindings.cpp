@@ -25,4 +25,5 @@ NB_MODULE(_native, m) {
   planner::bind_mapping_game(m);
   planner::bind_pipeline_blocks(m);
   planner::bind_pipeline(m);
+  planner::bind_pipeline_zero_bubble(m);
 }

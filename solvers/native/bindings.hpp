@@ -15,5 +15,6 @@ void bind_mapping(nanobind::module_& m);
 void bind_mapping_game(nanobind::module_& m);
 void bind_pipeline_blocks(nanobind::module_& m);
 void bind_pipeline(nanobind::module_& m);
+void bind_pipeline_zero_bubble(nanobind::module_& m);
 
 }  // namespace planner

@@ -53,14 +53,20 @@ class Scheduler {
   std::optional<Order> run(Control& control) {
     std::int64_t left = std::int64_t{kKinds} * model_.stages() * model_.microbatches;
     for (std::int32_t device = 0; device < model_.devices; ++device) wakes_.emplace(0, device);
-    while (left > 0 && !wakes_.empty()) {
+    std::int64_t tick = 0;
+    while (left > 0) {
       if (control.stop()) return std::nullopt;
+      if (wakes_.empty()) {
+        if (!run_any(tick)) return std::nullopt;
+        --left;
+        continue;
+      }
       const auto [now, device] = wakes_.top();
       wakes_.pop();
+      tick = now;
       if (free_at_[device] > now) continue;
       if (run_next(device, now)) --left;
     }
-    if (left > 0) return std::nullopt;
     for (std::int32_t device = 0; device < model_.devices; ++device) {
       const std::int64_t span = free_at_[device] - first_start_[device];
       order_.longest_stage = std::max(order_.longest_stage, span);
@@ -138,6 +144,17 @@ class Scheduler {
     return best;
   }
 
+  // When all devices wait for each other, one of them leaves the order of the ranks.
+  bool run_any(std::int64_t now) {
+    stuck_ = true;
+    bool started = false;
+    for (std::int32_t device = 0; device < model_.devices && !started; ++device) {
+      started = run_next(device, now);
+    }
+    stuck_ = false;
+    return started;
+  }
+
   bool run_next(std::int32_t device, std::int64_t now) {
     list_.clear();
     for (const std::int32_t stage : local_[device]) {
@@ -169,6 +186,7 @@ class Scheduler {
           if (deadline == kUnknown) return start(device, kWeight, weight, now);
         }
       } else {
+        if (stuck_) continue;
         if (item.kind == kForward) overtaken += model_.activation[item.stage];
         if (deadline == kUnknown) last_rank = item.rank + reach(device);
         deadline = std::min(deadline, item.ready);
@@ -219,6 +237,7 @@ class Scheduler {
   using Wake = std::pair<std::int64_t, std::int32_t>;
   std::priority_queue<Wake, std::vector<Wake>, std::greater<>> wakes_;
   std::vector<Candidate> list_;
+  bool stuck_ = false;
   Order order_;
 };
 

@@ -50,9 +50,10 @@ struct Order {
 };
 
 // Every device runs, whenever it is free, the pass of least rank that is ready and fits; what is
-// not ready is waited for, but for gradients of weights and as far as the policy lets others
-// overtake. `rank` holds one number per kind, stage and microbatch. Within the limits by
-// construction. Nothing if devices wait for each other or the control says stop.
+// not ready is waited for, but for gradients of weights, as far as the policy lets others overtake,
+// and when all devices wait. `rank` holds one number per kind, stage and microbatch. Within the
+// limits by construction. Nothing if a device has no room for one microbatch of each of its stages,
+// or the control says stop.
 std::optional<Order> order_by_rank(const Model& model, const std::int64_t* rank,
                                    const Policy& policy, Control& control);
 

@@ -120,13 +120,15 @@ def _chosen(
                 one
                 for one in here
                 if one.free_from is None
-                and one.reload_place > place
+                and one.needed - 1 > place
                 and _host_has_room(offloading, host, one)
             ]
             if not going:
                 return None
             victim = max(going, key=lambda one: _worth(offloading, one, tick))
             victim.free_from = place
+            if victim.reload_place <= place:
+                victim.reload_place = victim.needed - 1
             held -= victim.size
             chosen.append(victim)
             due.setdefault(victim.reload_place, []).append(victim)
@@ -189,12 +191,12 @@ def _host_has_room(offloading: Offloading, host: list[int], one: _Activations) -
 
 
 def _copies(offloading: Offloading, chosen: list[_Activations], passes: int) -> tuple[Copy, ...]:
-    placed: list[tuple[int, int, Copy]] = []
+    placed: list[tuple[int, int, int, Copy]] = []
     for one in chosen:
         free_from = one.free_from if one.free_from is not None else passes
         out = Copy(CopyKind.OFFLOAD, one.stage, one.microbatch, one.made, free_from)
         back = Copy(CopyKind.RELOAD, one.stage, one.microbatch, one.reload_place, one.needed)
-        placed.append((one.made + 1, 0, out))
-        placed.append((one.reload_place, 1, back))
-    placed.sort(key=lambda entry: entry[:2])
+        placed.append((one.made + 1, 0, one.made, out))
+        placed.append((one.reload_place, 1, one.needed, back))
+    placed.sort(key=lambda entry: entry[:3])
     return tuple(copy for *_, copy in placed)

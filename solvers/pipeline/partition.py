@@ -139,6 +139,9 @@ def _fewest_bytes(
     count = len(crossing)
     sent = np.full(count, _UNREACHABLE)
     sent[0] = 0
+    # Sums over all stages stay below 2^61.
+    room = 60 - _EVENNESS_BITS - len(stages).bit_length()
+    crossing = crossing >> max(0, int(crossing.max()).bit_length() - room)
     history, windows = [], []
     for stage, (load, sends, earliest) in enumerate(stages, start=1):
         begin = np.maximum(earliest, np.searchsorted(load, load + sends - limit))

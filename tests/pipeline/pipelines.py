@@ -120,7 +120,7 @@ def sharded() -> tuple[PipelineProblem, PipelineTimeline]:
         for j in range(2)
     )
     units = (
-        WeightUnit(0, 0, 0, 1, False),
+        WeightUnit(0, -1, 0, 1, False),
         WeightUnit(1, 1, 2, 7, True),
         WeightUnit(0, 6, 8, 11, True),
     )

@@ -47,6 +47,9 @@ class Constructor(NamedTuple):
 
 
 _CONTROLLABLE_MEMORY = "Pipeline Parallelism with Controllable Memory, arXiv 2405.15362"
+_VOCABULARY_PARALLELISM = (
+    "Balancing Pipeline Parallelism with Vocabulary Parallelism, arXiv 2411.05288"
+)
 
 CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor(
@@ -59,6 +62,7 @@ CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor("1f1b", ("linear",), "arXiv 1806.03377", "one_f_one_b:one_f_one_b"),
     Constructor("zb-h1", ("linear",), "arXiv 2401.10241", "handcrafted_zero_bubble:zb_h1"),
     Constructor("zb-h2", ("linear",), "arXiv 2401.10241", "handcrafted_zero_bubble:zb_h2"),
+    Constructor("zero-bubble", ("linear",), "arXiv 2401.10241", "zero_bubble:zero_bubble"),
     Constructor(
         "interleaved-1f1b", ("looped",), "arXiv 2104.04473", "interleaved:interleaved_one_f_one_b"
     ),
@@ -77,4 +81,15 @@ CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor("zb-v", ("v",), "Zero Bubble Pipeline Parallelism, arXiv 2401.10241", "zb_v:zb_v"),
     Constructor("v-min", ("v",), _CONTROLLABLE_MEMORY, "v_min:v_min"),
     Constructor("v-half", ("v",), _CONTROLLABLE_MEMORY, "v_half:v_half"),
+    Constructor("v-blocks", ("v",), _CONTROLLABLE_MEMORY, "v_blocks:v_blocks"),
+    Constructor("po-h", ("looped",), "PipeOffload, arXiv 2503.01328", "pipeoffload:po_half"),
+    Constructor("po-f", ("looped",), "PipeOffload, arXiv 2503.01328", "pipeoffload:po_full"),
+    Constructor(
+        "vocabulary-1f1b", ("linear",), _VOCABULARY_PARALLELISM, "vocabulary:vocabulary_1f1b"
+    ),
+    Constructor(
+        "vocabulary-zb", ("linear",), _VOCABULARY_PARALLELISM, "vocabulary:vocabulary_zero_bubble"
+    ),
+    Constructor("vocabulary-zb-v", ("v",), _VOCABULARY_PARALLELISM, "vocabulary:vocabulary_zb_v"),
+    Constructor("zeropp", ("linear", "looped"), "ZeroPP, arXiv 2402.03791", "zeropp:zeropp"),
 )
