@@ -12,6 +12,7 @@ from planner.errors import UsageError
 from planner.pipelining.costs import (
     ProblemFamily,
     VocabularyTimes,
+    linked_to_host,
     problem_family,
     require_plannable,
 )
