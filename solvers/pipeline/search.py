@@ -169,7 +169,10 @@ class _Run:
                 self.add(order)
         if self.pool and self.done():
             return
-        if self.model.passes > _MANY_PASSES and self.problem.microbatches > 3 * self.problem.devices:
+        if (
+            self.model.passes > _MANY_PASSES
+            and self.problem.microbatches > 3 * self.problem.devices
+        ):
             self.start_with_fewer_microbatches()
         for order in self.list_schedules(max(48, _LISTED_PASSES // self.model.passes)):
             self.add(order)

@@ -209,9 +209,7 @@ def test_no_bound_exceeds_a_schedule(seed: int, objective: PipelineObjective) ->
         for _ in device_of
     )  # fmt: skip
     limits = tuple(rng.choice([None, rng.randint(50 * len(device_of) // p, 400)]) for _ in range(p))
-    problem = PipelineProblem(
-        stages, device_of, rng.randint(1, 5), limits, objective=objective
-    )
+    problem = PipelineProblem(stages, device_of, rng.randint(1, 5), limits, objective=objective)
     bound = pipeline_bound(problem, deadline=Deadline(20))
     assert bound.longest_stage <= bound.makespan
     for _ in range(30):

@@ -94,9 +94,7 @@ def small_problems(draw: st.DrawFn) -> PipelineProblem:
     limit = st.one_of(st.none(), st.integers(0, 16))
     limits = tuple(draw(limit) for _ in range(max(device_of) + 1))
     objective = draw(st.sampled_from(PipelineObjective))
-    return PipelineProblem(
-        tuple(stages), device_of, microbatches, limits, objective=objective
-    )
+    return PipelineProblem(tuple(stages), device_of, microbatches, limits, objective=objective)
 
 
 @given(small_problems())
