@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,12 @@ from typing import TYPE_CHECKING
 from planner.errors import InvalidPlanError, PlannerError
 from planner.pipelining.offload_file import read_offload
 from planner.pipelining.order_faults import order_faults
-from planner.pipelining.schedule_csv import action_text, read_schedule_csv, write_schedule_csv
+from planner.pipelining.schedule_csv import (
+    action_text,
+    in_loss_order,
+    read_schedule_csv,
+    write_schedule_csv,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +51,9 @@ def run_ranks(task: Task) -> list[Report]:
     reports: dict[int, Report] = {}
     deadline = time.monotonic() + task.limit_s
     try:
-        # Ctrl-C goes to every process of a terminal; the parent alone answers it.
+        # Ctrl-C goes to every process of a terminal; the parent alone answers it. Python's helper
+        # comes first, as its start unblocks the signal.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for rank in range(len(task.schedule.passes)):
@@ -153,6 +161,9 @@ def run(options: argparse.Namespace) -> bool:
     refuse(options.schedule, order_faults(schedule, microbatches))
     if options.offload is not None:
         schedule = read_offload(options.offload, schedule)
+    file, schedule = schedule, in_loss_order(schedule)
+    if schedule != file:
+        print("microbatches are numbered anew, as they reach the last stage: PyTorch wants it so")
     # PyTorch takes seconds to start: a file that is wrong is refused before.
     import pipeline_rank
 

@@ -66,7 +66,7 @@ def load(
     """
     if isinstance(source, Graph):
         return with_parameters(source) if parameters else source
-    if type(source).__module__.split(".")[0] == "torch":
+    if _is_of(source, "torch"):
         from frontends.torch import load_torch
 
         if shapes:
@@ -86,9 +86,13 @@ def load(
     return with_parameters(graph) if parameters else graph
 
 
+def _is_of(source: Any, package: str) -> bool:
+    """Whether the source's type is one of a package, which need not be imported to ask."""
+    return type(source).__module__.split(".")[0] == package
+
+
 def _require_model(source: Any) -> None:
-    is_proto = type(source).__module__.split(".")[0] == "onnx"
-    if not is_proto and not isinstance(source, (str, os.PathLike)):
+    if not _is_of(source, "onnx") and not isinstance(source, (str, os.PathLike)):
         raise UsageError(
             f"cannot plan a {type(source).__name__}. Give the path of an ONNX file, an "
             "onnx.ModelProto, a torch.export.ExportedProgram or a planner.Graph."
@@ -219,7 +223,7 @@ def plan(
     unit = machine.nearest.alignment_bytes
     sharing: ZeroCopy | None = None
     with listening_for_ctrl_c() as interruption:
-        if zero_copy is False or isinstance(source, Graph):
+        if zero_copy is False or isinstance(source, Graph) or _is_of(source, "torch"):
             problem = problem_of(load(source, dims=dims, shapes=shapes, alignment_bytes=unit))
             load_s = time.monotonic() - started
             outcome = race(problem, **limits)

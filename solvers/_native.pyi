@@ -434,6 +434,7 @@ def pipeline_order_by_rank(
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int32], int, int] | None:
     """Order passes by rank within memory: passes device by device, longest stage, makespan."""
+
 PIPELINE_NO_LIMIT: int
 
 class PipelineModel:

@@ -106,6 +106,8 @@ class _Lowering:
 
     def _call(self, node: Node) -> None:
         if "val" not in node.meta:
+            if not node.users:
+                return  # an assertion
             raise LoweringError(
                 f'node "{node.name}" ({operator_type(node)}) has no fake value, so its size is '
                 "unknown. Trace with torch.export.export(model, inputs)."

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from planner.pipelining.memory import device_memory
+from planner.pipelining.schedule import PassKind
 
 if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.simulator import PipelineTimeline
+
+_OF_NO_STAGE = (PassKind.VOCABULARY_FORWARD, PassKind.VOCABULARY_BACKWARD)
 
 
 def alternating_in_flight(stages: int, chunks: int, microbatches: int) -> tuple[int, ...]:
@@ -23,18 +25,24 @@ def alternating_in_flight(stages: int, chunks: int, microbatches: int) -> tuple[
 
 def microbatches_in_flight(problem: PipelineProblem, timeline: PipelineTimeline) -> tuple[int, ...]:
     """Per stage, how many microbatches' activations its peak amounts to, rounded up."""
+    changes: list[list[tuple[int, int]]] = [[] for _ in problem.stages]
+    for passes, spans in zip(timeline.schedule.passes, timeline.passes, strict=True):
+        for item, span in zip(passes, spans, strict=True):
+            if item.kind in _OF_NO_STAGE:
+                continue
+            costs = problem.stages[item.stage]
+            if item.kind is PassKind.FORWARD:
+                change = (span.start, costs.activation_bytes)
+            elif item.kind is PassKind.BACKWARD:
+                change = (span.end, costs.kept_bytes - costs.activation_bytes)
+            elif item.kind is PassKind.WEIGHT:
+                change = (span.end, -costs.kept_bytes)
+            else:
+                change = (span.end, -costs.activation_bytes)
+            changes[item.stage].append(change)
     counts = []
-    for stage, costs in enumerate(problem.stages):
-        alone = replace(
-            problem,
-            stages=tuple(
-                costs if other == stage else replace(held, activation_bytes=0, kept_bytes=0)
-                for other, held in enumerate(problem.stages)
-            ),
-            vocabulary=None
-            if problem.vocabulary is None
-            else replace(problem.vocabulary, activation_bytes=0),
-        )
-        peak = device_memory(alone, timeline)[problem.device_of[stage]].peak
+    for costs, own in zip(problem.stages, changes, strict=True):
+        # What is given back at a tick is gone before anything is taken at it.
+        peak = max(accumulate(change for _, change in sorted(own)), default=0)
         counts.append(max(1, -(-peak // max(costs.activation_bytes, 1))))
     return tuple(counts)

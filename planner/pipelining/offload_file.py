@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import InvalidPlanError
 from planner.json_text import dump_json, parse_json
 from planner.pipelining.schedule import Copy, CopyKind, Pass, PassKind, PipelineSchedule
-from planner.pipelining.schedule_csv import action_text
+from planner.pipelining.schedule_csv import action_text, in_loss_order
 from planner.plan_fields import Fields, require_format
 from planner.regular_file import read_regular
 from planner.whole_files import write_whole
@@ -32,6 +32,8 @@ _KINDS = {word: kind for kind, word in _WORDS.items()}
 def offload_to_json(schedule: PipelineSchedule) -> str:
     """Return JSON text of a schedule's copies: sorted keys, two-space indent, final newline.
 
+    Microbatches are numbered as in the schedule's CSV.
+
     Raises
     ------
     InvalidPlanError
@@ -39,6 +41,7 @@ def offload_to_json(schedule: PipelineSchedule) -> str:
     UsageError
         If a copy is anchored at a pass of the vocabulary layer.
     """
+    schedule = in_loss_order(schedule)
     ranks: list[dict[str, Any]] = []
     for rank, passes in enumerate(schedule.passes):
         copies = schedule.copies[rank] if schedule.copies else ()

@@ -28,7 +28,7 @@ class PartitionStage:
     first, last : int
         Indices into ``Graph.operators``, both included.
     first_name, last_name : str
-        Their names, and types in brackets.
+        Their names; types where they have none.
     device : int
     costs : StageCosts
         Its ``activation_bytes`` is the larger of ``saved_bytes`` and ``kept_bytes``.

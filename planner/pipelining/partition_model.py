@@ -107,7 +107,9 @@ def partition_model(
     name = placement if placement is not None else placements_for(chunks)[0]
     device_of = placement_of(name, devices, chunks)
     costs = training_costs(graph, target)
-    notes = [_note(costs)] if costs.unknown else []
+    notes = list(graph.notes)
+    if costs.unknown:
+        notes.append(_note(costs))
     output_layer = None
     if vocabulary:
         output_layer = _split_layer(costs, devices, vocabulary)
@@ -271,8 +273,8 @@ class _PartitionMaker:
         if found is None:
             raise self._no_fit()
         return found.with_notes(
-            f"The memory limit leaves room for {low} microbatches in flight per stage, where one "
-            f"forward and one backward pass in turn would have up to {max(in_flight)}."
+            f"The memory limit leaves room for {low} microbatches in flight per stage, instead of "
+            f"up to {max(in_flight)}."
         )
 
     def _best(self, in_flight: tuple[int, ...], limit: int | None) -> Partition | None:
@@ -333,8 +335,8 @@ class _PartitionMaker:
         return PartitionStage(
             first=first,
             last=end - 1,
-            first_name=f"{operators[first].name} ({operators[first].type})",
-            last_name=f"{operators[end - 1].name} ({operators[end - 1].type})",
+            first_name=operators[first].name or operators[first].type,
+            last_name=operators[end - 1].name or operators[end - 1].type,
             device=device,
             costs=costs,
             saved_bytes=held.saved.total,
@@ -355,7 +357,7 @@ def _with_schedule(
     seen = {tuple(stage.in_flight for stage in partition.stages)}
     for _ in range(_MOST_ROUNDS):
         problem = partition.problem()
-        timeline = best_timeline(problem, schedule(problem))
+        timeline = best_timeline(problem, _scheduled(problem, schedule))
         peaks = [profile.peak for profile in device_memory(problem, timeline)]
         limits = partition.activation_limits
         if all(most is None or peak <= most for peak, most in zip(peaks, limits, strict=True)):
@@ -369,6 +371,18 @@ def _with_schedule(
         "No partition was found whose schedule fits the memory limit: the schedule has to hold "
         "fewer microbatches."
     )
+
+
+def _scheduled(
+    problem: PipelineProblem, schedule: Callable[[PipelineProblem], PipelineSchedule]
+) -> PipelineSchedule:
+    """Return the schedule within the limits, or what it needs without them."""
+    from solvers.pipeline.constructors.catalogue import InapplicableError
+
+    try:
+        return schedule(problem)
+    except InapplicableError:
+        return schedule(replace(problem, limits=(None,) * problem.devices))
 
 
 def _split_layer(costs: TrainingCosts, devices: int, barriers: int) -> SplitOutputLayer:
@@ -387,8 +401,8 @@ def _split_layer(costs: TrainingCosts, devices: int, barriers: int) -> SplitOutp
 def _refuse_too_many_stages(graph: Graph, count: int, devices: int, chunks: int) -> None:
     if count and count < devices * chunks:
         raise UsageError(
-            f"{graph.model.name} has {count} operators, which cannot be cut into "
-            f"{devices * chunks} stages ({devices} devices x {chunks} chunks): give fewer."
+            f"{graph.model.name} has {count:,} operator{'s' * (count > 1)}, which cannot be cut "
+            f"into {devices * chunks} stages ({devices} devices x {chunks} chunks): give fewer."
         )
 
 

@@ -9,6 +9,7 @@ The format is the runtime's ``compute_only``; nothing here needs PyTorch.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,8 +82,36 @@ def action_text(item: Pass) -> str:
     return f"{item.stage}{letter}{item.microbatch}"
 
 
+def in_loss_order(schedule: PipelineSchedule) -> PipelineSchedule:
+    """Return the schedule with microbatches numbered as they reach the last stage.
+
+    They are interchangeable to us, but PyTorch's runtime keeps the losses in a list in the order of
+    the last stage's forward passes, and takes that of microbatch ``j`` from its place ``j``.
+    """
+    last = len(schedule.device_of) - 1
+    row = schedule.passes[schedule.device_of[last]]
+    order = [item.microbatch for item in row if item[:2] == (PassKind.FORWARD, last)]
+    number = {microbatch: index for index, microbatch in enumerate(order)}
+    named = {item.microbatch for passes in schedule.passes for item in passes}
+    if order == sorted(order) or number.keys() != named:
+        return schedule
+    return replace(
+        schedule,
+        passes=tuple(
+            tuple(item._replace(microbatch=number[item.microbatch]) for item in passes)
+            for passes in schedule.passes
+        ),
+        copies=tuple(
+            tuple(copy._replace(microbatch=number[copy.microbatch]) for copy in copies)
+            for copies in schedule.copies
+        ),
+    )
+
+
 def schedule_to_csv(schedule: PipelineSchedule) -> str:
     """Return CSV text of the passes; copies to the host go to a file of their own.
+
+    Microbatches are numbered as ``in_loss_order`` says.
 
     Raises
     ------
@@ -98,7 +127,7 @@ def schedule_to_csv(schedule: PipelineSchedule) -> str:
     for device, passes in enumerate(schedule.passes):
         if not passes:
             raise UsageError(f"device {device} has no passes, but PyTorch wants some on each rank")
-    rows = (",".join(map(action_text, passes)) for passes in schedule.passes)
+    rows = (",".join(map(action_text, own)) for own in in_loss_order(schedule).passes)
     return "".join(row + "\n" for row in rows)
 
 

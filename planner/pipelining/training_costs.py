@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from planner.target import Target
 
 _FLOATS = ("float", "bfloat")
+_QUANTISED = ("QuantizeLinear", "QLinear", "MatMulInteger", "ConvInteger", "quantize_per")
 _RECURRENT_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _MOMENTS_BYTES = 8
 _MASTER_BYTES = 4
@@ -164,6 +165,11 @@ def _refuse_untrainable(graph: Graph) -> None:
         raise LoweringError(f"{graph.model.name} has no operators: nothing can be split.")
     for operator in graph.operators:
         kind = operator.type.rpartition(".")[2]
+        if any(word in kind for word in _QUANTISED):
+            raise LoweringError(
+                f'{graph.model.name} is quantised: {operator.type} "{operator.name}" has no '
+                "gradient. Give the model in floating point."
+            )
         if operator.phase != "forward" or kind.endswith(("Grad", "_backward")):
             raise LoweringError(
                 f"{graph.model.name} holds gradients already, as {operator.type} "

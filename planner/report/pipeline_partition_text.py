@@ -18,21 +18,22 @@ if TYPE_CHECKING:
     from planner.pipelining.partition import Partition, PartitionStage
 
 _NAME_WIDTH = 34
+_OPERATOR_WIDTH = 24
 _NOTE_WIDTH = 300
 
 
 def render_partition(partition: Partition) -> str:
     """Return what the model is cut into, without a final line break.
 
-    Times are those of one microbatch; activations are the bytes of one microbatch from its forward
-    to its backward pass, and what of them, or of gradients, waits for the weights' gradient.
+    Times and bytes are those of one microbatch: what is saved from its forward to its backward
+    pass, and what of that, or of gradients, waits for the gradient of the weights.
     """
     tick = float(partition.tick_s)
     length, unit = time_unit(max(stage.costs.work for stage in partition.stages) * tick)
     heads = (
-        *("stage", "device", "first operator", "last operator"),
+        *("stage", "dev", "first operator", "last operator"),
         *(f"F {unit}", f"B {unit}", f"W {unit}", f"send {unit}"),
-        *("activations", "kept for W", "parameters", "states", "cut"),
+        *("saved", "for W", "parameters", "states", "cut"),
     )
     rows: list[tuple[str, ...]] = [heads]
     for index, stage in enumerate(partition.stages):
@@ -99,8 +100,8 @@ def _row(index: int, stage: PartitionStage, scale: float, *, sends: bool) -> tup
     return (
         str(index),
         str(stage.device),
-        printable(stage.first_name, _NAME_WIDTH),
-        printable(stage.last_name, _NAME_WIDTH),
+        printable(stage.first_name, _OPERATOR_WIDTH),
+        printable(stage.last_name, _OPERATOR_WIDTH),
         *(format_in(ticks * scale, 1.0) for ticks in times),
         sent,
         format_size(stage.saved_bytes),

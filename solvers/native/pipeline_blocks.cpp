@@ -170,7 +170,7 @@ class Scheduler {
     const std::int32_t weight = pending_weight(device, now, kUnknown);
     if (!policy_.lazy_weights && weight >= 0 &&
         (list_.empty() || rank_of(kWeight, weight) < list_.front().rank)) {
-      return start(device, kWeight, weight, now);
+      return start(device, kWeight, weight, 0, now);
     }
     std::int64_t deadline = kUnknown;
     std::int64_t overtaken = 0;
@@ -182,8 +182,8 @@ class Scheduler {
         const bool delays = now + ticks > deadline + ticks * policy_.overtaking_delay / 100;
         if (!delays) {
           const bool fits = item.kind != kForward || fits_now(device, item.stage, overtaken);
-          if (fits) return start(device, item.kind, item.stage, now);
-          if (deadline == kUnknown) return start(device, kWeight, weight, now);
+          if (fits) return start(device, item.kind, item.stage, item.ready, now);
+          if (deadline == kUnknown) return start(device, kWeight, weight, 0, now);
         }
       } else {
         if (stuck_) continue;
@@ -193,26 +193,30 @@ class Scheduler {
       }
     }
     const std::int32_t filling = pending_weight(device, now, deadline);
-    return filling >= 0 && start(device, kWeight, filling, now);
+    return filling >= 0 && start(device, kWeight, filling, 0, now);
   }
 
-  bool start(std::int32_t device, Kind kind, std::int32_t stage, std::int64_t now) {
+  // Chosen `now`, a pass starts as early as its order allows: what the device waited for before it
+  // chose does not hold it up.
+  bool start(std::int32_t device, Kind kind, std::int32_t stage, std::int64_t ready,
+             std::int64_t now) {
     const std::int32_t microbatch = done_[kind][stage]++;
-    const std::int64_t end = now + model_.ticks[kind][stage];
+    const std::int64_t begin = std::max(free_at_[device], ready);
+    const std::int64_t end = begin + model_.ticks[kind][stage];
     work_left_[device] -= model_.ticks[kind][stage];
-    if (first_start_[device] < 0) first_start_[device] = now;
+    if (first_start_[device] < 0) first_start_[device] = begin;
     free_at_[device] = end;
     order_.passes[device].push_back(kind * model_.stages() + stage);
-    wakes_.emplace(end, device);
+    wakes_.emplace(std::max(end, now), device);
     if (kind == kForward) {
       held_[device] += model_.activation[stage];
       --forwards_left_[device];
-      if (stage + 1 < model_.stages()) wake(stage + 1, end + model_.hop[stage]);
+      if (stage + 1 < model_.stages()) wake(stage + 1, std::max(now, end + model_.hop[stage]));
     } else if (kind == kBackward) {
       held_[device] -= model_.activation[stage] - model_.kept[stage];
       pending_[device] += model_.kept[stage];
       ++backwards_[device];
-      if (stage > 0) wake(stage - 1, end + model_.hop[stage - 1]);
+      if (stage > 0) wake(stage - 1, std::max(now, end + model_.hop[stage - 1]));
     } else {
       held_[device] -= model_.kept[stage];
       pending_[device] -= model_.kept[stage];

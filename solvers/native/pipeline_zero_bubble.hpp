@@ -58,8 +58,12 @@ struct Found {
   std::int64_t plays;
 };
 
-// Plays systematic settings, then random changes of the best, about `budget` passes in all. Where
-// stopped it returns the best so far.
+// Plays systematic settings, then random changes of the best, about `budget` passes in all; then
+// improves the orders. Where stopped it returns the best so far.
 Found search(const Problem& problem, std::int64_t budget, std::uint64_t seed, Control& control);
+
+// Tries to move single passes of `found`, as often as an order fits into `budget` passes.
+void improve(const Problem& problem, Found& found, std::int64_t budget, std::uint64_t seed,
+             Control& control);
 
 }  // namespace planner::zero_bubble

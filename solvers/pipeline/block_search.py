@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from itertools import permutations, product
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 _SLOPES = range(1, 6)
 _PERIODS = (6, 8, 9, 10)
 _ANYWHERE = 1 << 30
-_PASSES_TRIED = 12_000_000
+_PASSES_TRIED = 6_000_000
 """Passes ordered in all, over all candidates: one or two seconds."""
-_FEWEST = 100
+_FEWEST = 60
+_KEPT = 8
+_REFINED = 3
 
 
 class _Candidate(NamedTuple):
@@ -89,22 +92,26 @@ def block_schedules(problem: PipelineProblem, most: int = 8) -> list[PipelineSch
         blocks = sorted(
             v_blocks(devices, period), key=lambda block: abs(_share_of_limits(problem, block) - 1)
         )[: max(_FEWEST, tries // (2 * len(_PERIODS)))]
-        found = _best(short_orders, (_Candidate(block, 0, plain) for block in blocks), most)
+        found = _best(short_orders, (_Candidate(block, 0, plain) for block in blocks), _KEPT)
         kept += [candidate.block for candidate in found]
     variants = list(_variants())
-    variants = variants[:: -(-len(kept) * len(variants) // max(1, tries))]
+    # Any part of them has a bit of everything.
+    Random(0).shuffle(variants)
+    variants = variants[: max(1, tries // max(1, len(kept)))]
     second = _best(
         short_orders,
         (_Candidate(block, *variant) for block in kept for variant in variants),
-        most,
+        max(most, _REFINED),
     )
     chosen = [
-        with_shorter_stages(orders, best)
+        best
         for candidate in second
         if (best := cheapest(orders, candidate.rank(problem), (candidate.policy,)))
     ]
     chosen.sort(key=lambda one: one.cost)
-    return [orders.schedule("v-blocks", one.order) for one in chosen]
+    refined = [with_shorter_stages(orders, one) for one in chosen[:_REFINED]]
+    chosen = sorted(refined + chosen[_REFINED:], key=lambda one: one.cost)
+    return [orders.schedule("v-blocks", one.order) for one in chosen[:most]]
 
 
 def _share_of_limits(problem: PipelineProblem, block: BuildingBlock) -> float:

@@ -66,13 +66,15 @@ def with_offloading(
     copies = []
     for device in range(problem.devices):
         limit = problem.limits[device]
-        chosen = (
-            []
-            if limit is None
-            else _chosen(
-                problem, offloading, schedule.passes[device], timeline.passes[device], limit
-            )
-        )
+        chosen: list[_Activations] | None = []
+        if limit is not None:
+            passes, spans = schedule.passes[device], timeline.passes[device]
+            # Reloads in time first; as late as can be if they do not fit.
+            for in_time in (True, False):
+                lives = _lives(problem, offloading, passes, spans, in_time=in_time)
+                chosen = _chosen(problem, offloading, passes, spans, lives, limit)
+                if chosen is not None:
+                    break
         if chosen is None:
             return None
         copies.append(_copies(offloading, chosen, len(schedule.passes[device])))
@@ -99,10 +101,10 @@ def _chosen(
     offloading: Offloading,
     passes: Sequence[Pass],
     spans: Sequence[Span],
+    lives: list[_Activations],
     limit: int,
 ) -> list[_Activations] | None:
     """Return what one device offloads; None if nothing makes the rest fit."""
-    lives = _lives(problem, offloading, passes, spans)
     made = {one.made: one for one in lives}
     due: dict[int, list[_Activations]] = {}
     here: list[_Activations] = []
@@ -145,6 +147,8 @@ def _lives(
     offloading: Offloading,
     passes: Sequence[Pass],
     spans: Sequence[Span],
+    *,
+    in_time: bool,
 ) -> list[_Activations]:
     forwards = {
         (item.stage, item.microbatch): place
@@ -159,7 +163,7 @@ def _lives(
         latest = spans[place].start - offloading.reload[stage]
         # A reload cannot wait for the start of the pass that waits for the reload.
         reload_place = place - 1
-        while reload_place > made + 1 and spans[reload_place].start > latest:
+        while in_time and reload_place > made + 1 and spans[reload_place].start > latest:
             reload_place -= 1
         size = problem.stages[stage].activation_bytes
         lives.append(

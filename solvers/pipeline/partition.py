@@ -75,10 +75,9 @@ def _shared_limits(problem: PartitionProblem, shares: Sequence[float]) -> list[i
 
 
 def _within(problem: PartitionProblem, limits: Sequence[int | None]) -> tuple[int, ...] | None:
-    earliest = [
-        _earliest_begins(problem, problem.in_flight[stage], limit)
-        for stage, limit in enumerate(limits)
-    ]
+    rooms = list(zip(problem.in_flight, limits, strict=True))
+    begins = {room: _earliest_begins(problem, *room) for room in dict.fromkeys(rooms)}
+    earliest = [begins[room] for room in rooms]
     stages = [
         (
             problem.loads[problem.device_of[stage]],

@@ -27,7 +27,7 @@ class ChosenOrder(NamedTuple):
 def cheapest(
     orders: RankedOrders, rank: NDArray[np.int64], policies: Iterable[OrderPolicy]
 ) -> ChosenOrder | None:
-    """Return the cheapest order of these policies; None if devices get stuck with all of them."""
+    """Return the cheapest order of these policies; None if a device has no room for any."""
     best = None
     for policy in policies:
         order = orders.order(rank, policy)

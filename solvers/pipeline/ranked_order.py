@@ -95,7 +95,10 @@ class RankedOrders:
         time_limit_s: float = 60.0,
         cancel: _native.CancelFlag | None = None,
     ) -> RankedOrder | None:
-        """Return the order by ``rank[kind, stage, microbatch]``; None if devices get stuck."""
+        """Return the order by ``rank[kind, stage, microbatch]``.
+
+        None if a device has no room for one microbatch of each of its stages.
+        """
         found = _native.pipeline_order_by_rank(
             self._model,
             np.ascontiguousarray(rank, dtype=np.int64).ravel(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from solvers._native import (
     pipeline_schedule,
     pipeline_shapes,
 )
+from solvers.pipeline.block_search import block_schedules
 from solvers.pipeline.native_orders import native_model, native_order, schedule_of
 from solvers.pipeline.resampling import drop_stretch, repeat_stretch, resampled_starts
 from solvers.protocol import Availability
@@ -33,8 +35,14 @@ NAME = "search"
 _LISTED_PASSES = 4_000_000
 """Passes that the first list schedules have together."""
 _FIRST_STEPS = 100_000
+_COLDEST = 0.001
 _POOL = 6
 _RESAMPLES = 60
+_WAITS = (0.3, 1.0, 3.0)
+_MANY_PASSES = 12_000
+"""Passes from which a search with fewer microbatches goes first."""
+_BLOCKS_S = 4.0
+"""Seconds from which the search of building blocks, which takes about one, is worth it."""
 
 
 class _Found(NamedTuple):
@@ -161,8 +169,44 @@ class _Run:
                 self.add(order)
         if self.pool and self.done():
             return
+        if self.model.passes > _MANY_PASSES and self.problem.microbatches > 3 * self.problem.devices:
+            self.start_with_fewer_microbatches()
         for order in self.list_schedules(max(48, _LISTED_PASSES // self.model.passes)):
             self.add(order)
+        if not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
+            for schedule in block_schedules(self.problem, most=_POOL):
+                order = native_order(self.problem, self.model, schedule)
+                if order is not None:
+                    self.add(order)
+
+    def start_with_fewer_microbatches(self) -> None:
+        """Search with fewer microbatches, where it is faster, and repeat stretches of the best."""
+        few = 2 * self.problem.devices
+        small = _Run(
+            replace(self.problem, microbatches=few),
+            self.deadline.within(self.deadline.remaining_s() / 3),
+            self.random.getrandbits(60),
+            0,
+            None,
+        )
+        small.start(())
+        small.improve(_POOL)
+        self.steps += small.steps
+        self.evaluations += small.evaluations
+        self.schedules += small.schedules
+        for found in small.pool[:3]:
+            _, flat, _ = pipeline_cost(small.model, found.order)
+            starts = flat.reshape(-1, few)
+            for length in (1, 2, 3, 4):
+                if self.pool and self.done():
+                    return
+                missing = self.problem.microbatches - few
+                begin = (few - length) // 2
+                sources = repeat_stretch(few, begin, length, -(-missing // length))
+                extra = len(sources) - self.problem.microbatches
+                targets = resampled_starts(starts, drop_stretch(sources, begin, extra))
+                for wait in _WAITS:
+                    self.add(pipeline_schedule(self.model, targets.reshape(-1), wait=wait))
 
     def list_schedules(self, count: int) -> list[NDArray[np.int32]]:
         found, schedules = pipeline_shapes(
@@ -181,21 +225,21 @@ class _Run:
         for found in list(self.pool):
             if self.done() or self.rounds == most_rounds:
                 return
-            self.anneal(found, _FIRST_STEPS, 0.05)
+            self.anneal(found, _FIRST_STEPS, 0.02)
         steps = 2 * _FIRST_STEPS
         while not self.done() and self.rounds != most_rounds:
             kind = self.rounds % 4
             if kind == 0:
-                self.anneal(self.pool[0], steps, 0.02)
+                self.anneal(self.pool[0], steps, 0.01)
             elif kind == 1:
-                self.anneal(self.resampled(self.pool[0]), steps, 0.02)
-            elif kind == 2:
                 self.anneal(self.random.choice(self.pool), steps, 0.05)
+            elif kind == 2:
+                self.anneal(self.resampled(self.pool[0]), steps, 0.02)
             else:
                 listed = self.list_schedules(max(48, _LISTED_PASSES // self.model.passes // 4))
                 cost, _, _ = pipeline_cost(self.model, listed[0])
                 self.anneal(_Found(cost, listed[0]), steps, 0.05)
-                steps += steps // 4
+                steps += steps // 2
 
     def anneal(self, found: _Found, steps: int, hottest: float) -> _Found:
         _, _, releases = pipeline_cost(self.model, found.order)
@@ -208,6 +252,7 @@ class _Run:
             seed=self.random.getrandbits(60),
             steps=steps,
             hottest=hottest,
+            coldest=_COLDEST,
             goal=self.goal,
         )
         self.rounds += 1
@@ -230,7 +275,7 @@ class _Run:
             )
             sources = drop_stretch(sources, self.random.randint(0, microbatches), length)
             targets = resampled_starts(starts, sources).reshape(-1)
-            order = pipeline_schedule(self.model, targets, wait=self.random.choice((0.3, 1.0, 3.0)))
+            order = pipeline_schedule(self.model, targets, wait=self.random.choice(_WAITS))
             cost, _, _ = pipeline_cost(self.model, order)
             if (best is None or cost < best.cost) and cost != found.cost:
                 best = _Found(cost, order)

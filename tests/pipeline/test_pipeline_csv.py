@@ -17,13 +17,14 @@ from planner.pipelining.order_faults import order_faults
 from planner.pipelining.precedence import precedence
 from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule, WeightUnit
 from planner.pipelining.schedule_csv import (
+    in_loss_order,
     read_schedule_csv,
     schedule_from_csv,
     schedule_to_csv,
     write_schedule_csv,
 )
 
-from .random_orders import disordered, legal_schedule, schedules, unit_problem
+from .random_orders import disordered, legal_schedule, schedules, unit_problem, with_copies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +45,30 @@ def faults_of(text: str, microbatches: int | None = None) -> list[str]:
 def test_a_written_schedule_comes_back_and_has_no_faults(
     drawn: tuple[PipelineSchedule, int],
 ) -> None:
-    schedule, microbatches = drawn
-    found = schedule_from_csv(schedule_to_csv(schedule).encode(), "random.csv")
+    schedule, microbatches = in_loss_order(drawn[0]), drawn[1]
+    found = schedule_from_csv(schedule_to_csv(drawn[0]).encode(), "random.csv")
     assert found == (schedule, microbatches, 0, 0)
     assert order_faults(schedule, microbatches) == []
+
+
+@given(schedules(), st.randoms(use_true_random=False))
+def test_microbatches_are_numbered_as_they_reach_the_last_stage(
+    drawn: tuple[PipelineSchedule, int], chance: random.Random
+) -> None:
+    schedule = with_copies(chance, drawn[0])
+    renamed = in_loss_order(schedule)
+    last = len(schedule.device_of) - 1
+    losses = [own.microbatch for own in sum(renamed.passes, ()) if own[:2] == ("F", last)]
+    assert losses == list(range(drawn[1]))
+    # Nothing else changes: the names alone are exchanged, everywhere alike.
+    names = set()
+    for ours, theirs in zip(
+        (*schedule.passes, *schedule.copies), (*renamed.passes, *renamed.copies), strict=True
+    ):
+        for one, other in zip(ours, theirs, strict=True):
+            names.add((one.microbatch, other.microbatch))
+            assert one._replace(microbatch=0) == other._replace(microbatch=0)
+    assert len(names) == drawn[1]
 
 
 @given(disordered())
@@ -237,7 +258,7 @@ def test_what_the_format_cannot_say_is_refused() -> None:
     with pytest.raises(UsageError, match=r"S 0\.0 is a pass of the split vocabulary layer"):
         schedule_to_csv(replace(own, passes=((*own.passes[0], vocabulary),)))
     with pytest.raises(UsageError, match="when sharded weights are gathered"):
-        schedule_to_csv(replace(own, units=((WeightUnit(0, 0, 0, 2, True),),)))
+        schedule_to_csv(replace(own, units=((WeightUnit(0, -1, 0, 2, True),),)))
     with pytest.raises(UsageError, match="device 1 has no passes"):
         schedule_to_csv(replace(own, passes=(*own.passes, ())))
 

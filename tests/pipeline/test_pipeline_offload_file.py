@@ -19,7 +19,7 @@ from planner.pipelining.offload_file import (
     read_offload,
     write_offload,
 )
-from planner.pipelining.schedule_csv import schedule_from_csv
+from planner.pipelining.schedule_csv import in_loss_order, schedule_from_csv
 
 from .random_orders import schedules, with_copies
 
@@ -54,8 +54,9 @@ def test_written_copies_come_back_and_keep_to_the_schema(
     plain, _ = drawn
     schedule = with_copies(chance, plain)
     text = offload_to_json(schedule)
+    renamed = in_loss_order(schedule)
     jsonschema.validate(json.loads(text), SCHEMA)
-    assert offload_from_json(text, plain) == schedule
+    assert offload_from_json(text, in_loss_order(plain)) == renamed
 
 
 def test_the_same_copies_are_the_same_bytes(tmp_path: Path) -> None:

@@ -239,6 +239,12 @@ def test_symbolic_traces_without_sizes_are_refused() -> None:
         planner.load(traced)
 
 
+def test_memory_of_a_program_can_be_planned_as_that_of_other_models() -> None:
+    result = planner.plan(exported(Convolutional(), IMAGE), time_limit=5)
+    assert result.plan is not None
+    assert not planner.check(result.graph, read_target("host"), result.plan)
+
+
 def test_tensors_and_modules_are_no_programs() -> None:
     with pytest.raises(UsageError, match=r"Give a torch\.export\.ExportedProgram"):
         planner.load(torch.ones(3))

@@ -246,3 +246,23 @@ def test_a_model_that_holds_gradients_is_refused() -> None:
     graph = chain(("com.microsoft.ReluGrad", ("x", "A"), ("y",)), x=2, A=2, y=2)
     with pytest.raises(LoweringError, match="holds gradients already"):
         training_costs(graph, PRODUCTS_ONLY)
+
+
+def test_a_quantised_model_is_refused() -> None:
+    graph = chain(
+        ("QuantizeLinear", ("x", "A"), ("y",)),
+        ("QLinearConv", ("y", "A"), ("z",)),
+        x=2,
+        A=2,
+        y=2,
+        z=2,
+    )
+    with pytest.raises(LoweringError, match="is quantised"):
+        training_costs(graph, PRODUCTS_ONLY)
+
+
+def test_what_has_no_rule_saves_all_it_touches_and_is_named() -> None:
+    graph = chain(("MatMul", ("x", "A"), ("y",)), ("Mystery", ("y",), ("z",)), x=2, A=3, y=5, z=7)
+    costs = training_costs(graph, PRODUCTS_ONLY)
+    assert costs.unknown == {"Mystery": 1}
+    assert [item.size_bytes // 8 for item in costs.saved[1]] == [5, 7]

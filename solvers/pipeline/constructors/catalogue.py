@@ -85,6 +85,9 @@ CONSTRUCTORS: tuple[Constructor, ...] = (
     Constructor("po-h", ("looped",), "PipeOffload, arXiv 2503.01328", "pipeoffload:po_half"),
     Constructor("po-f", ("looped",), "PipeOffload, arXiv 2503.01328", "pipeoffload:po_full"),
     Constructor(
+        "offload", ("linear", "v", "looped"), "PipeOffload, arXiv 2503.01328", "offloaded:offloaded"
+    ),
+    Constructor(
         "vocabulary-1f1b", ("linear",), _VOCABULARY_PARALLELISM, "vocabulary:vocabulary_1f1b"
     ),
     Constructor(

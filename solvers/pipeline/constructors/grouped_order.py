@@ -22,9 +22,9 @@ def grouped_order(
 
     Every device runs ``warm_up[device]`` forward passes, or all if there are fewer, then one
     forward and one backward pass in turn, then the rest of the backward passes. The gradient of the
-    weights follows that of the input at once. A last group may be smaller. On a looped placement a
-    group of at least half the devices, with a warm-up of ``group (v - 1) + p - 1 - device`` or
-    more, cannot deadlock; a smaller one may.
+    weights follows that of the input at once. A last group may be smaller. On a looped placement
+    with a warm-up of ``group (v - 1) + p - 1 - device``, groups of at least all devices cannot
+    deadlock; smaller ones may, the more so a small last one.
     """
     return tuple(
         _device_order(

@@ -172,7 +172,7 @@ def _device_copies(
         if start is not None:
             out_stream.take(start, ticks)
             sent.append((life, start))
-    placed: list[tuple[int, int, Copy]] = []
+    placed: list[tuple[int, int, int, Copy]] = []
     for life, out in sorted(sent, key=lambda pair: -pair[0].needed):
         stage, microbatch = life.stage, life.microbatch
         there = out + offloading.offload[stage]
@@ -185,7 +185,10 @@ def _device_copies(
         if back_from < free_from:
             continue
         back_stream.take(start, offloading.reload[stage])
-        placed.append((out, 0, Copy(CopyKind.OFFLOAD, stage, microbatch, life.made, free_from)))
-        placed.append((start, 1, Copy(CopyKind.RELOAD, stage, microbatch, back_from, life.needed)))
-    placed.sort(key=lambda entry: entry[:2])
+        offload = Copy(CopyKind.OFFLOAD, stage, microbatch, life.made, free_from)
+        reload = Copy(CopyKind.RELOAD, stage, microbatch, back_from, life.needed)
+        # Ticks alone would leave copies and passes that take no time in any order.
+        placed.append((out, life.made + 1, 0, offload))
+        placed.append((start, back_from, 1, reload))
+    placed.sort(key=lambda entry: entry[:3])
     return tuple(copy for *_, copy in placed)

@@ -48,7 +48,7 @@ def zb_v(problem: PipelineProblem) -> PipelineSchedule:
     orders = RankedOrders(replace(problem, limits=limits))
     found = [
         best
-        for more in (-1, 0, 1, 2)
+        for more in (0, 1, 2, 4)
         if (best := cheapest(orders, zb_v_ranks(devices, problem.microbatches, more), _POLICIES))
     ]
     if not found:

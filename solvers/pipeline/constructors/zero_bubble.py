@@ -40,6 +40,7 @@ def zero_bubble(problem: PipelineProblem) -> PipelineSchedule:
     a lead of F over B, fills waits with W where they are long enough, and runs W where memory keeps
     the next F from starting. How far ahead, how large a lead, how long a wait and what goes first
     are settings of each device; systematic ones are tried first, then random changes of the best.
+    Then single passes move where that costs nothing.
 
     Raises
     ------
