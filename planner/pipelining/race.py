@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from solvers.pipeline.constructors.catalogue import Constructor
 
 _LISTED = 5
-_MOST_FORWARD_PASSES = 1 << 18
+_MOST_FORWARD_PASSES = 1 << 16
 
 
 def race(

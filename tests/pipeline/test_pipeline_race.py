@@ -302,7 +302,7 @@ def test_costs_that_make_no_sense_are_refused(wrong: object) -> None:
 
 
 def test_more_passes_than_memory_is_there_for_are_refused() -> None:
-    with pytest.raises(UsageError, match="262,144"):
+    with pytest.raises(UsageError, match="65,536"):
         planner.pipeline([STAGE], devices=2, microbatches=200_000)
 
 
