@@ -356,6 +356,7 @@ class Contest:
                     deadline=deadline,
                     seed=self._seed,
                     incumbent=seeds[0] if seeds else None,
+                    lower_bound=bound,
                     on_progress=self._on_progress,
                 )
             report = self._outcome(name, placement, outcome)
