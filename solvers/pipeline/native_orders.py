@@ -71,9 +71,7 @@ def native_order(
     return None if pipeline_fault(model, order) else order
 
 
-def schedule_of(
-    problem: PipelineProblem, order: NDArray[np.int32], name: str
-) -> PipelineSchedule:
+def schedule_of(problem: PipelineProblem, order: NDArray[np.int32], name: str) -> PipelineSchedule:
     """Return the schedule that a kernel's order means."""
     letters, microbatches = np.divmod(order, problem.microbatches)
     stages, kinds = np.divmod(letters, 3)

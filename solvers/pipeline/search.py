@@ -7,9 +7,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from planner.pipelining.problem import PipelineProblem
 from planner.problem import Outcome, Status
 from solvers._native import (
     pipeline_annealing,
@@ -24,8 +21,10 @@ from solvers.pipeline.resampling import drop_stretch, repeat_stretch, resampled_
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
     from solvers._native import PipelineModel
     from solvers.protocol import Deadline
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 NAME = "search"
 _LISTED_PASSES = 4_000_000
 """Passes that the first list schedules have together."""
+_FEWEST_LISTED, _MOST_LISTED = 48, 5_000
 _FIRST_STEPS = 100_000
 _COLDEST = 0.001
 _POOL = 6
@@ -164,9 +164,12 @@ class _Run:
                 self.add(order)
         if self.pool and self.done():
             return
-        if self.model.passes > _MANY_PASSES and self.problem.microbatches > 3 * self.problem.devices:
+        if (
+            self.model.passes > _MANY_PASSES
+            and self.problem.microbatches > 3 * self.problem.devices
+        ):
             self.start_with_fewer_microbatches()
-        for order in self.list_schedules(max(48, _LISTED_PASSES // self.model.passes)):
+        for order in self.list_schedules():
             self.add(order)
         if not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
             for schedule in block_schedules(self.problem, most=_POOL):
@@ -203,7 +206,8 @@ class _Run:
                 for wait in _WAITS:
                     self.add(pipeline_schedule(self.model, targets.reshape(-1), wait=wait))
 
-    def list_schedules(self, count: int) -> list[NDArray[np.int32]]:
+    def list_schedules(self, share: int = 1) -> list[NDArray[np.int32]]:
+        count = min(_MOST_LISTED, max(_FEWEST_LISTED, _LISTED_PASSES // self.model.passes)) // share
         found, schedules = pipeline_shapes(
             self.model,
             time_limit_s=self.deadline.remaining_s(),
@@ -231,7 +235,7 @@ class _Run:
             elif kind == 2:
                 self.anneal(self.resampled(self.pool[0]), steps, 0.02)
             else:
-                listed = self.list_schedules(max(48, _LISTED_PASSES // self.model.passes // 4))
+                listed = self.list_schedules(share=4)
                 cost, _, _ = pipeline_cost(self.model, listed[0])
                 self.anneal(_Found(cost, listed[0]), steps, 0.05)
                 steps += steps // 2
