@@ -15,7 +15,7 @@ from solvers._native import (
     pipeline_shapes,
 )
 from solvers.pipeline.block_search import block_schedules
-from solvers.pipeline.native_orders import native_model, native_order, schedule_of
+from solvers.pipeline.native_orders import native_model, native_order, schedule_of, within_kernels
 from solvers.pipeline.resampling import drop_stretch, repeat_stretch, resampled_starts
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _FIRST_STEPS = 100_000
 _COLDEST = 0.001
 _POOL = 6
 _RESAMPLES = 60
+_BLOCKS_PASSES = 200_000
 _WAITS = (0.3, 1.0, 3.0)
 _MANY_PASSES = 12_000
 """Passes from which a search with fewer microbatches goes first."""
@@ -87,10 +88,12 @@ class PipelineSearch:
         Returns
         -------
         Outcome
+            ``unknown`` for the problems above and for times or bytes whose sums exceed 64 bits;
             ``infeasible`` if a limit is below one microbatch of all stages of a device, whose
             activations are all held before the first is given back.
         """
-        if problem.vocabulary is not None or problem.sharding is not None:
+        unknown = problem.vocabulary is not None or problem.sharding is not None
+        if unknown or not within_kernels(problem):
             return Outcome(Status.UNKNOWN, None, lower_bound)
         for device, limit in enumerate(problem.limits):
             stages = problem.stages_of[device]
@@ -171,7 +174,8 @@ class _Run:
             self.start_with_fewer_microbatches()
         for order in self.list_schedules():
             self.add(order)
-        if not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
+        few = self.model.passes <= _BLOCKS_PASSES
+        if few and not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
             for schedule in block_schedules(self.problem, most=_POOL):
                 order = native_order(self.problem, self.model, schedule)
                 if order is not None:
@@ -196,14 +200,14 @@ class _Run:
             _, flat, _ = pipeline_cost(small.model, found.order)
             starts = flat.reshape(-1, few)
             for length in (1, 2, 3, 4):
-                if self.pool and self.done():
-                    return
                 missing = self.problem.microbatches - few
                 begin = (few - length) // 2
                 sources = repeat_stretch(few, begin, length, -(-missing // length))
                 extra = len(sources) - self.problem.microbatches
                 targets = resampled_starts(starts, drop_stretch(sources, begin, extra))
                 for wait in _WAITS:
+                    if self.pool and self.done():
+                        return
                     self.add(pipeline_schedule(self.model, targets.reshape(-1), wait=wait))
 
     def list_schedules(self, share: int = 1) -> list[NDArray[np.int32]]:
