@@ -36,6 +36,8 @@ _FEWEST_LISTED, _MOST_LISTED = 48, 5_000
 _FIRST_STEPS = 100_000
 _COLDEST = 0.001
 _POOL = 6
+_STARTS = 4
+_FAR_PERIODS = 2
 _RESAMPLES = 60
 _BLOCKS_PASSES = 200_000
 _WAITS = (0.3, 1.0, 3.0)
@@ -225,7 +227,7 @@ class _Run:
         return [order for _, order in found]
 
     def improve(self, most_rounds: int | None) -> None:
-        for found in list(self.pool):
+        for found in self.pool[:_STARTS]:
             if self.done() or self.rounds == most_rounds:
                 return
             self.anneal(found, _FIRST_STEPS, 0.02)
@@ -239,10 +241,15 @@ class _Run:
             elif kind == 2:
                 self.anneal(self.resampled(self.pool[0]), steps, 0.02)
             else:
-                listed = self.list_schedules(share=4)
-                cost, _, _ = pipeline_cost(self.model, listed[0])
-                self.anneal(_Found(cost, listed[0]), steps, 0.05)
+                self.anneal(self.listed(), steps, 0.05)
                 steps += steps // 2
+
+    def listed(self) -> _Found:
+        """Return the best of new list schedules, or of the pool if they are far behind."""
+        order = self.list_schedules(share=4)[0]
+        cost, _, _ = pipeline_cost(self.model, order)
+        far = cost > self.pool[0].cost + _FAR_PERIODS * self.model.period
+        return self.pool[0] if far else _Found(cost, order)
 
     def anneal(self, found: _Found, steps: int, hottest: float) -> _Found:
         _, _, releases = pipeline_cost(self.model, found.order)
