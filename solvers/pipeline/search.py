@@ -159,7 +159,7 @@ class _Run:
         if all(other.cost != cost for other in self.pool):
             self.pool = sorted([*self.pool, found], key=lambda one: one.cost)[:_POOL]
         if better and self.on_progress is not None:
-            self.on_progress(f"longest stage or makespan {cost:,} ticks after {self.steps:,} steps")
+            self.on_progress(f"{self.problem.objective} {cost:,} ticks after {self.steps:,} moves")
         return found
 
     def start(self, seeds: Sequence[PipelineSchedule]) -> None:
