@@ -14,13 +14,12 @@ from solvers.milp.highs import ortools_available
 from solvers.pipeline.bounds.best import analytic_bound, pipeline_bound
 from solvers.pipeline.bounds.least_memory import why_infeasible
 from solvers.pipeline.exact_model import TargetModel
-from solvers.protocol import Availability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from planner.pipelining.problem import PipelineProblem
-    from solvers.protocol import Deadline
+    from solvers.protocol import Availability, Deadline
 
 MOST_PASSES = 6_000
 """Passes of all stages and microbatches beyond which no model is built."""
@@ -35,8 +34,8 @@ _EIGHTHS = (4, 2, 6, 1, 7, 0, 8)
 class CpPipeline:
     """Proves schedules optimal: one microbatch's passes may run anywhere that memory allows.
 
-    It asks whether a schedule of at most so many ticks exists, first at the bound. Each answer moves
-    the bound or the best schedule; questions that stay open are asked again with more time.
+    It asks whether a schedule of at most so many ticks exists, first at the bound. Each answer
+    moves the bound or the best schedule; questions that stay open are asked again with more time.
     """
 
     name = "cp"

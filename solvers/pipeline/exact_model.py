@@ -1,4 +1,4 @@
-"""CP-SAT's model of one question: is there a schedule of at most so many ticks?
+"""CP-SAT's model of one question, whether some schedule takes at most so many ticks.
 
 Closed windows converge much better than minimising. Passes of one kind and stage run in the order
 of the microbatches, which can be exchanged; D is B followed by W.

@@ -74,6 +74,4 @@ def pipeline_bound(
         return best
     if whole:
         return best._replace(makespan=found.ticks, name="pair", certificate=found.certificate)
-    return PipelineBound(
-        found.ticks, max(best.makespan, found.ticks), "pair", found.certificate
-    )
+    return PipelineBound(found.ticks, max(best.makespan, found.ticks), "pair", found.certificate)

@@ -58,8 +58,7 @@ def why_infeasible(problem: PipelineProblem) -> str | None:
             stages = f"stage {own[0]}" if len(own) == 1 else f"stages {', '.join(map(str, own))}"
             return (
                 f"device {device} may hold {limit:,} B, but no schedule needs less than "
-                f"{least:,} B there: one microbatch's activations of {stages}"
-                + _besides(problem)
+                f"{least:,} B there: one microbatch's activations of {stages}" + _besides(problem)
             )
     return None
 

@@ -282,9 +282,7 @@ class _Builder:
             else:
                 self.add({self.x(other, n): 1, self.x(k, self.heads): -1}, 0)
                 if one.ticks:
-                    self.add(
-                        {self.x(other, n): one.ticks, self.x(k, at): -one.ticks, 0: -1}, 0
-                    )
+                    self.add({self.x(other, n): one.ticks, self.x(k, at): -one.ticks, 0: -1}, 0)
         for n, length in self.cells:
             self._precede_over_time(k, other, n, length, shift)
 
