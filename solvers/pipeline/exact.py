@@ -142,7 +142,7 @@ class _Search:
         on_progress: Callable[[str], None] | None,
     ) -> None:
         self.problem = problem
-        self.seed = self.first_seed = seed
+        self.seed = seed
         self.on_progress = on_progress
         self.lower = 0
         self.best = one_after_another(problem) if incumbent is None else incumbent
@@ -195,18 +195,24 @@ class _Search:
     def ask(self, target: int, slice_s: float, deadline: Deadline) -> bool:
         """Ask whether a schedule takes at most ``target`` ticks; return whether that is known."""
         from ortools.sat.python import cp_model
+        from ortools.sat.python.cp_model_helper import SatParameters
 
         if not self.open():
             return True
         question = TargetModel(self.problem, target)
-        solver = new_solver(self.seed)
-        # What this takes off the search is a factor of hundreds where costs are not small numbers.
-        solver.parameters.use_dynamic_precedence_in_disjunctive = True
-        if (self.seed - self.first_seed) % 3 != 1:
+        for in_order in (True, False):
+            solver = new_solver(self.seed)
+            # What these take off the search is a factor of hundreds where costs are not small.
             solver.parameters.linearization_level = 0
+            solver.parameters.use_dynamic_precedence_in_disjunctive = True
             solver.parameters.use_strong_propagation_in_disjunctive = True
-        solver.parameters.max_deterministic_time = slice_s
-        status = solve_until(solver, question.model, deadline).status
+            solver.parameters.max_deterministic_time = slice_s
+            if in_order:
+                # By time, as a list scheduler: schedules are found soon where there are many.
+                solver.parameters.search_branching = SatParameters.SearchBranching.FIXED_SEARCH
+            status = solve_until(solver, question.model, deadline).status
+            if status != cp_model.UNKNOWN:
+                break
         self.statistics["questions"] += 1
         if status == cp_model.INFEASIBLE:
             self.lower = target + 1

@@ -34,6 +34,9 @@ class TargetModel:
         for device in range(problem.devices):
             self._add_device(device)
             self._add_memory(device)
+        self.model.add_decision_strategy(
+            list(self.starts.values()), cp_model.CHOOSE_LOWEST_MIN, cp_model.SELECT_MIN_VALUE
+        )
 
     def ticks(self, kind: PassKind, stage: int) -> int:
         """Return the ticks of a pass."""
