@@ -163,8 +163,10 @@ class _Search:
 
     def run(self, deadline: Deadline) -> None:
         slice_s = _FIRST_SLICE
-        self.ask(self.lower, slice_s, deadline)
         while self.open() and not deadline.expired():
+            if not self.found:
+                # Bounds are often met.
+                self.ask(self.lower, 4 * slice_s, deadline)
             known = self.bisect(slice_s, deadline) if self.found else self.climb(slice_s, deadline)
             if not known:
                 slice_s *= 2
@@ -181,7 +183,7 @@ class _Search:
             known = self.ask(target, slice_s, deadline) or known
             if target == self.cost - 1 or step > self.lower:
                 break
-            step *= 2
+            step *= 4
         return known
 
     def bisect(self, slice_s: float, deadline: Deadline) -> bool:
