@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,9 @@ def run_ranks(task: Task) -> list[Report]:
     reports: dict[int, Report] = {}
     deadline = time.monotonic() + task.limit_s
     try:
-        # Ctrl-C goes to every process of a terminal; the parent alone answers it.
+        # Ctrl-C goes to every process of a terminal; the parent alone answers it. Python's helper
+        # comes first, as its start unblocks the signal.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for rank in range(len(task.schedule.passes)):

@@ -224,7 +224,7 @@ def _directory(name: str | None) -> Path | None:
 
 
 def _family(options: argparse.Namespace) -> tuple[ProblemFamily, dict[str, Partition]]:
-    from planner.pipelining.api import model_problems, pipeline_problems
+    from planner.pipelining.api import model_family, pipeline_problems
 
     if (options.costs is None) == (options.model is None):
         raise UsageError("give --costs, what the stages cost, or --model to cut into stages.")
@@ -234,7 +234,7 @@ def _family(options: argparse.Namespace) -> tuple[ProblemFamily, dict[str, Parti
     if options.model is not None:
         if not isinstance(options.vocabulary, int | None):
             raise UsageError("--vocabulary: of a model the times are known; give barriers=1 or 2.")
-        return model_problems(
+        return model_family(
             options.model,
             target=options.target,
             dims=distinct("--dim", options.dim),

@@ -12,6 +12,7 @@ from planner.errors import UsageError
 from planner.pipelining.costs import (
     ProblemFamily,
     VocabularyTimes,
+    linked_to_host,
     problem_family,
     require_plannable,
 )
@@ -21,7 +22,6 @@ from planner.pipelining.problem import PipelineObjective, PipelineProblem, Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from planner.pipelining.model_problems import ModelFamily
     from planner.pipelining.partition import Partition
     from planner.pipelining.result import PipelineResult
     from planner.pipelining.schedule import PipelineSchedule
@@ -133,7 +133,7 @@ def pipeline(
         raise UsageError("give either costs or a model.")
     partitions: dict[str, Partition] = {}
     if model is not None:
-        family, partitions = model_problems(
+        family, partitions = model_family(
             model,
             target=target,
             dims=dims,
@@ -246,14 +246,14 @@ def pipeline_problems(
     )
 
 
-def model_problems(
+def model_family(
     model: Any,
     *,
     target: str | Target,
     dims: Mapping[str, int] | None,
     devices: int | None,
     microbatches: int | None,
-    memory_limit: int | str | Sequence[int | str | None] | None = None,
+    memory_limit: Any = None,
     chunks: int | None = None,
     placement: str | Sequence[str] | None = None,
     objective: str = "longest-stage",
@@ -264,8 +264,14 @@ def model_problems(
     copy_streams: int = 2,
     host_memory: int | str | None = None,
     barriers: Any = 0,
-) -> ModelFamily:
+) -> tuple[ProblemFamily, dict[str, Partition]]:
     """Cut a model into stages, and read the other arguments of `pipeline` as problems.
+
+    Returns
+    -------
+    ProblemFamily
+    dict of str to Partition
+        The stages, by placement.
 
     Raises
     ------
@@ -273,7 +279,7 @@ def model_problems(
         As for `pipeline`, and as for `planner.load`.
     """
     from planner.api import load
-    from planner.pipelining.model_problems import HostLink, model_family
+    from planner.pipelining.model_problems import model_problems
     from planner.target_file import read_target
 
     counted = _require_settings(
@@ -292,31 +298,34 @@ def model_problems(
         raise UsageError(
             f"of a model, vocabulary is its number of barriers, 1 or 2: {barriers!r:.40}"
         )
-    out, back = _size(offload_bandwidth), _size(reload_bandwidth)
-    if out is not None and min(out, out if back is None else back) < 1:
-        raise UsageError("a bandwidth of 0 bytes per second moves nothing.")
     device = read_target(target) if isinstance(target, str) else target
     if device.compute is None:
         raise UsageError(
             f"target {device.name!r} has no [compute] rates, so the times of passes are unknown. "
             "Name one that has (plan targets), or measure this machine (plan calibrate)."
         )
-    return model_family(
+    chunks = 1 if chunks is None else _whole_number("the number of chunks", chunks)
+    cut = model_problems(
         load(model, dims=dims),
         device,
         devices=devices,
         microbatches=microbatches,
-        memory_limit=memory_limit,
-        chunks=1 if chunks is None else _whole_number("the number of chunks", chunks),
+        chunks=chunks,
         placements=(placement,) if isinstance(placement, str) else placement,
-        objective=counted,
+        memory_limit=memory_limit,
         link_bandwidth=_size(link_bandwidth),
-        link_latency_s=link_latency_s,
-        barriers=barriers,
-        host=None
-        if out is None
-        else HostLink(out, out if back is None else back, copy_streams, _size(host_memory)),
+        link_latency=link_latency_s,
+        vocabulary=barriers,
+        objective=counted,
     )
+    out, problems = _size(offload_bandwidth), cut.problems
+    if out is not None:
+        back, host = _size(reload_bandwidth), _size(host_memory)
+        problems = {
+            name: linked_to_host(problem, out, back, copy_streams, host)
+            for name, problem in problems.items()
+        }
+    return ProblemFamily(problems, chunks), cut.partitions
 
 
 def _require_settings(

@@ -106,6 +106,8 @@ class Contest:
     ) -> tuple[str, int | None, int | None, str]:
         """Judge a schedule; return its status, cost, peak and a remark."""
         problem = self._problems[placement]
+        if problem.sharding is not None and not any(schedule.units):
+            return "skipped", None, None, "it does not say when sharded weights are gathered"
         try:
             timeline = best_timeline(problem, schedule)
         except InvalidPlanError as error:
@@ -354,6 +356,7 @@ class Contest:
                     deadline=deadline,
                     seed=self._seed,
                     incumbent=seeds[0] if seeds else None,
+                    lower_bound=bound,
                     on_progress=self._on_progress,
                 )
             report = self._outcome(name, placement, outcome)

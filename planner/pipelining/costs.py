@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -317,12 +318,47 @@ def _copy_times(
 ) -> list[tuple[Fraction, Fraction]]:
     if out is None:
         return []
-    back = out if back is None else back
-    if min(out, back) < 1:
-        raise UsageError(f"a bandwidth of {min(out, back):,} bytes per second moves nothing.")
+    back = _both_ways(out, back)
     return [
         (Fraction(row.activation_bytes, out), Fraction(row.activation_bytes, back)) for row in rows
     ]
+
+
+def _both_ways(out: int, back: int | None) -> int:
+    back = out if back is None else back
+    if min(out, back) < 1:
+        raise UsageError(f"a bandwidth of {min(out, back):,} bytes per second moves nothing.")
+    return back
+
+
+def linked_to_host(
+    problem: PipelineProblem, out: int, back: int | None, streams: int, host_bytes: int | None
+) -> PipelineProblem:
+    """Return the problem with offloading; copies take whole ticks, rounded up.
+
+    Parameters
+    ----------
+    out, back : int
+        Bytes per second to the host, and from there (None: the same).
+    streams, host_bytes
+        As for `planner.pipelining.problem.Offloading`.
+
+    Raises
+    ------
+    UsageError
+        If a bandwidth moves nothing.
+    """
+
+    def ticks(bandwidth: int) -> tuple[int, ...]:
+        return tuple(
+            math.ceil(Fraction(stage.activation_bytes, bandwidth) / problem.tick_s)
+            for stage in problem.stages
+        )
+
+    return replace(
+        problem,
+        offloading=Offloading(ticks(out), ticks(_both_ways(out, back)), streams, host_bytes),
+    )
 
 
 def _sharding(rows: Sequence[CostRow], tick: Fraction) -> ShardedParameters | None:

@@ -162,13 +162,15 @@ def _schedule(fields: Fields, problem: PipelineProblem) -> PipelineSchedule:
         tuple(_pass(fields, f"passes[{device}][{index}]", text) for index, text in enumerate(own))
         for device, own in enumerate(_lists(fields, "passes", devices))
     )
+    lengths, stages = [len(own) for own in passes], len(problem.stages)
+    # Without any copies there is no list per device either.
     copies = tuple(
-        tuple(_copy(entry, len(own_passes), len(problem.stages)) for entry in own)
-        for own_passes, own in zip(passes, _entries(fields, "copies", devices), strict=False)
+        tuple(_copy(entry, length, stages) for entry in own)
+        for length, own in zip(lengths, _entries(fields, "copies", devices), strict=False)
     )
     units = tuple(
-        tuple(_unit(entry, len(own_passes), len(problem.stages)) for entry in own)
-        for own_passes, own in zip(passes, _entries(fields, "units", devices), strict=False)
+        tuple(_unit(entry, length, stages) for entry in own)
+        for length, own in zip(lengths, _entries(fields, "units", devices), strict=False)
     )
     return PipelineSchedule(fields.text("name"), problem.device_of, passes, copies, units)
 

@@ -17,6 +17,11 @@ using mapping::Random;
 constexpr double kFresh = 0.4;
 // A schedule this much worse than the worst that is kept is left unfinished.
 constexpr double kHopeless = 1.0;
+constexpr std::size_t kSlopes = 12;
+constexpr std::size_t kPresets = 48;
+// Periods after which a W never is the pass with the least target.
+constexpr double kNeverDue = 1e4;
+constexpr double kLatestTarget = 1e18;
 
 // Along the path of a microbatch targets grow by `forward` times the ticks of each forward pass,
 // then by `backward` times those of each backward pass, one slope for each row of chunks; from
@@ -46,7 +51,6 @@ class ShapeSearch {
   ShapeResult run(Control& control);
 
  private:
-  std::size_t presets() const { return rows_ == 1 ? 24 : 48; }
   Shape preset(std::size_t number) const;
   Shape fresh();
   Shape mutated(Shape shape);
@@ -66,28 +70,51 @@ class ShapeSearch {
 Shape ShapeSearch::preset(std::size_t number) const {
   // Slopes of the first and the other rows, forward and backward; the published blocks are among
   // them: V-Min with all slopes 1, V-Half with 2, 1, 1, 2.
-  static constexpr std::array<std::array<double, 4>, 12> slopes{{{1, 1, 1, 1},
-                                                                 {2, 1, 1, 2},
-                                                                 {3, 1, 1, 3},
-                                                                 {1, 1, 1, 2},
-                                                                 {2, 1, 1, 1},
-                                                                 {2, 2, 1, 2},
-                                                                 {1.5, 1, 1, 1.5},
-                                                                 {3, 2, 1, 2},
-                                                                 {2, 1, 2, 2},
-                                                                 {3, 1, 2, 3},
-                                                                 {1, 2, 2, 1},
-                                                                 {4, 1, 1, 4}}};
-  const std::array<double, 4>& slope = slopes[number % slopes.size()];
-  const std::size_t variant = number / slopes.size();
+  static constexpr std::array<std::array<double, 4>, kSlopes> several{{{1, 1, 1, 1},
+                                                                       {2, 1, 1, 2},
+                                                                       {3, 1, 1, 3},
+                                                                       {1, 1, 1, 2},
+                                                                       {2, 1, 1, 1},
+                                                                       {2, 2, 1, 2},
+                                                                       {1.5, 1, 1, 1.5},
+                                                                       {3, 2, 1, 2},
+                                                                       {2, 1, 2, 2},
+                                                                       {3, 1, 2, 3},
+                                                                       {1, 2, 2, 1},
+                                                                       {4, 1, 1, 4}}};
+  static constexpr std::array<std::array<double, 2>, kSlopes> one{{{1, 2},
+                                                                   {2, 1},
+                                                                   {2, 2},
+                                                                   {1, 1},
+                                                                   {2, 3},
+                                                                   {3, 2},
+                                                                   {1, 3},
+                                                                   {3, 1},
+                                                                   {1.5, 1.5},
+                                                                   {3, 3},
+                                                                   {1, 4},
+                                                                   {4, 4}}};
+  struct Patience {
+    double weight_delay, wait, weight_wait;
+    bool make_room;
+  };
+  // A W that is never due fills gaps and makes room.
+  static constexpr std::array<Patience, kPresets / kSlopes> patiences{{{kNeverDue, 0.8, 0.5, false},
+                                                                       {kNeverDue, 0.8, 1.0, true},
+                                                                       {kNeverDue, 0.3, 0.0, true},
+                                                                       {0.0, 0.3, 0.0, false}}};
+  const std::size_t slope = number % kSlopes;
+  const Patience& patience = patiences[number / kSlopes];
   Shape shape;
   for (std::size_t q = 0; q < rows_; ++q) {
-    shape.forward.push_back(slope[q == 0 ? 0 : 1]);
-    shape.backward.push_back(slope[q == 0 ? 2 : 3]);
-    shape.weight_delay.push_back(variant % 2 == 0 ? 0.0 : 4.0);
+    const bool first = q == 0;
+    shape.forward.push_back(rows_ == 1 ? one[slope][0] : several[slope][first ? 0 : 1]);
+    shape.backward.push_back(rows_ == 1 ? one[slope][1] : several[slope][first ? 2 : 3]);
+    shape.weight_delay.push_back(patience.weight_delay);
   }
-  shape.wait = variant % 2 == 0 ? 0.3 : 0.8;
-  shape.make_room = variant >= 2;
+  shape.wait = patience.wait;
+  shape.weight_wait = patience.weight_wait;
+  shape.make_room = patience.make_room;
   return shape;
 }
 
@@ -100,7 +127,7 @@ Shape ShapeSearch::fresh() {
     shape.forward.push_back(same && q > 0 ? shape.forward[0] : forward);
     shape.backward.push_back(same && q > 0 ? shape.backward[0] : backward);
     const double late = random_.uniform();
-    shape.weight_delay.push_back(late < 0.4 ? 0.0 : 8.0 * (late - 0.4));
+    shape.weight_delay.push_back(late < 0.25 ? 0.0 : late < 0.6 ? kNeverDue : 10.0 * (late - 0.6));
   }
   shape.pace = random_.below(2) == 0 ? 1.0 : 0.95 + 0.2 * random_.uniform();
   shape.turn = random_.below(2) == 0 ? 0.0 : 2.0 * random_.uniform() - 0.5;
@@ -123,7 +150,7 @@ Shape ShapeSearch::mutated(Shape shape) {
   for (std::size_t q = 0; q < rows_; ++q) {
     nudge(shape.forward[q], 2.0, 0.0);
     nudge(shape.backward[q], 2.0, 0.0);
-    nudge(shape.weight_delay[q], 4.0, 0.0);
+    if (shape.weight_delay[q] < kNeverDue) nudge(shape.weight_delay[q], 4.0, 0.0);
   }
   nudge(shape.pace, 0.1, 0.8);
   nudge(shape.turn, 1.0, -4.0);
@@ -144,7 +171,8 @@ void ShapeSearch::aim(const Shape& shape) {
   const auto line = [&](std::int32_t letter, double offset) {
     for (std::int32_t j = 0; j < model_.microbatches; ++j)
       targets_.tick[at(letter * model_.microbatches + j)] =
-          static_cast<std::int64_t>(offset + period * static_cast<double>(j));
+          static_cast<std::int64_t>(
+              std::min(kLatestTarget, offset + period * static_cast<double>(j)));
   };
   const auto ticks = [&](std::int32_t letter) {
     return static_cast<double>(model_.ticks[at(letter)]);
@@ -202,7 +230,7 @@ ShapeResult ShapeSearch::run(Control& control) {
            (!elite_.empty() && elite_.front().scheduled.cost <= options_.goal) ||
            (result_.schedules > 0 && control.stop_now());
   };
-  for (std::size_t number = 0; number < presets() && !done(); ++number) {
+  for (std::size_t number = 0; number < kPresets && !done(); ++number) {
     attempt(preset(number));
     if (elite_.empty()) return std::move(result_);
   }

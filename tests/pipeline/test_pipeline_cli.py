@@ -316,6 +316,42 @@ def test_the_least_limit_that_is_named_is_enough(costs, capsys) -> None:
     assert plan(*arguments, "--memory-limit", "999") == 3
 
 
+# --- models ----------------------------------------------------------------------------------
+
+MODEL = str(ROOT / "examples" / "models" / "resnet8.onnx")
+
+
+def test_a_model_is_cut_and_scheduled(capsys, tmp_path: Path) -> None:
+    arguments = ("--model", MODEL, "-t", "npu-8m", "--devices", "2", "--microbatches", "4")
+    assert plan(*arguments, "--solver", "sequential", "-o", str(tmp_path)) == 0
+    out = capsys.readouterr().out
+    assert "stages    0: " in out
+    stages = json.loads((tmp_path / "resnet8.partition.json").read_text())["stages"]
+    assert [stage["device"] for stage in stages] == [0, 1]
+    chunks = ("--chunks", "2", "--memory-limit", "1x", "--offload-bandwidth", "1GB", "--json")
+    assert plan(*arguments, "--solver", "sequential", *chunks) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert len(result["partition"]["stages"]) == 4
+    assert result["partition"]["placement"] == result["placement"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "reason"),
+    [
+        (["-t", "host"], 2, "no [compute] rates"),
+        (["-t", "npu-8m", "--costs", "c.csv"], 2, "give --costs"),
+        (["-t", "npu-8m", "--vocabulary", "forward=1ms,backward=1ms"], 2, "barriers=1 or 2"),
+        (["-t", "npu-8m", "--memory-limit", "1KiB"], 3, "1,024"),
+        (["-t", "npu-8m", "--chunks", "99"], 2, "operators"),
+    ],
+)
+def test_models_that_cannot_be_planned_are_refused(
+    extra: list[str], code: int, reason: str, capsys
+) -> None:
+    assert plan("--model", MODEL, "--devices", "2", "--microbatches", "4", *extra) == code
+    assert reason in capsys.readouterr().err
+
+
 # --- interruption -----------------------------------------------------------------------------
 
 INTERRUPTED = """

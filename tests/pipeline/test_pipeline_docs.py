@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ def test_every_command_runs(
     monkeypatch.chdir(tmp_path)
     Path("costs.csv").write_text("\n".join(the_costs().splitlines()[:2]) + "\n")
     Path("theirs.csv").write_text("0F0,0B0\n1F0,1B0\n")
+    models = Path(__file__).parent.parent.parent / "examples" / "models"
+    shutil.copy(models / "resnet8.onnx", "model.onnx")
     assert len(COMMANDS) >= 10
     for command in COMMANDS:
         given = command.split()[1:]

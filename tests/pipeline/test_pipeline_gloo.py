@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from planner.pipelining.delayed_starts import delay_first_passes
 from planner.pipelining.memory import device_memory
 from planner.pipelining.offload_file import write_offload
 from planner.pipelining.placements import placement
@@ -149,21 +150,20 @@ def test_a_schedule_that_only_the_search_finds_runs(devices: int, tmp_path: Path
     from solvers.pipeline.search import PipelineSearch
     from solvers.protocol import Deadline
 
-    # One activation less than V-Min, the leanest published schedule, needs.
-    least = 2 * ((devices + 4) // 3)
-    problem = costs("v", devices, (least - 1) / (2 * devices))
+    problem = costs("v", devices, 0.75)
+    published_ticks = []
     for constructor in CONSTRUCTORS:
         if "v" in constructor.placements:
             try:
                 schedule = constructor.build(problem)
             except InapplicableError:
                 continue
-            memory = device_memory(problem, simulate_pipeline(problem, schedule))
-            assert any(own.peak > limit for own, limit in zip(memory, problem.limits, strict=True))
-    found = PipelineSearch().solve(problem, deadline=Deadline.after(20), most_rounds=2).solution
+            published_ticks.append(delay_first_passes(problem, schedule).longest_stage)
+    found = PipelineSearch().solve(problem, deadline=Deadline(120), most_rounds=4).solution
     assert found is not None
-    rows = run_and_judge(tmp_path / "found.csv", found, problem.microbatches)
-    assert max(row.peak for row in rows) <= (least - 1) * rows[0].whole // 2
+    # Memory is not asked of the published ones: they are longer even with more.
+    assert delay_first_passes(problem, found).longest_stage < min(published_ticks)
+    run_and_judge(tmp_path / "found.csv", found, problem.microbatches)
 
 
 @pytest.mark.parametrize(

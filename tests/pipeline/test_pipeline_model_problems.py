@@ -8,7 +8,7 @@ import planner
 from frontends import zoo
 from planner.errors import DoesNotFitError
 from planner.pipelining.checker import check_pipeline
-from planner.pipelining.model_problems import model_family
+from planner.pipelining.model_problems import model_problems
 from planner.pipelining.race import race
 from planner.target_file import read_target
 
@@ -18,32 +18,30 @@ GRAPH = planner.load(zoo.build("resnet8"))
 
 def test_placements_of_one_model_count_in_the_same_ticks() -> None:
     given = {"devices": 2, "microbatches": 4}
-    two = model_family(GRAPH, GPU, chunks=2, **given)
-    assert set(two.family.problems) == set(two.partitions) == {"v", "looped"}
-    one = model_family(GRAPH, GPU, **given)
-    ticks = {
-        problem.tick_s for problem in (*two.family.problems.values(), *one.family.problems.values())
-    }
+    two = model_problems(GRAPH, GPU, chunks=2, **given)
+    assert set(two.problems) == set(two.partitions) == {"v", "looped"}
+    one = model_problems(GRAPH, GPU, **given)
+    ticks = {problem.tick_s for problem in (*two.problems.values(), *one.problems.values())}
     assert len(ticks) == 1
 
 
 def test_a_multiple_is_one_of_the_activations_and_bytes_are_of_everything() -> None:
     given = {"devices": 2, "microbatches": 4}
-    free = model_family(GRAPH, GPU, **given)
-    stages = free.family.problems["linear"].stages
+    free = model_problems(GRAPH, GPU, **given)
+    stages = free.problems["linear"].stages
     whole = max(2 * stages[0].activation_bytes, stages[1].activation_bytes)
-    multiple = model_family(GRAPH, GPU, memory_limit="0.5x", **given)
-    assert multiple.family.problems["linear"].limits == (whole // 2,) * 2
+    multiple = model_problems(GRAPH, GPU, memory_limit="0.5x", **given)
+    assert multiple.problems["linear"].limits == (whole // 2,) * 2
     held = free.partitions["linear"].state_bytes
-    limited = model_family(GRAPH, GPU, memory_limit="1GB", **given)
-    assert limited.family.problems["linear"].limits == tuple(10**9 - size for size in held)
+    limited = model_problems(GRAPH, GPU, memory_limit="1GB", **given)
+    assert limited.problems["linear"].limits == tuple(10**9 - size for size in held)
     with pytest.raises(DoesNotFitError):
-        model_family(GRAPH, GPU, memory_limit=1000, chunks=2, **given)
+        model_problems(GRAPH, GPU, memory_limit=1000, chunks=2, **given)
 
 
 def test_the_race_plans_a_model() -> None:
-    found = model_family(GRAPH, GPU, devices=2, microbatches=4, chunks=2, memory_limit="1.0x")
-    result = race(found.family.problems, time_limit=2.0)
+    found = model_problems(GRAPH, GPU, devices=2, microbatches=4, chunks=2, memory_limit="1.0x")
+    result = race(found.problems, time_limit=2.0)
     assert result.timeline is not None
     assert not check_pipeline(result.problem, result.timeline)
     assert result.placement in found.partitions

@@ -86,8 +86,14 @@ def constructed(p: int) -> Iterator[tuple[str, PipelineProblem]]:
         yield name, PipelineProblem(stages, device_of, 3 * p, limits, offloading=link)
 
 
+# PyTorch has no passes of a split vocabulary layer, and gathers of sharded weights are its own.
+EXPRESSIBLE = [
+    own for own in CONSTRUCTORS if not own.name.startswith("vocabulary") and own.name != "zeropp"
+]
+
+
 @pytest.mark.parametrize("devices", [2, 4])
-@pytest.mark.parametrize("constructor", CONSTRUCTORS, ids=lambda own: own.name)
+@pytest.mark.parametrize("constructor", EXPRESSIBLE, ids=lambda own: own.name)
 def test_pytorch_takes_every_published_schedule(constructor: Constructor, devices: int) -> None:
     built = 0
     for name, problem in constructed(devices):

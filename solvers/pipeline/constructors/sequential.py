@@ -89,7 +89,7 @@ def _units(order: tuple[Pass, ...]) -> tuple[WeightUnit, ...]:
         last = at + len(passes) - 1
         if stage >= 0:
             reduces = any(item.kind is WEIGHT for item in passes)
-            units.append(WeightUnit(stage, max(at - 1, 0), at, last, reduces))
+            units.append(WeightUnit(stage, at - 1, at, last, reduces))
         at = last + 1
     return tuple(units)
 

@@ -1,0 +1,183 @@
+"""Exact schedules and bounds of small pipelines, against all orders there are."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise, product
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from planner.errors import InvalidPlanError
+from planner.pipelining.delayed_starts import best_timeline, cost_ticks, delay_first_passes
+from planner.pipelining.memory import device_memory
+from planner.pipelining.placements import linear_placement, looped_placement, v_placement
+from planner.pipelining.problem import PipelineObjective, PipelineProblem, StageCosts
+from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
+from planner.problem import Status
+from solvers.pipeline.bounds.best import pipeline_bound
+from solvers.pipeline.bounds.least_memory import least_limits, why_infeasible
+from solvers.pipeline.exact import CpPipeline, one_after_another
+from solvers.protocol import Deadline
+
+F, B, W = PassKind.FORWARD, PassKind.BACKWARD, PassKind.WEIGHT
+
+
+@cache
+def words(stages: tuple[int, ...], microbatches: int) -> list[tuple[Pass, ...]]:
+    """Return all orders of a device's passes, microbatches in order."""
+    found = []
+    # What must be behind a pass of the same microbatch.
+    before = {(B, s): (F, s) for s in stages} | {(W, s): (B, s) for s in stages}
+    before |= {(F, later): (F, earlier) for earlier, later in pairwise(stages)}
+
+    def extend(word: tuple[Pass, ...], done: dict[tuple[PassKind, int], int]) -> None:
+        if len(word) == 3 * len(stages) * microbatches:
+            found.append(word)
+        for kind, s in product((F, B, W), stages):
+            j = done.get((kind, s), 0)
+            waits = before.get((kind, s))
+            if j < microbatches and (waits is None or done.get(waits, 0) > j):
+                extend((*word, Pass(kind, s, j)), done | {(kind, s): j + 1})
+
+    extend((), {})
+    return found
+
+
+def fits(problem: PipelineProblem, schedule: PipelineSchedule) -> bool:
+    memory = device_memory(problem, best_timeline(problem, schedule))
+    return all(
+        limit is None or profile.peak <= limit
+        for profile, limit in zip(memory, problem.limits, strict=True)
+    )
+
+
+def least_ticks(problem: PipelineProblem) -> int | None:
+    """Return the cost of the best of all orders that fit."""
+    best = None
+    rows = [words(own, problem.microbatches) for own in problem.stages_of]
+    for passes in product(*rows):
+        schedule = PipelineSchedule("any", problem.device_of, passes)
+        try:
+            if fits(problem, schedule):
+                cost = cost_ticks(problem, best_timeline(problem, schedule))
+                best = cost if best is None else min(best, cost)
+        except InvalidPlanError:
+            continue
+    return best
+
+
+@st.composite
+def small_problems(draw: st.DrawFn) -> PipelineProblem:
+    device_of, microbatches = draw(
+        st.sampled_from(
+            [
+                (linear_placement(2), 1),
+                (linear_placement(2), 2),
+                (linear_placement(2), 3),
+                (linear_placement(3), 2),
+                (linear_placement(1), 3),
+                (v_placement(2), 1),
+                (looped_placement(2, 2), 1),
+            ]
+        )
+    )
+    ticks = st.integers(0, 9)
+    stages = []
+    for _ in device_of:
+        size = draw(st.integers(0, 5))
+        kept = draw(st.integers(0, size))
+        stages.append(
+            StageCosts(draw(ticks), draw(ticks), draw(ticks), size, kept, draw(st.integers(0, 4)))
+        )
+    limit = st.one_of(st.none(), st.integers(0, 16))
+    limits = tuple(draw(limit) for _ in range(max(device_of) + 1))
+    objective = draw(st.sampled_from(PipelineObjective))
+    return PipelineProblem(tuple(stages), device_of, microbatches, limits, objective=objective)
+
+
+@given(small_problems())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_exact_solver_finds_the_best_of_all_orders_and_no_bound_exceeds_it(
+    problem: PipelineProblem,
+) -> None:
+    best = least_ticks(problem)
+    outcome = CpPipeline().solve(problem, deadline=Deadline(60))
+    if best is None:
+        assert outcome.status is Status.INFEASIBLE
+        return
+    assert outcome.status is Status.OPTIMAL
+    assert outcome.solution is not None
+    assert fits(problem, outcome.solution)
+    assert cost_ticks(problem, best_timeline(problem, outcome.solution)) == best
+    assert outcome.lower_bound == best
+    bound = pipeline_bound(problem, deadline=Deadline(60))
+    whole = problem.objective is PipelineObjective.MAKESPAN
+    assert (bound.makespan if whole else bound.longest_stage) <= best
+
+
+@given(small_problems())
+@settings(max_examples=100, deadline=None)
+def test_a_limit_just_below_the_least_is_refused_in_words_and_the_least_is_enough(
+    problem: PipelineProblem,
+) -> None:
+    least = least_limits(problem)
+    exactly = PipelineProblem(problem.stages, problem.device_of, problem.microbatches, least)
+    assert why_infeasible(exactly) is None
+    if all(stage.forward and stage.backward for stage in problem.stages):
+        assert fits(exactly, one_after_another(exactly))
+    for device, limit in enumerate(least):
+        if limit:
+            below = (*least[:device], limit - 1, *least[device + 1 :])
+            reason = why_infeasible(
+                PipelineProblem(problem.stages, problem.device_of, problem.microbatches, below)
+            )
+            assert reason is not None
+            assert f"device {device} " in reason
+            assert f"{limit - 1:,} B" in reason
+            assert f"{limit:,} B" in reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.5, 0.75, 1, 1.25, 1.5, 2])
+def test_four_devices_with_stages_unlike_each_other_are_solved(share: float) -> None:
+    times = [(11298, 14106, 8310), (20374, 21703, 6629), (23522, 12298, 9991), (12965, 19532, 5789)]
+    stages = tuple(StageCosts(*each, 1000, 400, 601) for each in times)
+    problem = PipelineProblem(stages, linear_placement(4), 8, (int(4000 * share),) * 4)
+    outcome = CpPipeline().solve(problem, deadline=Deadline(60))
+    assert outcome.status is Status.OPTIMAL
+    assert outcome.solution is not None
+    assert fits(problem, outcome.solution)
+
+
+@pytest.mark.parametrize(
+    ("times", "limit", "kept", "device_of", "microbatches", "optimum"),
+    [
+        # Optima found by exhausting decision problems, with the costs of every chunk alike.
+        ((5, 6, 4, 1), 3, 10, v_placement(2), 4, 146),
+        pytest.param((5, 6, 4, 1), 3, 4, v_placement(2), 4, 146, marks=pytest.mark.slow),
+        ((7, 5, 3, 1), 3, 10, v_placement(2), 3, 118),
+        ((5, 6, 4, 1), 4, 4, v_placement(3), 3, 134),
+        ((1, 1, 1, 0), 3, 10, looped_placement(2, 2), 4, 26),
+        ((1, 1, 1, 0), 4, 10, looped_placement(3, 2), 3, 23),
+        pytest.param((5, 6, 4, 1), 5, 10, looped_placement(2, 3), 3, 155, marks=pytest.mark.slow),
+    ],
+)
+def test_known_optima_of_several_chunks_are_proven(
+    times: tuple[int, int, int, int],
+    limit: int,
+    kept: int,
+    device_of: tuple[int, ...],
+    microbatches: int,
+    optimum: int,
+) -> None:
+    stage = StageCosts(*times[:3], 10, kept, times[3])
+    devices = max(device_of) + 1
+    problem = PipelineProblem(
+        (stage,) * len(device_of), device_of, microbatches, (10 * limit,) * devices
+    )
+    outcome = CpPipeline().solve(problem, deadline=Deadline(60))
+    assert outcome.status is Status.OPTIMAL
+    assert outcome.solution is not None
+    assert delay_first_passes(problem, outcome.solution).longest_stage == optimum
