@@ -15,6 +15,7 @@ from solvers.pipeline.constructors.interleaved import interleaved_with_early_sta
 from solvers.pipeline.constructors.one_f_one_b import one_f_one_b
 from solvers.pipeline.constructors.zero_bubble import zero_bubble
 
+from .constructions import NO_HURRY
 from .published_bubbles import TABLE_5, TABLE_8, Row
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def test_the_search_at_one_and_two_times_the_memory_is_no_worse_than_published(
     row: Row, pipelines: int
 ) -> None:
     problem = row.problem(pipelines * row.devices)
-    timeline = simulate_pipeline(problem, zero_bubble(problem))
+    timeline = simulate_pipeline(problem, zero_bubble(problem, NO_HURRY))
     rate = round(bubble_rate(problem, timeline.longest_stage), 4)
     published = float(row.published(f"ZB-{pipelines}p"))
     assert rate == published if pipelines == 1 else rate <= published
