@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.pipelining.schedule import PassKind
-
 if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
@@ -31,17 +29,22 @@ def glance(problem: PipelineProblem, schedule: PipelineSchedule) -> Glance | Non
     """
     from solvers._native import pipeline_cost
     from solvers.pipeline.constructors.words import peak_bytes
-    from solvers.pipeline.native_orders import native_model, native_order, within_kernels
+    from solvers.pipeline.native_orders import (
+        native_model,
+        native_order,
+        schedule_of,
+        within_kernels,
+    )
 
-    fused = any(item.kind is PassKind.FUSED for own in schedule.passes for item in own)
-    if fused or problem.vocabulary is not None or problem.sharding is not None:
+    if problem.vocabulary is not None or problem.sharding is not None:
         return None
     unlimited = replace(problem, limits=(None,) * problem.devices)
     if not within_kernels(unlimited):
         return None
     model = native_model(unlimited)
     order = native_order(unlimited, model, schedule)
-    if order is None:
+    # The kernels know neither fused passes nor microbatches that overtake each other.
+    if order is None or schedule_of(problem, order, "").passes != schedule.passes:
         return None
     cost, _, _ = pipeline_cost(model, order)
     if cost < 0:
