@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from planner.bench.latency_methods import (
     BEST_STATIC,
@@ -26,18 +25,17 @@ from planner.bench.latency_results import (
     summaries,
 )
 from planner.bench.latency_runs import Budget
-from planner.bench.text_table import render_columns
+from planner.bench.text_table import Table, render_titled
 from planner.report.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from planner.bench.latency_results import Summary
     from planner.bench.latency_runs import ProgramResult
     from planner.bench.latency_statistics import Comparison
 
 _NAME_WIDTH = 48
-_LINE_WIDTH = 120
 # Methods with a column of their own in the table of programs.
 _SHOWN = (REFERENCE, BEST_STATIC, KEY_SEARCH, GAME, PROGRAM_ORDER, EXACT)
 _BUDGET_TEXT = {
@@ -45,15 +43,6 @@ _BUDGET_TEXT = {
     Budget.DECODES: "equal decodes",
     Budget.TIME: "equal time",
 }
-
-
-class Table(NamedTuple):
-    """A table with a title: names of columns, rows, and the columns that stand to the left."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[dict[str, str]]
-    left: Collection[str]
 
 
 def tables(results: Sequence[ProgramResult]) -> list[Table]:
@@ -76,12 +65,7 @@ def _counted(kind: str, results: Sequence[ProgramResult]) -> str:
 
 def render_tables(results: Sequence[ProgramResult], missing: Sequence[str]) -> str:
     """Return all tables as text, with how to read them."""
-    blocks = [
-        f"{table.title}\n{render_columns(table.columns, table.rows, left=table.left)}"
-        for table in tables(results)
-    ]
-    blocks.append("\n".join(_wrapped(explanations(missing))))
-    return "\n\n".join(blocks)
+    return render_titled(tables(results), explanations(missing))
 
 
 def explanations(missing: Sequence[str]) -> list[str]:
@@ -101,10 +85,6 @@ def explanations(missing: Sequence[str]) -> list[str]:
     if missing:
         found.append(f"Not there, and therefore missing: {', '.join(missing)}.")
     return found
-
-
-def _wrapped(paragraphs: Sequence[str]) -> list[str]:
-    return [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, _LINE_WIDTH)]
 
 
 def _programs(results: Sequence[ProgramResult]) -> Table:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+_LINE_WIDTH = 120
+
+
+class Table(NamedTuple):
+    """A table with a title: names of columns, rows, and the columns that stand to the left."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
+    left: Collection[str]
 
 
 def render_columns(
@@ -37,3 +49,15 @@ def render_columns(
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def render_titled(tables: Sequence[Table], explanations: Sequence[str]) -> str:
+    """Return tables below their titles, and paragraphs on how to read them."""
+    blocks = [
+        f"{table.title}\n{render_columns(table.columns, table.rows, left=table.left)}"
+        for table in tables
+    ]
+    blocks.append(
+        "\n".join(line for text in explanations for line in textwrap.wrap(text, _LINE_WIDTH))
+    )
+    return "\n\n".join(blocks)

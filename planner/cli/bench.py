@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="DIR",
-        help="write SUITE.json, and the chart as SUITE.svg and SUITE.png there; cosma and latency: "
-        "SUITE.html too",
+        help="write SUITE.json, and the chart as SUITE.svg and SUITE.png there; cosma, latency "
+        "and pipeline: SUITE.html too; pipeline: pipeline.csv too",
     )
     parser.add_argument(
         "--time-limit",
@@ -48,13 +48,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_names,
         metavar="NAME[,NAME...]",
         help="offsets: those to compare (default: all); cosma: contenders to run by themselves "
-        "beside the race; latency: methods (default: all)",
+        "beside the race; latency: methods (default: all); pipeline: constructors or searches to "
+        "race by themselves",
     )
     parser.add_argument(
         "--network",
         type=_names,
         metavar="NAME[,NAME...]",
-        help="cosma, execution, sharing, latency: only these (default: all)",
+        help="cosma, execution, sharing, latency: only these (default: all); pipeline: costs of "
+        "these models only",
+    )
+    parser.add_argument(
+        "--cases",
+        metavar="SET",
+        help="pipeline: quick, some limits on few devices (default); known, those of which it is "
+        "known what a search reaches; full, all limits on up to 32 devices, which takes hours",
     )
     parser.add_argument(
         "--programs",

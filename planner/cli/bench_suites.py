@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 # Options that not all suites have.
 _SUITES_WITH = {
-    "solver": "offsets, cosma and latency",
-    "network": "cosma, execution, sharing and latency",
+    "data": "offsets, cosma, execution, sharing and latency",
+    "solver": "offsets, cosma, latency and pipeline",
+    "network": "cosma, execution, sharing, latency and pipeline",
     "parameters": "cosma",
     "dim": "execution, sharing and latency",
-    "seed": "cosma, execution, sharing and latency",
+    "seed": "cosma, execution, sharing, latency and pipeline",
+    "cases": "pipeline",
     "programs": "latency",
     "decodes": "latency",
     "seeds": "latency",
@@ -50,6 +52,24 @@ class Results(NamedTuple):
     without_picture: Mapping[str, str | bytes] = {}
 
 
+def _with_page(
+    document: Mapping[str, Any],
+    text: str,
+    notes: Sequence[str],
+    picture: str,
+    draw: Callable[[], Mapping[str, bytes]],
+    page: Callable[[bytes | None], str],
+    **files: str,
+) -> Results:
+    """Return results with a page that shows the picture, where one can be drawn, and files."""
+
+    def drawn() -> dict[str, str | bytes]:
+        pictures = draw()
+        return {"html": page(pictures["svg"]), **files, **pictures}
+
+    return Results(document, text, notes, picture, drawn, {"html": page(None), **files})
+
+
 class Suite(NamedTuple):
     """A suite about to run: its rows, and what to make of those that there are in the end."""
 
@@ -71,7 +91,7 @@ def _offsets(
     from planner.bench.offset_solves import chosen_solvers, solve_all
     from planner.bench.performance_profile import draw_profiles
 
-    _refuse(options, "network", "parameters", "seed", "dim", *_OF_LATENCY)
+    _refuse(options, "network", "parameters", "seed", "dim", "cases", *_OF_LATENCY)
     solvers = chosen_solvers(options.solver)
     time_limit_s = 5.0 if options.time_limit is None else options.time_limit
     instances = (
@@ -104,7 +124,7 @@ def _cosma(
     from planner.bench.cosma_results import defects, results_object
     from planner.bench.cosma_table import render_summary, render_table
 
-    _refuse(options, "dim", *_OF_LATENCY)
+    _refuse(options, "dim", "cases", *_OF_LATENCY)
     contenders = chosen_contenders(options.solver)
     seed = 0 if options.seed is None else options.seed
     time_limit_s = 30.0 if options.time_limit is None else options.time_limit
@@ -132,12 +152,8 @@ def _cosma(
                 rows, svg, parameters=options.parameters, time_limit_s=time_limit_s, notes=notes
             )
 
-        def draw() -> dict[str, str | bytes]:
-            pictures = draw_bars(rows)
-            return {"html": page(pictures["svg"]), **pictures}
-
         text = f"{render_table(rows)}\n\n{render_summary(rows, parameters=options.parameters)}"
-        return Results(document, text, notes, "chart", draw, {"html": page(None)})
+        return _with_page(document, text, notes, "chart", lambda: draw_bars(rows), page)
 
     return Suite(
         run_cases(
@@ -159,7 +175,7 @@ def _execution(
     from planner.bench.execution_table import render_summary, render_table, results_object
     from planner.execution.sessions import runtime
 
-    _refuse(options, "solver", "parameters", *_OF_LATENCY)
+    _refuse(options, "solver", "parameters", "cases", *_OF_LATENCY)
     runtime()
     seed = 0 if options.seed is None else options.seed
     time_limit_s = 5.0 if options.time_limit is None else options.time_limit
@@ -193,7 +209,7 @@ def _sharing(
         results_object,
     )
 
-    _refuse(options, "solver", "parameters", *_OF_LATENCY)
+    _refuse(options, "solver", "parameters", "cases", *_OF_LATENCY)
     seed = 0 if options.seed is None else options.seed
     time_limit_s = 10.0 if options.time_limit is None else options.time_limit
     dims = _dims_by_model(options)
@@ -236,7 +252,7 @@ def _latency(
     from planner.bench.latency_runs import run_programs
     from planner.bench.latency_table import render_tables
 
-    _refuse(options, "parameters")
+    _refuse(options, "parameters", "cases")
     which = "quick" if options.programs is None else options.programs
     decodes = 100 if options.decodes is None else options.decodes
     first = 0 if options.seed is None else options.seed
@@ -270,12 +286,14 @@ def _latency(
                 rows, svg, decodes=decodes, seeds=len(seeds), missing=missing, notes=notes
             )
 
-        def draw() -> dict[str, str | bytes]:
-            pictures = draw_latency_profiles(rows)
-            return {"html": page(pictures["svg"]), **pictures}
-
-        text = render_tables(rows, missing)
-        return Results(document, text, notes, "performance profile", draw, {"html": page(None)})
+        return _with_page(
+            document,
+            render_tables(rows, missing),
+            notes,
+            "performance profile",
+            lambda: draw_latency_profiles(rows),
+            page,
+        )
 
     return Suite(
         run_programs(
@@ -285,6 +303,67 @@ def _latency(
             seeds=seeds,
             time_limit_s=time_limit_s,
             on_progress=on_progress,
+        ),
+        results,
+    )
+
+
+def _pipeline(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> Suite:
+    from itertools import chain
+
+    from planner.bench.pipeline_cases import FULL, QUICK, chosen_cases
+    from planner.bench.pipeline_chart import draw_bubbles
+    from planner.bench.pipeline_page import render_page
+    from planner.bench.pipeline_reproduction import Reproduced, reproduce
+    from planner.bench.pipeline_results import defects, results_object
+    from planner.bench.pipeline_runs import chosen_solvers, run_cases
+    from planner.bench.pipeline_table import render_csv, render_tables
+
+    _refuse(options, "data", "parameters", "dim", *_OF_LATENCY)
+    which = QUICK if options.cases is None else options.cases
+    seed = 0 if options.seed is None else options.seed
+    time_limit_s = 5.0 if options.time_limit is None else options.time_limit
+    cases = chosen_cases(which, options.network)
+    solvers = chosen_solvers(options.solver)
+
+    def results(rows: list[Any], interrupted: bool) -> Results:
+        reproduced = [row for row in rows if isinstance(row, Reproduced)]
+        found = [row for row in rows if not isinstance(row, Reproduced)]
+        notes = [*unread, *defects(found, reproduced)]
+        document = results_object(
+            found,
+            reproduced,
+            cases=which,
+            time_limit_s=time_limit_s,
+            seed=seed,
+            notes=notes,
+            interrupted=interrupted,
+        )
+        text = render_tables(found, reproduced) if rows else ""
+        if not found:
+            return Results(document, text, notes, "chart", dict)
+
+        def page(svg: bytes | None) -> str:
+            return render_page(found, reproduced, svg, time_limit_s=time_limit_s, notes=notes)
+
+        return _with_page(
+            document,
+            text,
+            notes,
+            "chart",
+            lambda: draw_bubbles(found),
+            page,
+            csv=render_csv(found),
+        )
+
+    return Suite(
+        chain(
+            reproduce(everything=which == FULL, models=options.network, on_progress=on_progress),
+            run_cases(
+                cases, solvers, time_limit_s=time_limit_s, seed=seed, on_progress=on_progress
+            ),
         ),
         results,
     )
@@ -316,4 +395,5 @@ SUITES: Mapping[str, Callable[[argparse.Namespace, list[str], Callable[[str], No
     "execution": _execution,
     "sharing": _sharing,
     "latency": _latency,
+    "pipeline": _pipeline,
 }
