@@ -98,7 +98,7 @@ def small_problems(draw: st.DrawFn) -> PipelineProblem:
 
 
 @given(small_problems())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_exact_solver_finds_the_best_of_all_orders_and_no_bound_exceeds_it(
     problem: PipelineProblem,
 ) -> None:
