@@ -197,11 +197,7 @@ def run_cases(
             ours=ours,
             parts=_parts(result),
             alone=tuple(alone),
-            late=tuple(
-                dict.fromkeys(
-                    run.name for run in (*published, *result.contenders) if run.note == _LATE
-                )
-            ),
+            late=_late(published, result),
             notes=result.notes,
         )
         if interrupted:
@@ -282,6 +278,13 @@ def _judged(run: PipelineRun, problem: PipelineProblem, schedule: PipelineSchedu
         return run._replace(status=Status.FEASIBLE.value)
     memory = all(v.kind is PipelineViolationKind.MEMORY for v in violations)
     return run._replace(status=OVER_LIMIT if memory else FAILED)
+
+
+def _late(published: Sequence[PipelineRun], result: PipelineResult) -> tuple[str, ...]:
+    """Name what there was no time for, but for what has no schedule in any case."""
+    without = {run.name for run in published if run.status == SKIPPED and run.note != _LATE}
+    late = [run.name for run in (*published, *result.contenders) if run.note == _LATE]
+    return tuple(name for name in dict.fromkeys(late) if name not in without)
 
 
 def _raced(

@@ -295,6 +295,12 @@ def test_verdicts_compare_with_the_best_published_that_fits() -> None:
     assert summary.published == pytest.approx((20 / 110 + 10 / 100 + 10 / 100) / 3)
 
 
+def test_ties_at_the_bound_are_told_apart() -> None:
+    results = [made(100, 100), made(90, 90, status="optimal"), made(90, 95, status="optimal")]
+    text = " ".join(render_tables(results, []).split())
+    assert "won 1, tied 2; 2 proven optimal, of those tied 1;" in text
+
+
 def test_losses_refuted_bounds_and_missing_schedules_are_reported() -> None:
     where = "tiny 2x3, v=1, 1x"
     assert defects([made(101, 100)], []) == [
