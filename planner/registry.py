@@ -154,6 +154,10 @@ SOLVERS: dict[str, dict[str, Entry]] = {
             "solvers.pipeline.search:PipelineSearch",
             "list schedules by target times, then annealing along critical paths, from all seeds",
         ),
+        "exact": Entry(
+            "solvers.pipeline.exact:CpPipeline",
+            "CP-SAT: proves small schedules optimal, or finds better ones",
+        ),
     },
     "joint": {
         "spill-set": Entry(

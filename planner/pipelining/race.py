@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from solvers.pipeline.constructors.catalogue import Constructor
 
 _LISTED = 5
+_MOST_FORWARD_PASSES = 1 << 16
 
 
 def race(
@@ -60,13 +61,14 @@ def race(
     Raises
     ------
     UsageError
-        If a solver is unknown.
+        If a solver is unknown, or there are too many passes.
     KeyboardInterrupt
         If interrupted before the first schedule was found.
     """
     from solvers.protocol import Deadline
 
     started = time.monotonic()
+    _require_a_plannable_size(next(iter(problems.values())))
     chosen = _chosen(solvers)
     contest = Contest(problems, chosen, Deadline(time_limit), seed, on_progress)
     with listening_for_ctrl_c() as interruption:
@@ -92,6 +94,7 @@ def price(
     from solvers.protocol import Deadline
 
     started = time.monotonic()
+    _require_a_plannable_size(problem)
     if problem.vocabulary is None:
         # The simulator stops at the first of them.
         _refuse(schedule.name, order_faults(schedule, problem.microbatches))
@@ -128,6 +131,17 @@ def solver_names() -> tuple[str, ...]:
     from solvers.pipeline.constructors.catalogue import CONSTRUCTORS
 
     return (*(constructor.name for constructor in CONSTRUCTORS), *SOLVERS["pipeline"])
+
+
+def _require_a_plannable_size(problem: PipelineProblem) -> None:
+    """Do not begin what would take minutes and gigabytes before the first schedule."""
+    stages, microbatches = len(problem.stages), problem.microbatches
+    if stages * microbatches > _MOST_FORWARD_PASSES:
+        raise UsageError(
+            f"{stages:,} stages x {microbatches:,} microbatches are {stages * microbatches:,} "
+            f"forward passes; at most {_MOST_FORWARD_PASSES:,} are scheduled. An iteration of "
+            "fewer microbatches has the same steady state."
+        )
 
 
 def _chosen(

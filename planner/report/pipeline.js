@@ -348,7 +348,7 @@ for (const [kind, name] of Object.entries(plan.kinds)) {
   item.append(swatch, `${kind} ${name}`);
   legend.append(item);
 }
-if (plan.chunks > 1) legend.append("lighter: later stages of a device");
+if (plan.chunks > 1) legend.append("paler: later stages of a device");
 document.getElementById("tools").hidden = false;
 document.getElementById("chart-help").hidden = false;
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

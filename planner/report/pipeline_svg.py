@@ -137,7 +137,7 @@ class _Picture:
             yield f'<text x="{x + 19:.0f}" y="63">{text}</text>'
             x += 19 + 6.1 * len(text) + 16
         if shaded:
-            yield f'<text x="{x:.0f}" y="63">lighter: later stages of a device</text>'
+            yield f'<text x="{x:.0f}" y="63">paler: later stages of a device</text>'
 
     def _axis(self, bottom: float) -> Iterator[str]:
         seconds = float((self.last - self.zero) * self.result.problem.tick_s)

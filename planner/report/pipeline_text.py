@@ -201,7 +201,7 @@ def _contenders(result: PipelineResult) -> Iterator[tuple[str, str]]:
     parts = []
     for report in sorted(best.values(), key=_rank):
         words = [report.name]
-        if report.value_ticks is not None:
+        if report.value_ticks is not None and report.status != "failed":
             words.append(format_bubble(bubble_rate(result.problem, report.value_ticks)))
         if report.status != Status.FEASIBLE:
             words.append(report.status)
@@ -212,7 +212,7 @@ def _contenders(result: PipelineResult) -> Iterator[tuple[str, str]]:
 
 
 def _rank(report: ContenderReport) -> tuple[bool, bool, int]:
-    value = report.value_ticks
+    value = None if report.status == "failed" else report.value_ticks
     return value is None, report.status == OVER_LIMIT, value or 0
 
 

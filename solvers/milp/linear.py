@@ -42,7 +42,7 @@ class LinearAnswer(NamedTuple):
 def _balanced(
     program: Program, widths: NDArray[np.float64], factor: float
 ) -> tuple[Program, NDArray[np.float64]]:
-    """Return the program with rows, columns and cost multiplied by powers of two, and the rows' ones.
+    """Return the program with rows, columns and cost multiplied by powers of two, and the rows'.
 
     Columns are divided by their widths, and the largest entry of each row is then in [1, 2).
     Nothing is rounded by it.

@@ -23,7 +23,7 @@ NB_MODULE(_native, m) {
   planner::bind_offsets(m);
   planner::bind_mapping(m);
   planner::bind_mapping_game(m);
-  planner::bind_pipeline_blocks(m);
+  planner::bind_pipeline_ranked_order(m);
   planner::bind_pipeline(m);
   planner::bind_pipeline_zero_bubble(m);
 }

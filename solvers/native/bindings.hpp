@@ -13,7 +13,7 @@ void bind_joint_heuristics(nanobind::module_& m);
 void bind_offsets(nanobind::module_& m);
 void bind_mapping(nanobind::module_& m);
 void bind_mapping_game(nanobind::module_& m);
-void bind_pipeline_blocks(nanobind::module_& m);
+void bind_pipeline_ranked_order(nanobind::module_& m);
 void bind_pipeline(nanobind::module_& m);
 void bind_pipeline_zero_bubble(nanobind::module_& m);
 

@@ -15,6 +15,8 @@ using mapping::Random;
 
 constexpr double kCritical = 0.75;  // moves that start from a pass on a longest path
 constexpr double kFarthest = 16.0;  // places a pass moves at most
+// With more passes one evaluation is long enough to look at the clock each time.
+constexpr std::int32_t kManyPasses = 4096;
 
 class Annealing {
  public:
@@ -133,7 +135,10 @@ AnnealingResult Annealing::run(Control& control) {
   double best = walk_.value();
   const double period = static_cast<double>(model_.period);
   const double ratio = options_.coldest / options_.hottest;
-  while (result.steps < options_.steps && result.cost > options_.goal && !control.stop()) {
+  const auto stop = [&] {
+    return model_.passes > kManyPasses ? control.stop_now() : control.stop();
+  };
+  while (result.steps < options_.steps && result.cost > options_.goal && !stop()) {
     const double cooled =
         static_cast<double>(result.steps++) / static_cast<double>(options_.steps);
     const double temperature = period * options_.hottest * std::pow(ratio, cooled);

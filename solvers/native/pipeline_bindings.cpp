@@ -44,6 +44,16 @@ PipelineModel make_model(const InputArray<std::int64_t>& forward,
       if ((*array)(i) < 0 || (*array)(i) > pipeline::kNever)
         throw nb::value_error("stages: a number is out of range");
   }
+  // So that no sum of ticks or bytes overflows.
+  double ticks = 0.0;
+  double bytes = 0.0;
+  for (std::size_t i = 0; i < stages; ++i) {
+    ticks += static_cast<double>(forward(i)) + static_cast<double>(backward(i)) +
+             static_cast<double>(weight(i)) + 2.0 * static_cast<double>(hop(i));
+    bytes += static_cast<double>(activation(i));
+  }
+  if (std::max(ticks, bytes) * microbatches > static_cast<double>(pipeline::kNever) / 4.0)
+    throw nb::value_error("stages: a number is out of range");
   const auto devices = static_cast<std::int32_t>(limit.size());
   std::vector<char> used(limit.size(), 0);
   for (std::size_t s = 0; s < stages; ++s) {

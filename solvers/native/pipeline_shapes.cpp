@@ -21,6 +21,7 @@ constexpr std::size_t kSlopes = 12;
 constexpr std::size_t kPresets = 48;
 // Periods after which a W never is the pass with the least target.
 constexpr double kNeverDue = 1e4;
+constexpr double kLatestTarget = 1e18;
 
 // Along the path of a microbatch targets grow by `forward` times the ticks of each forward pass,
 // then by `backward` times those of each backward pass, one slope for each row of chunks; from
@@ -170,7 +171,8 @@ void ShapeSearch::aim(const Shape& shape) {
   const auto line = [&](std::int32_t letter, double offset) {
     for (std::int32_t j = 0; j < model_.microbatches; ++j)
       targets_.tick[at(letter * model_.microbatches + j)] =
-          static_cast<std::int64_t>(offset + period * static_cast<double>(j));
+          static_cast<std::int64_t>(
+              std::min(kLatestTarget, offset + period * static_cast<double>(j)));
   };
   const auto ticks = [&](std::int32_t letter) {
     return static_cast<double>(model_.ticks[at(letter)]);

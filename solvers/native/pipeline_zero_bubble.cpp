@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <functional>
-#include <limits>
 #include <queue>
 #include <random>
 #include <utility>
@@ -12,7 +11,7 @@ namespace planner::zero_bubble {
 
 namespace {
 
-constexpr Ticks kUnknown = std::numeric_limits<Ticks>::max() / 4;
+using pipeline::kNever;
 
 struct Device {
   std::int32_t done[3] = {0, 0, 0};
@@ -79,7 +78,7 @@ class Player {
     const Device& own = at(device);
     const std::int32_t next = own.done[kBackward];
     known = true;
-    if (next >= own.done[kForward]) return kUnknown;
+    if (next >= own.done[kForward]) return kNever;
     if (device == last_) return now;
     const Device& after = at(device + 1);
     if (next < after.done[kBackward]) {
@@ -101,7 +100,7 @@ class Player {
 
     bool forward_known = false;
     bool backward_known = false;
-    const Ticks forward = left ? forward_ready(device, now, forward_known) : kUnknown;
+    const Ticks forward = left ? forward_ready(device, now, forward_known) : kNever;
     const Ticks backward = backward_ready(device, now, backward_known);
     const bool forward_here = forward_known && forward <= now;
     const bool can_forward = forward_here && fits && warm;
@@ -122,7 +121,7 @@ class Player {
       Ticks next = backward;
       if (left && fits && warm && !can_forward) next = std::min(next, forward);
       const bool blocked = forward_here && !fits && lead < setting.lead;
-      if (blocked || next >= kUnknown ||
+      if (blocked || next >= kNever ||
           static_cast<double>(next - now) >= setting.gap * static_cast<double>(costs.weight)) {
         return start(device, now, kWeight);
       }
@@ -151,7 +150,7 @@ class Player {
     } else {
       own.held -= costs.kept;
     }
-    if (words_ != nullptr) (*words_)[static_cast<std::size_t>(device)].push_back(kind);
+    if (words_ != nullptr) (*words_)[static_cast<std::size_t>(device)].push_back(static_cast<std::uint8_t>(kind));
     wake(device, end);
   }
 
@@ -209,6 +208,14 @@ std::vector<std::int32_t> forwards_ahead(const Problem& problem, const std::vect
 
 }  // namespace
 
+Problem::Problem(const pipeline::PipelineModel& model)
+    : microbatches(model.microbatches), makespan(model.makespan) {
+  for (std::size_t s = 0; s < static_cast<std::size_t>(model.stages); ++s) {
+    stages.push_back({model.ticks[3 * s], model.ticks[3 * s + 1], model.ticks[3 * s + 2],
+                      model.hop[s], model.activation[s], model.kept[s], model.limit[s]});
+  }
+}
+
 Cost play(const Problem& problem, const std::vector<Setting>& settings, Words* words) {
   return Player(problem, settings, words).run(problem.makespan);
 }
@@ -220,7 +227,7 @@ Found search(const Problem& problem, std::int64_t budget, std::uint64_t seed, Co
   std::int64_t left = std::max<std::int64_t>(budget / per_play, 1);
   std::int64_t plays = 0;
   std::vector<Setting> best;
-  Cost cost{kUnknown, kUnknown};
+  Cost cost{kNever, kNever};
   const auto consider = [&](const std::vector<Setting>& settings) {
     const Cost found = play(problem, settings, nullptr);
     ++plays;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "control.hpp"
+#include "pipeline_model.hpp"
 
 namespace planner::zero_bubble {
 
@@ -21,7 +22,10 @@ struct Stage {
   Bytes limit;
 };
 
+// A pipeline model of one stage per device, stage by stage.
 struct Problem {
+  explicit Problem(const pipeline::PipelineModel& model);
+
   std::vector<Stage> stages;
   std::int32_t microbatches;
   bool makespan;  // The cost, instead of the longest stage.
@@ -36,7 +40,10 @@ struct Setting {
   bool hold_back;      // With the lead reached, W comes before another forward pass.
 };
 
-enum Kind : std::uint8_t { kForward, kBackward, kWeight };
+using pipeline::Kind;
+using pipeline::kBackward;
+using pipeline::kForward;
+using pipeline::kWeight;
 
 struct Cost {
   Ticks worst;  // What the objective counts.
@@ -47,7 +54,7 @@ struct Cost {
   }
 };
 
-using Words = std::vector<std::vector<std::uint8_t>>;
+using Words = std::vector<std::vector<std::uint8_t>>;  // Kinds, per device in order.
 
 // Plays the rules; the orders go to `words` unless it is null.
 Cost play(const Problem& problem, const std::vector<Setting>& settings, Words* words);

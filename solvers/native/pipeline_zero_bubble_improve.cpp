@@ -1,7 +1,6 @@
 // Local improvement of one-chunk orders: a pass at a time moves along its device's order.
 #include <algorithm>
 #include <cstddef>
-#include <limits>
 #include <random>
 
 #include "pipeline_zero_bubble.hpp"
@@ -10,7 +9,8 @@ namespace planner::zero_bubble {
 
 namespace {
 
-constexpr Ticks kNever = std::numeric_limits<Ticks>::max();
+using pipeline::kNever;
+
 constexpr std::size_t kFarthest = 12;
 
 // Times orders; the arrays live as long as the improvement does.

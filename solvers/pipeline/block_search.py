@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from planner.pipelining.placements import v_placement
 from solvers.pipeline.blocks import VSlots, v_block
 from solvers.pipeline.policy_search import ChosenOrder, cheapest, with_shorter_stages
 from solvers.pipeline.ranked_order import OrderPolicy, RankedOrders
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
     from solvers.pipeline.blocks import BuildingBlock
+    from solvers.protocol import Deadline
 
 _SLOPES = range(1, 6)
 _PERIODS = (6, 8, 9, 10)
@@ -71,16 +73,18 @@ def _from(least: int, residue: int, period: int) -> int:
     return least + (residue - least) % period
 
 
-def block_schedules(problem: PipelineProblem, most: int = 8) -> list[PipelineSchedule]:
+def block_schedules(
+    problem: PipelineProblem, deadline: Deadline, most: int = 8
+) -> list[PipelineSchedule]:
     """Return up to ``most`` good schedules of different blocks, the cheapest first.
 
     Every block is repeated and squeezed at true costs, within the limits. Of the best ones, passes
     of the warm-up and of the drain fill gaps, and gradients of the weights move, as several
     policies have it. A pass that the limits forbid waits, so that a block may fit into less memory
-    than its own. Empty if no block fits, or the placement is no V.
+    than its own. Empty if no block fits or no time is left, or the placement is no V.
     """
     devices = problem.devices
-    if problem.device_of != (*range(devices), *reversed(range(devices))):
+    if problem.device_of != v_placement(devices):
         return []
     orders = RankedOrders(problem)
     short = replace(problem, microbatches=min(problem.microbatches, 2 * devices + 8))
@@ -89,10 +93,13 @@ def block_schedules(problem: PipelineProblem, most: int = 8) -> list[PipelineSch
     plain = OrderPolicy(reach_at_start=2, reach_at_end=_ANYWHERE)
     kept: list[BuildingBlock] = []
     for period in _PERIODS:
+        if deadline.expired():
+            break
         blocks = sorted(
             v_blocks(devices, period), key=lambda block: abs(_share_of_limits(problem, block) - 1)
         )[: max(_FEWEST, tries // (2 * len(_PERIODS)))]
-        found = _best(short_orders, (_Candidate(block, 0, plain) for block in blocks), _KEPT)
+        candidates = (_Candidate(block, 0, plain) for block in blocks)
+        found = _best(short_orders, candidates, _KEPT, deadline)
         kept += [candidate.block for candidate in found]
     variants = list(_variants())
     # Any part of them has a bit of everything.
@@ -102,14 +109,15 @@ def block_schedules(problem: PipelineProblem, most: int = 8) -> list[PipelineSch
         short_orders,
         (_Candidate(block, *variant) for block in kept for variant in variants),
         max(most, _REFINED),
+        deadline,
     )
     chosen = [
         best
         for candidate in second
-        if (best := cheapest(orders, candidate.rank(problem), (candidate.policy,)))
+        if (best := cheapest(orders, candidate.rank(problem), (candidate.policy,), deadline))
     ]
     chosen.sort(key=lambda one: one.cost)
-    refined = [with_shorter_stages(orders, one) for one in chosen[:_REFINED]]
+    refined = [with_shorter_stages(orders, one, deadline) for one in chosen[:_REFINED]]
     chosen = sorted(refined + chosen[_REFINED:], key=lambda one: one.cost)
     return [orders.schedule("v-blocks", one.order) for one in chosen[:most]]
 
@@ -133,12 +141,16 @@ def _variants() -> Iterator[tuple[int, OrderPolicy]]:
         yield sooner, OrderPolicy(start, between, _ANYWHERE, weight_delay=delay)
 
 
-def _best(orders: RankedOrders, candidates: Iterator[_Candidate], most: int) -> list[_Candidate]:
+def _best(
+    orders: RankedOrders, candidates: Iterator[_Candidate], most: int, deadline: Deadline
+) -> list[_Candidate]:
     """Return the cheapest candidate of each block, the cheapest ``most`` of these."""
     best: dict[BuildingBlock, tuple[int, _Candidate]] = {}
     for candidate in candidates:
+        if deadline.expired():
+            break
         found: ChosenOrder | None = cheapest(
-            orders, candidate.rank(orders.problem), (candidate.policy,)
+            orders, candidate.rank(orders.problem), (candidate.policy,), deadline
         )
         if found is None:
             continue

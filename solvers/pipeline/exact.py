@@ -14,13 +14,12 @@ from solvers.milp.highs import ortools_available
 from solvers.pipeline.bounds.best import analytic_bound, pipeline_bound
 from solvers.pipeline.bounds.least_memory import why_infeasible
 from solvers.pipeline.exact_model import TargetModel
-from solvers.protocol import Availability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from planner.pipelining.problem import PipelineProblem
-    from solvers.protocol import Deadline
+    from solvers.protocol import Availability, Deadline
 
 MOST_PASSES = 6_000
 """Passes of all stages and microbatches beyond which no model is built."""
@@ -35,8 +34,8 @@ _EIGHTHS = (4, 2, 6, 1, 7, 0, 8)
 class CpPipeline:
     """Proves schedules optimal: one microbatch's passes may run anywhere that memory allows.
 
-    It asks whether a schedule of at most so many ticks exists, first at the bound. Each answer moves
-    the bound or the best schedule; questions that stay open are asked again with more time.
+    It asks whether a schedule of at most so many ticks exists, first at the bound. Each answer
+    moves the bound or the best schedule; questions that stay open are asked again with more time.
     """
 
     name = "cp"
@@ -143,7 +142,7 @@ class _Search:
         on_progress: Callable[[str], None] | None,
     ) -> None:
         self.problem = problem
-        self.seed = self.first_seed = seed
+        self.seed = seed
         self.on_progress = on_progress
         self.lower = 0
         self.best = one_after_another(problem) if incumbent is None else incumbent
@@ -164,8 +163,10 @@ class _Search:
 
     def run(self, deadline: Deadline) -> None:
         slice_s = _FIRST_SLICE
-        self.ask(self.lower, slice_s, deadline)
         while self.open() and not deadline.expired():
+            if not self.found:
+                # Bounds are often met.
+                self.ask(self.lower, 4 * slice_s, deadline)
             known = self.bisect(slice_s, deadline) if self.found else self.climb(slice_s, deadline)
             if not known:
                 slice_s *= 2
@@ -182,7 +183,7 @@ class _Search:
             known = self.ask(target, slice_s, deadline) or known
             if target == self.cost - 1 or step > self.lower:
                 break
-            step *= 2
+            step *= 4
         return known
 
     def bisect(self, slice_s: float, deadline: Deadline) -> bool:
@@ -196,18 +197,24 @@ class _Search:
     def ask(self, target: int, slice_s: float, deadline: Deadline) -> bool:
         """Ask whether a schedule takes at most ``target`` ticks; return whether that is known."""
         from ortools.sat.python import cp_model
+        from ortools.sat.python.cp_model_helper import SatParameters
 
         if not self.open():
             return True
         question = TargetModel(self.problem, target)
-        solver = new_solver(self.seed)
-        # What this takes off the search is a factor of hundreds where costs are not small numbers.
-        solver.parameters.use_dynamic_precedence_in_disjunctive = True
-        if (self.seed - self.first_seed) % 3 != 1:
+        for in_order in (True, False):
+            solver = new_solver(self.seed)
+            # What these take off the search is a factor of hundreds where costs are not small.
             solver.parameters.linearization_level = 0
+            solver.parameters.use_dynamic_precedence_in_disjunctive = True
             solver.parameters.use_strong_propagation_in_disjunctive = True
-        solver.parameters.max_deterministic_time = slice_s
-        status = solve_until(solver, question.model, deadline).status
+            solver.parameters.max_deterministic_time = slice_s
+            if in_order:
+                # By time, as a list scheduler: schedules are found soon where there are many.
+                solver.parameters.search_branching = SatParameters.SearchBranching.FIXED_SEARCH
+            status = solve_until(solver, question.model, deadline).status
+            if status != cp_model.UNKNOWN:
+                break
         self.statistics["questions"] += 1
         if status == cp_model.INFEASIBLE:
             self.lower = target + 1

@@ -1,4 +1,4 @@
-"""CP-SAT's model of one question: is there a schedule of at most so many ticks?
+"""CP-SAT's model of one question, whether some schedule takes at most so many ticks.
 
 Closed windows converge much better than minimising. Passes of one kind and stage run in the order
 of the microbatches, which can be exchanged; D is B followed by W.
@@ -34,6 +34,9 @@ class TargetModel:
         for device in range(problem.devices):
             self._add_device(device)
             self._add_memory(device)
+        self.model.add_decision_strategy(
+            list(self.starts.values()), cp_model.CHOOSE_LOWEST_MIN, cp_model.SELECT_MIN_VALUE
+        )
 
     def ticks(self, kind: PassKind, stage: int) -> int:
         """Return the ticks of a pass."""

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 KINDS = (PassKind.FORWARD, PassKind.BACKWARD, PassKind.WEIGHT)
 
 
+def within_kernels(problem: PipelineProblem) -> bool:
+    """Whether sums of the problem's ticks and bytes are within the kernels' whole numbers."""
+    ticks = sum(stage.work + 2 * stage.communication for stage in problem.stages)
+    held = sum(stage.activation_bytes for stage in problem.stages)
+    return max(ticks, held) * problem.microbatches < PIPELINE_NO_LIMIT // 8
+
+
 def native_model(problem: PipelineProblem) -> PipelineModel:
     """Return the kernels' view of a problem's stages, devices and microbatches."""
 

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from planner.pipelining.problem import PipelineObjective
-from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
-from solvers import _native
+from solvers._native import PIPELINE_NO_LIMIT, pipeline_order_by_rank
+from solvers.pipeline.native_orders import native_model, schedule_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from planner.pipelining.problem import PipelineProblem
-
-KINDS = (PassKind.FORWARD, PassKind.BACKWARD, PassKind.WEIGHT)
-_NO_LIMIT = 1 << 60
+    from planner.pipelining.schedule import PipelineSchedule
+    from solvers.protocol import Deadline
 
 
 class OrderPolicy(NamedTuple):
@@ -30,8 +29,9 @@ class OrderPolicy(NamedTuple):
     lazy_weights : bool
         Gradients of weights wait for a gap, or until their memory is needed; otherwise they have
         their rank as well.
-    weight_delay, overtaking_delay : int
-        In percent of its own time: how far a pass in a gap may delay the pass that is waited for.
+    weight_delay : int
+        In percent of its own time: how far a gradient of the weights in a gap may delay the pass
+        that is waited for.
     longest_stage : int
         A device that a gap would make longer than these ticks fills it with a gradient of the
         weights, whatever the delay.
@@ -42,8 +42,7 @@ class OrderPolicy(NamedTuple):
     reach_at_end: int = 0
     lazy_weights: bool = True
     weight_delay: int = 0
-    overtaking_delay: int = 0
-    longest_stage: int = _NO_LIMIT
+    longest_stage: int = PIPELINE_NO_LIMIT
 
 
 class RankedOrder(NamedTuple):
@@ -51,13 +50,12 @@ class RankedOrder(NamedTuple):
 
     Attributes
     ----------
-    codes : numpy.ndarray
-        Device by device, ``kind * stages + stage`` of each pass; the kinds are ``KINDS``, and the
-        microbatches of each kind and stage count up.
+    passes : numpy.ndarray
+        As ``solvers.pipeline.native_orders`` numbers them, device by device.
     longest_stage, makespan : int
     """
 
-    codes: NDArray[np.int32]
+    passes: NDArray[np.int32]
     longest_stage: int
     makespan: int
 
@@ -70,47 +68,22 @@ class RankedOrders:
     """
 
     def __init__(self, problem: PipelineProblem) -> None:
-        def column(numbers: object) -> NDArray[np.int64]:
-            return np.array(numbers, dtype=np.int64)
-
-        stages = problem.stages
         self.problem = problem
-        self._model = _native.pipeline_order_model(
-            device_of=column(problem.device_of),
-            forward=column([stage.forward for stage in stages]),
-            backward=column([stage.backward for stage in stages]),
-            weight=column([stage.weight for stage in stages]),
-            hop=column([*problem.hops, 0]),
-            activation=column([stage.activation_bytes for stage in stages]),
-            kept=column([stage.kept_bytes for stage in stages]),
-            limit=column([_NO_LIMIT if limit is None else limit for limit in problem.limits]),
-            microbatches=problem.microbatches,
-        )
+        self._model = native_model(problem)
 
     def order(
-        self,
-        rank: NDArray[np.int64],
-        policy: OrderPolicy,
-        *,
-        time_limit_s: float = 60.0,
-        cancel: _native.CancelFlag | None = None,
+        self, rank: NDArray[np.int64], policy: OrderPolicy, deadline: Deadline
     ) -> RankedOrder | None:
-        """Return the order by ``rank[kind, stage, microbatch]``.
+        """Return the order by ``rank[kind, stage, microbatch]``; kinds F, B, W.
 
-        None if a device has no room for one microbatch of each of its stages.
+        None if a device has no room for one microbatch of each of its stages, or out of time.
         """
-        found = _native.pipeline_order_by_rank(
+        found = pipeline_order_by_rank(
             self._model,
-            np.ascontiguousarray(rank, dtype=np.int64).ravel(),
-            reach_at_start=policy.reach_at_start,
-            reach_between=policy.reach_between,
-            reach_at_end=policy.reach_at_end,
-            lazy_weights=policy.lazy_weights,
-            weight_delay=policy.weight_delay,
-            overtaking_delay=policy.overtaking_delay,
-            longest_stage=policy.longest_stage,
-            time_limit_s=time_limit_s,
-            cancel=cancel,
+            np.ascontiguousarray(rank.transpose(1, 0, 2), dtype=np.int64).ravel(),
+            **policy._asdict(),
+            time_limit_s=deadline.remaining_s(),
+            cancel=deadline.cancel,
         )
         return None if found is None else RankedOrder(*found)
 
@@ -122,15 +95,4 @@ class RankedOrders:
 
     def schedule(self, name: str, order: RankedOrder) -> PipelineSchedule:
         """Return the order as a schedule."""
-        problem = self.problem
-        stages, codes = len(problem.stages), iter(order.codes.tolist())
-        done = [0] * (len(KINDS) * stages)
-        passes: list[tuple[Pass, ...]] = []
-        for own in problem.stages_of:
-            row = []
-            for _ in range(len(KINDS) * len(own) * problem.microbatches):
-                code = next(codes)
-                row.append(Pass(KINDS[code // stages], code % stages, done[code]))
-                done[code] += 1
-            passes.append(tuple(row))
-        return PipelineSchedule(name, problem.device_of, tuple(passes))
+        return schedule_of(self.problem, order.passes, name)

@@ -7,9 +7,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from planner.pipelining.problem import PipelineProblem
 from planner.problem import Outcome, Status
 from solvers._native import (
     pipeline_annealing,
@@ -18,15 +15,17 @@ from solvers._native import (
     pipeline_shapes,
 )
 from solvers.pipeline.block_search import block_schedules
-from solvers.pipeline.native_orders import native_model, native_order, schedule_of
+from solvers.pipeline.native_orders import native_model, native_order, schedule_of, within_kernels
 from solvers.pipeline.resampling import drop_stretch, repeat_stretch, resampled_starts
 from solvers.protocol import Availability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
     from solvers._native import PipelineModel
     from solvers.protocol import Deadline
@@ -34,10 +33,14 @@ if TYPE_CHECKING:
 NAME = "search"
 _LISTED_PASSES = 4_000_000
 """Passes that the first list schedules have together."""
+_FEWEST_LISTED, _MOST_LISTED = 48, 5_000
 _FIRST_STEPS = 100_000
 _COLDEST = 0.001
 _POOL = 6
+_STARTS = 4
+_FAR_PERIODS = 2
 _RESAMPLES = 60
+_BLOCKS_PASSES = 200_000
 _WAITS = (0.3, 1.0, 3.0)
 _MANY_PASSES = 12_000
 """Passes from which a search with fewer microbatches goes first."""
@@ -92,10 +95,12 @@ class PipelineSearch:
         Returns
         -------
         Outcome
+            ``unknown`` for the problems above and for times or bytes whose sums exceed 64 bits;
             ``infeasible`` if a limit is below one microbatch of all stages of a device, whose
             activations are all held before the first is given back.
         """
-        if problem.vocabulary is not None or problem.sharding is not None:
+        unknown = problem.vocabulary is not None or problem.sharding is not None
+        if unknown or not within_kernels(problem):
             return Outcome(Status.UNKNOWN, None, lower_bound)
         for device, limit in enumerate(problem.limits):
             stages = problem.stages_of[device]
@@ -159,7 +164,7 @@ class _Run:
         if all(other.cost != cost for other in self.pool):
             self.pool = sorted([*self.pool, found], key=lambda one: one.cost)[:_POOL]
         if better and self.on_progress is not None:
-            self.on_progress(f"longest stage or makespan {cost:,} ticks after {self.steps:,} steps")
+            self.on_progress(f"{self.problem.objective} {cost:,} ticks after {self.steps:,} moves")
         return found
 
     def start(self, seeds: Sequence[PipelineSchedule]) -> None:
@@ -169,12 +174,16 @@ class _Run:
                 self.add(order)
         if self.pool and self.done():
             return
-        if self.model.passes > _MANY_PASSES and self.problem.microbatches > 3 * self.problem.devices:
+        if (
+            self.model.passes > _MANY_PASSES
+            and self.problem.microbatches > 3 * self.problem.devices
+        ):
             self.start_with_fewer_microbatches()
-        for order in self.list_schedules(max(48, _LISTED_PASSES // self.model.passes)):
+        for order in self.list_schedules():
             self.add(order)
-        if not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
-            for schedule in block_schedules(self.problem, most=_POOL):
+        few = self.model.passes <= _BLOCKS_PASSES
+        if few and not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
+            for schedule in block_schedules(self.problem, self.deadline, most=_POOL):
                 order = native_order(self.problem, self.model, schedule)
                 if order is not None:
                     self.add(order)
@@ -198,17 +207,18 @@ class _Run:
             _, flat, _ = pipeline_cost(small.model, found.order)
             starts = flat.reshape(-1, few)
             for length in (1, 2, 3, 4):
-                if self.pool and self.done():
-                    return
                 missing = self.problem.microbatches - few
                 begin = (few - length) // 2
                 sources = repeat_stretch(few, begin, length, -(-missing // length))
                 extra = len(sources) - self.problem.microbatches
                 targets = resampled_starts(starts, drop_stretch(sources, begin, extra))
                 for wait in _WAITS:
+                    if self.pool and self.done():
+                        return
                     self.add(pipeline_schedule(self.model, targets.reshape(-1), wait=wait))
 
-    def list_schedules(self, count: int) -> list[NDArray[np.int32]]:
+    def list_schedules(self, share: int = 1) -> list[NDArray[np.int32]]:
+        count = min(_MOST_LISTED, max(_FEWEST_LISTED, _LISTED_PASSES // self.model.passes)) // share
         found, schedules = pipeline_shapes(
             self.model,
             time_limit_s=self.deadline.remaining_s(),
@@ -222,7 +232,7 @@ class _Run:
         return [order for _, order in found]
 
     def improve(self, most_rounds: int | None) -> None:
-        for found in list(self.pool):
+        for found in self.pool[:_STARTS]:
             if self.done() or self.rounds == most_rounds:
                 return
             self.anneal(found, _FIRST_STEPS, 0.02)
@@ -236,10 +246,15 @@ class _Run:
             elif kind == 2:
                 self.anneal(self.resampled(self.pool[0]), steps, 0.02)
             else:
-                listed = self.list_schedules(max(48, _LISTED_PASSES // self.model.passes // 4))
-                cost, _, _ = pipeline_cost(self.model, listed[0])
-                self.anneal(_Found(cost, listed[0]), steps, 0.05)
+                self.anneal(self.listed(), steps, 0.05)
                 steps += steps // 2
+
+    def listed(self) -> _Found:
+        """Return the best of new list schedules, or of the pool if they are far behind."""
+        order = self.list_schedules(share=4)[0]
+        cost, _, _ = pipeline_cost(self.model, order)
+        far = cost > self.pool[0].cost + _FAR_PERIODS * self.model.period
+        return self.pool[0] if far else _Found(cost, order)
 
     def anneal(self, found: _Found, steps: int, hottest: float) -> _Found:
         _, _, releases = pipeline_cost(self.model, found.order)

@@ -1,4 +1,4 @@
-"""Lower bounds of pipelines: published optima, tables of tight cases, and proofs that are checked."""
+"""Lower bounds of pipelines: published optima, tight cases, and proofs that are checked."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def published(name: str) -> list[dict[str, str]]:
 
 def published_problem(row: dict[str, str], names: str, chunks: int) -> PipelineProblem:
     p, m, hidden, heads, length = (int(row[k]) for k in ("p", "m", "hidden", "heads", "seq"))
-    times = [chunks * round(1000 * float(row[names.format(k)])) for k in "FBW"]
+    f, b, w = (chunks * round(1000 * float(row[names.format(k)])) for k in "FBW")
     size, kept = 34 * hidden + 5 * heads * length, 32 * hidden
-    stage = StageCosts(*times, size, kept, round(1000 * float(row["T_comm_ms"])))
+    stage = StageCosts(f, b, w, size, kept, round(1000 * float(row["T_comm_ms"])))
     return PipelineProblem((stage,) * p, linear_placement(p), m, (p * size,) * p)
 
 
@@ -209,9 +209,7 @@ def test_no_bound_exceeds_a_schedule(seed: int, objective: PipelineObjective) ->
         for _ in device_of
     )  # fmt: skip
     limits = tuple(rng.choice([None, rng.randint(50 * len(device_of) // p, 400)]) for _ in range(p))
-    problem = PipelineProblem(
-        stages, device_of, rng.randint(1, 5), limits, objective=objective
-    )
+    problem = PipelineProblem(stages, device_of, rng.randint(1, 5), limits, objective=objective)
     bound = pipeline_bound(problem, deadline=Deadline(20))
     assert bound.longest_stage <= bound.makespan
     for _ in range(30):

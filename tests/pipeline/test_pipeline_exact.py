@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,7 +30,7 @@ def words(stages: tuple[int, ...], microbatches: int) -> list[tuple[Pass, ...]]:
     found = []
     # What must be behind a pass of the same microbatch.
     before = {(B, s): (F, s) for s in stages} | {(W, s): (B, s) for s in stages}
-    before |= {(F, later): (F, earlier) for earlier, later in zip(stages, stages[1:], strict=False)}
+    before |= {(F, later): (F, earlier) for earlier, later in pairwise(stages)}
 
     def extend(word: tuple[Pass, ...], done: dict[tuple[PassKind, int], int]) -> None:
         if len(word) == 3 * len(stages) * microbatches:
@@ -94,13 +94,11 @@ def small_problems(draw: st.DrawFn) -> PipelineProblem:
     limit = st.one_of(st.none(), st.integers(0, 16))
     limits = tuple(draw(limit) for _ in range(max(device_of) + 1))
     objective = draw(st.sampled_from(PipelineObjective))
-    return PipelineProblem(
-        tuple(stages), device_of, microbatches, limits, objective=objective
-    )
+    return PipelineProblem(tuple(stages), device_of, microbatches, limits, objective=objective)
 
 
 @given(small_problems())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_exact_solver_finds_the_best_of_all_orders_and_no_bound_exceeds_it(
     problem: PipelineProblem,
 ) -> None:
@@ -141,17 +139,29 @@ def test_a_limit_just_below_the_least_is_refused_in_words_and_the_least_is_enoug
             assert f"{limit:,} B" in reason
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.5, 0.75, 1, 1.25, 1.5, 2])
+def test_four_devices_with_stages_unlike_each_other_are_solved(share: float) -> None:
+    times = [(11298, 14106, 8310), (20374, 21703, 6629), (23522, 12298, 9991), (12965, 19532, 5789)]
+    stages = tuple(StageCosts(*each, 1000, 400, 601) for each in times)
+    problem = PipelineProblem(stages, linear_placement(4), 8, (int(4000 * share),) * 4)
+    outcome = CpPipeline().solve(problem, deadline=Deadline(60))
+    assert outcome.status is Status.OPTIMAL
+    assert outcome.solution is not None
+    assert fits(problem, outcome.solution)
+
+
 @pytest.mark.parametrize(
     ("times", "limit", "kept", "device_of", "microbatches", "optimum"),
     [
         # Optima found by exhausting decision problems, with the costs of every chunk alike.
         ((5, 6, 4, 1), 3, 10, v_placement(2), 4, 146),
-        ((5, 6, 4, 1), 3, 4, v_placement(2), 4, 146),
+        pytest.param((5, 6, 4, 1), 3, 4, v_placement(2), 4, 146, marks=pytest.mark.slow),
         ((7, 5, 3, 1), 3, 10, v_placement(2), 3, 118),
         ((5, 6, 4, 1), 4, 4, v_placement(3), 3, 134),
         ((1, 1, 1, 0), 3, 10, looped_placement(2, 2), 4, 26),
         ((1, 1, 1, 0), 4, 10, looped_placement(3, 2), 3, 23),
-        ((5, 6, 4, 1), 5, 10, looped_placement(2, 3), 3, 155),
+        pytest.param((5, 6, 4, 1), 5, 10, looped_placement(2, 3), 3, 155, marks=pytest.mark.slow),
     ],
 )
 def test_known_optima_of_several_chunks_are_proven(

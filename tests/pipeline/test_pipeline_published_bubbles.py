@@ -17,6 +17,8 @@ from solvers.pipeline.constructors.interleaved import interleaved_with_early_sta
 from solvers.pipeline.constructors.one_f_one_b import one_f_one_b
 from solvers.pipeline.constructors.zero_bubble import zero_bubble
 
+from .constructions import NO_HURRY
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from fractions import Fraction
@@ -82,7 +84,7 @@ def test_the_search_at_one_and_two_times_the_memory_is_no_worse_than_published(
     row: PublishedSetting, pipelines: int
 ) -> None:
     problem = linear_problem(row, pipelines * row.devices)
-    timeline = simulate_pipeline(problem, zero_bubble(problem))
+    timeline = simulate_pipeline(problem, zero_bubble(problem, NO_HURRY))
     rate = round(bubble_rate(problem, timeline.longest_stage), 4)
     published = float(row.published()[f"ZB-{pipelines}p"])
     assert rate == published if pipelines == 1 else rate <= published

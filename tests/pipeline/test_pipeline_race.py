@@ -12,7 +12,12 @@ from planner.errors import DoesNotFitError, InvalidPlanError, UsageError
 from planner.pipelining import race as pipeline_race
 from planner.pipelining.checker import check_pipeline
 from planner.pipelining.memory import device_memory
-from planner.pipelining.problem import PipelineObjective, PipelineProblem, StageCosts
+from planner.pipelining.problem import (
+    PipelineObjective,
+    PipelineProblem,
+    ShardedParameters,
+    StageCosts,
+)
 from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
 from planner.problem import Outcome, Status
 from planner.registry import SOLVERS, Entry
@@ -23,6 +28,8 @@ from .pipelines import one_f_one_b, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from solvers.protocol import Deadline
 
 STAGE = StageCosts(20, 21, 14, 1000, 400, 1)
 
@@ -59,8 +66,12 @@ def contenders(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         by_name = {build.__name__: build for build in builders}
         ready = Constructor.build
 
-        def build(self: Constructor, pipeline: PipelineProblem) -> PipelineSchedule:
-            return by_name[self.name](pipeline) if self.name in by_name else ready(self, pipeline)
+        def build(
+            self: Constructor, pipeline: PipelineProblem, deadline: Deadline
+        ) -> PipelineSchedule:
+            if self.name in by_name:
+                return by_name[self.name](pipeline)
+            return ready(self, pipeline, deadline)
 
         monkeypatch.setattr(Constructor, "build", build)
         monkeypatch.setattr(catalogue, "CONSTRUCTORS", tuple(made))
@@ -97,6 +108,26 @@ def test_the_best_legal_schedule_wins_and_all_are_told(contenders) -> None:
     best = result.best_published()
     assert best is not None
     assert best.name == "classic"
+
+
+def test_schedules_that_gather_no_sharded_weights_are_left_out(contenders) -> None:
+    contenders(classic)
+    weights = ShardedParameters((1, 1), (1, 1), (10, 10), (10, 10))
+    result = planner.pipeline(problem(sharding=weights), time_limit=2)
+    assert result.contender == "sequential"
+    assert reports(result)["classic"] == "skipped"
+    assert any(result.schedule.units)
+
+
+def test_what_needs_too_much_memory_is_offloaded_where_that_helps(contenders) -> None:
+    contenders(classic)
+    given = {"devices": 4, "microbatches": 6, "memory_limit": 3000, "time_limit": 2}
+    assert planner.pipeline([STAGE], **given).contender == "sequential"
+    result = planner.pipeline([STAGE], offload_bandwidth=10_000, **given)
+    assert reports(result)["classic"] == "over limit"
+    assert result.contender == "classic+offload"
+    assert max(result.peak_bytes) <= 3000
+    assert max(result.host_peak_bytes) > 0
 
 
 def test_what_needs_too_much_memory_does_not_win(contenders) -> None:
@@ -274,6 +305,11 @@ def test_arguments_that_make_no_sense_are_refused(given: dict, reason: str) -> N
 def test_costs_that_make_no_sense_are_refused(wrong: object) -> None:
     with pytest.raises(UsageError):
         planner.pipeline(wrong, devices=2, microbatches=2)
+
+
+def test_more_passes_than_memory_is_there_for_are_refused() -> None:
+    with pytest.raises(UsageError, match="65,536"):
+        planner.pipeline([STAGE], devices=2, microbatches=200_000)
 
 
 def test_a_problem_brings_its_own_numbers() -> None:

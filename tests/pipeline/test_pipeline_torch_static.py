@@ -19,6 +19,7 @@ from planner.pipelining.schedule_csv import schedule_from_csv, schedule_to_csv
 from planner.pipelining.simulator import simulate_pipeline
 from solvers.pipeline.constructors.catalogue import CONSTRUCTORS, Constructor, InapplicableError
 
+from .constructions import NO_HURRY
 from .random_orders import disordered, schedules, unit_problem
 from .torch_example import torch_refusal, torch_schedule
 
@@ -86,15 +87,21 @@ def constructed(p: int) -> Iterator[tuple[str, PipelineProblem]]:
         yield name, PipelineProblem(stages, device_of, 3 * p, limits, offloading=link)
 
 
+# PyTorch has no passes of a split vocabulary layer, and gathers of sharded weights are its own.
+EXPRESSIBLE = [
+    own for own in CONSTRUCTORS if not own.name.startswith("vocabulary") and own.name != "zeropp"
+]
+
+
 @pytest.mark.parametrize("devices", [2, 4])
-@pytest.mark.parametrize("constructor", CONSTRUCTORS, ids=lambda own: own.name)
+@pytest.mark.parametrize("constructor", EXPRESSIBLE, ids=lambda own: own.name)
 def test_pytorch_takes_every_published_schedule(constructor: Constructor, devices: int) -> None:
     built = 0
     for name, problem in constructed(devices):
         if name not in constructor.placements:
             continue
         try:
-            schedule = constructor.build(problem)
+            schedule = constructor.build(problem, NO_HURRY)
         except InapplicableError:
             continue
         built += 1

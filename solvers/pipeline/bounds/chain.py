@@ -27,8 +27,8 @@ def chain_bound(problem: PipelineProblem) -> ChainBound:
 
     A device with first stage f runs its passes between a start of F(f) and, W apart, an end of
     B(f); each device whose first stage comes earlier was at work before and will be after, for as
-    long as the path between the two takes. So the time that one device needs up to its last B bounds
-    the span of every such device, and, with what drains to the first stage, the makespan.
+    long as the path between the two takes. So the time that one device needs up to its last B
+    bounds the span of every such device, and, with what drains to the first stage, the makespan.
     """
     ways = path(problem)
     stages = problem.stages

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from solvers.pipeline.blocks import BuildingBlock, VSlots, v_block
 from solvers.pipeline.constructors.catalogue import InapplicableError
+from solvers.pipeline.constructors.words import expect_within_kernels
 from solvers.pipeline.ranked_order import OrderPolicy, RankedOrders
+from solvers.protocol import Deadline
 
 if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
@@ -51,6 +54,7 @@ def repeated_block(
     InapplicableError
         If the limits leave less memory.
     """
+    expect_within_kernels(problem)
     sizes = [stage.activation_bytes for stage in problem.stages]
     most = max(block.peaks([1] * len(sizes)))
     peaks = tuple(
@@ -61,7 +65,7 @@ def repeated_block(
         if limit is not None and limit < peak:
             raise InapplicableError(f"needs {peak:,} B on device {device}, which has {limit:,}")
     orders = RankedOrders(replace(problem, limits=peaks))
-    order = orders.order(block.ranks(problem.microbatches), policy)
+    order = orders.order(block.ranks(problem.microbatches), policy, Deadline(math.inf))
     if order is None:
         raise InapplicableError("the devices wait for each other within its memory")
     return orders.schedule(name, order)

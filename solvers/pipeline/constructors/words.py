@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from planner.pipelining.placements import linear_placement, looped_placement
 from planner.pipelining.schedule import Pass, PassKind
 from solvers.pipeline.constructors.catalogue import InapplicableError
+from solvers.pipeline.native_orders import within_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +57,17 @@ def expect_looped(problem: PipelineProblem) -> int:
             f"{problem.devices}"
         )
     return chunks
+
+
+def expect_within_kernels(problem: PipelineProblem) -> None:
+    """Refuse problems whose numbers are too large for the native kernels.
+
+    Raises
+    ------
+    InapplicableError
+    """
+    if not within_kernels(problem):
+        raise InapplicableError("its ticks or bytes are too many for 64 bits: use larger units")
 
 
 def _expect_plain_stages(problem: PipelineProblem) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from solvers.pipeline.constructors.catalogue import InapplicableError
+from solvers.pipeline.constructors.catalogue import OUT_OF_TIME, InapplicableError
+from solvers.pipeline.constructors.words import expect_within_kernels
 from solvers.pipeline.policy_search import cheapest, with_shorter_stages
-from solvers.pipeline.ranked_order import KINDS, OrderPolicy, RankedOrders
+from solvers.pipeline.ranked_order import OrderPolicy, RankedOrders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
 
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
+    from solvers.protocol import Deadline
 
-FORWARD, BACKWARD = range(2)
+FORWARD, BACKWARD, WEIGHT = range(3)
 _POLICIES = [
     OrderPolicy(reach_at_start=start, reach_at_end=1 << 30, weight_delay=delay)
     for start, delay in product((0, 20), (0, 15, 30, 100))
 ]
 
 
-def zb_v(problem: PipelineProblem) -> PipelineSchedule:
+def zb_v(problem: PipelineProblem, deadline: Deadline) -> PipelineSchedule:
     """Return ZB-V with the gradients of the weights where they fit best at the true costs.
 
     Where a device has no limit, it holds as many microbatches of its two stages as there are
@@ -36,9 +38,10 @@ def zb_v(problem: PipelineProblem) -> PipelineSchedule:
     Raises
     ------
     InapplicableError
-        If the limits leave no room for it.
+        If the limits leave no room for it, or nothing was found by the deadline.
     """
-    devices = problem.devices
+    expect_within_kernels(problem)
+    devices, microbatches = problem.devices, problem.microbatches
     limits = tuple(
         devices * sum(problem.stages[stage].activation_bytes for stage in own)
         if limit is None
@@ -49,13 +52,16 @@ def zb_v(problem: PipelineProblem) -> PipelineSchedule:
     found = [
         best
         for more in (0, 1, 2, 4)
-        if (best := cheapest(orders, zb_v_ranks(devices, problem.microbatches, more), _POLICIES))
+        if not deadline.expired()
+        and (best := cheapest(orders, zb_v_ranks(devices, microbatches, more), _POLICIES, deadline))
     ]
+    if not found and deadline.expired():
+        raise InapplicableError(OUT_OF_TIME)
     if not found:
         raise InapplicableError("the limits leave no room for a microbatch on every stage")
     found.sort(key=lambda chosen: chosen.cost)
     best = min(
-        (with_shorter_stages(orders, chosen) for chosen in found[:2]),
+        (with_shorter_stages(orders, chosen, deadline) for chosen in found[:2]),
         key=lambda chosen: chosen.cost,
     )
     return orders.schedule("zb-v", best.order)
@@ -75,7 +81,7 @@ def zb_v_ranks(devices: int, microbatches: int, more: int = 0) -> NDArray[np.int
     numpy.ndarray
         ``[kind, stage, microbatch]``.
     """
-    ranks = np.zeros((len(KINDS), 2 * devices, microbatches), dtype=np.int64)
+    ranks = np.zeros((3, 2 * devices, microbatches), dtype=np.int64)
     for device in range(devices):
         done: dict[tuple[int, int], int] = {}
         for place, (kind, stage) in enumerate(_device_passes(devices, device, microbatches, more)):
@@ -83,7 +89,7 @@ def zb_v_ranks(devices: int, microbatches: int, more: int = 0) -> NDArray[np.int
             if microbatch < microbatches:
                 ranks[kind, stage, microbatch] = place
                 done[kind, stage] = microbatch + 1
-    ranks[KINDS.index("W")] = ranks[BACKWARD]
+    ranks[WEIGHT] = ranks[BACKWARD]
     return ranks
 
 

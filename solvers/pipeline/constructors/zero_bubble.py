@@ -6,41 +6,30 @@ schedule at limits of ``p`` and ``2p`` activations.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from planner.pipelining.problem import PipelineObjective
-from planner.pipelining.schedule import PipelineSchedule
 from solvers._native import zero_bubble_search
 from solvers.pipeline.constructors.catalogue import InapplicableError
-from solvers.pipeline.constructors.words import (
-    BACKWARD,
-    FORWARD,
-    WEIGHT,
-    expect_one_chunk,
-    numbered,
-)
+from solvers.pipeline.constructors.words import expect_one_chunk, expect_within_kernels
+from solvers.pipeline.native_orders import native_model, schedule_of
 
 if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
+    from planner.pipelining.schedule import PipelineSchedule
+    from solvers.protocol import Deadline
 
 PASSES_PLAYED = 20_000_000
 """Passes of all the schedules that are tried: one to two seconds."""
 
-_MOST = 1 << 60
-_KINDS = (FORWARD, BACKWARD, WEIGHT)
 
-
-def zero_bubble(problem: PipelineProblem) -> PipelineSchedule:
+def zero_bubble(problem: PipelineProblem, deadline: Deadline) -> PipelineSchedule:
     """Return the schedule of the least cost among the settings of the local rules.
 
     A device runs as many F before its first B as do not delay that B, or one more. Then it keeps up
     a lead of F over B, fills waits with W where they are long enough, and runs W where memory keeps
     the next F from starting. How far ahead, how large a lead, how long a wait and what goes first
     are settings of each device; systematic ones are tried first, then random changes of the best.
-    Then single passes move where that costs nothing.
+    Then single passes move where that costs nothing. At the deadline it is the best so far.
 
     Raises
     ------
@@ -54,43 +43,12 @@ def zero_bubble(problem: PipelineProblem) -> PipelineSchedule:
                 f"device {device} may hold {limit:,} B, but one microbatch there takes "
                 f"{stage.activation_bytes:,} B: that is the least limit"
             )
-    kinds, _, _ = zero_bubble_search(
-        _rows(problem),
-        problem.microbatches,
-        makespan=problem.objective is PipelineObjective.MAKESPAN,
+    expect_within_kernels(problem)
+    order, _, _ = zero_bubble_search(
+        native_model(problem),
         budget=PASSES_PLAYED,
         seed=0,
-        time_limit_s=math.inf,
-        cancel=None,
+        time_limit_s=deadline.remaining_s(),
+        cancel=deadline.cancel,
     )
-    words = kinds.reshape(problem.devices, 3 * problem.microbatches)
-    passes = tuple(
-        numbered(stage, [_KINDS[kind] for kind in word]) for stage, word in enumerate(words)
-    )
-    return PipelineSchedule("zero-bubble", problem.device_of, passes)
-
-
-def _rows(problem: PipelineProblem) -> np.ndarray:
-    everything = [problem.microbatches * stage.activation_bytes for stage in problem.stages]
-    work = problem.microbatches * sum(s.work + s.communication for s in problem.stages)
-    if max(work, *everything) >= _MOST:
-        raise InapplicableError("its ticks or bytes are too many for 64 bits: use larger units")
-    hops = (*problem.hops, 0)
-    return np.array(
-        [
-            number
-            for stage, hop, most, limit in zip(
-                problem.stages, hops, everything, problem.limits, strict=True
-            )
-            for number in (
-                stage.forward,
-                stage.backward,
-                stage.weight,
-                hop,
-                stage.activation_bytes,
-                stage.kept_bytes,
-                most if limit is None else min(limit, most),
-            )
-        ],
-        dtype=np.int64,
-    )
+    return schedule_of(problem, order, "zero-bubble")
