@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
+    from solvers.protocol import Deadline
 
 ROW = CostRow(Fraction(3), Fraction(4), Fraction(2), Fraction(1), 1000, 400)
 TINY = Setting("tiny", (ROW,), 2, 3)
@@ -230,15 +231,15 @@ def test_what_cannot_fit_is_told_as_a_proof_and_is_no_defect() -> None:
     assert math.isnan(next(c for c in curves([result]) if c.kind == "ours").bubbles[0])
 
 
-def broken(_: Constructor, problem: PipelineProblem) -> PipelineSchedule:
+def broken(_: Constructor, problem: PipelineProblem, deadline: Deadline) -> PipelineSchedule:
     raise ZeroDivisionError("oh")
 
 
 def test_a_constructor_that_crashes_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     ready = Constructor.build
 
-    def build(self: Constructor, problem: PipelineProblem) -> PipelineSchedule:
-        return (broken if self.name == "zb-h1" else ready)(self, problem)
+    def build(self: Constructor, problem: PipelineProblem, deadline: Deadline) -> PipelineSchedule:
+        return (broken if self.name == "zb-h1" else ready)(self, problem, deadline)
 
     monkeypatch.setattr(Constructor, "build", build)
     told = defects(results_of([PipelineCase(TINY, 1, "1")]), [])
