@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
+from planner.pipelining.memory import device_memory
 from planner.pipelining.problem import PipelineObjective
 from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
 from planner.problem import Outcome, Status
@@ -153,6 +154,14 @@ class _Search:
     def cost_of(self, schedule: PipelineSchedule) -> int:
         return cost_ticks(self.problem, best_timeline(self.problem, schedule))
 
+    def fits(self, schedule: PipelineSchedule) -> bool:
+        """Whether memory suffices for passes without duration too, which the model leaves out."""
+        memory = device_memory(self.problem, best_timeline(self.problem, schedule))
+        return all(
+            limit is None or profile.peak <= limit
+            for profile, limit in zip(memory, self.problem.limits, strict=True)
+        )
+
     def raise_lower(self, bound: Any, known: int | None) -> None:
         whole = self.problem.objective is PipelineObjective.MAKESPAN
         mine = bound.makespan if whole else bound.longest_stage
@@ -220,6 +229,8 @@ class _Search:
             self.lower = target + 1
         elif status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             schedule = question.schedule(solver)
+            if not self.fits(schedule):
+                return False
             self.best, self.cost, self.found = schedule, self.cost_of(schedule), True
         else:
             return False
