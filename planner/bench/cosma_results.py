@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from planner.bench.cosma_baselines import READING
 from planner.bench.cosma_cases import BUDGETS
 from planner.bench.cosma_networks import Group
-from planner.version import VERSION
+from planner.bench.results_envelope import envelope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,16 +130,16 @@ def results_object(
 ) -> dict[str, Any]:
     """Return the object that ``plan bench cosma --json`` prints."""
     return {
-        "format": "planner.bench-cosma",
-        "version": 1,
-        "planner": VERSION,
-        "parameters": parameters,
-        "time_limit_s": time_limit_s,
-        "seed": seed,
-        "interrupted": interrupted,
+        **envelope(
+            "cosma",
+            notes=notes,
+            interrupted=interrupted,
+            parameters=parameters,
+            time_limit_s=time_limit_s,
+            seed=seed,
+        ),
         "baselines": READING,
         "published": PUBLISHED,
-        "notes": list(notes),
         "means": [mean._asdict() for mean in means(cases)],
         "cases": [_case_object(case) for case in cases],
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from planner.bench.latency_methods import BEST_STATIC, EXACT, GAME, KEY_SEARCH, PARTS, REFERENCE
 from planner.bench.latency_runs import Budget
 from planner.bench.latency_statistics import compared, geometric_mean
-from planner.version import VERSION
+from planner.bench.results_envelope import envelope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -241,16 +241,16 @@ def results_object(
     """Return the object that ``plan bench latency --json`` prints."""
     among_open = open_programs(results)
     return {
-        "format": "planner.bench-latency",
-        "version": 1,
-        "planner": VERSION,
-        "programs": programs,
-        "decodes": decodes,
-        "seeds": list(seeds),
-        "time_limit_s": time_limit_s,
-        "interrupted": interrupted,
+        **envelope(
+            "latency",
+            notes=notes,
+            interrupted=interrupted,
+            programs=programs,
+            decodes=decodes,
+            seeds=list(seeds),
+            time_limit_s=time_limit_s,
+        ),
         "missing_methods": list(missing),
-        "notes": list(notes),
         "summaries": [_summary_object(summary) for summary in summaries(results)],
         "parts": [_part_object(worth) for worth in parts_worth(results)],
         "open_gap": OPEN_GAP,

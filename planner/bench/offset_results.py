@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from planner.bench.results_envelope import envelope
 from planner.bench.text_table import render_columns
 from planner.report.names import printable
-from planner.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -159,12 +159,7 @@ def results_object(
 ) -> dict[str, Any]:
     """Return the object that ``plan bench offsets --json`` prints."""
     return {
-        "format": "planner.bench-offsets",
-        "version": 1,
-        "planner": VERSION,
-        "time_limit_s": time_limit_s,
-        "interrupted": interrupted,
-        "notes": list(notes),
+        **envelope("offsets", notes=notes, interrupted=interrupted, time_limit_s=time_limit_s),
         "instances": [
             {
                 "name": result.name,

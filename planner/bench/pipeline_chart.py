@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner.bench.pictures import COLOURS, plain, saved, style
 from planner.report.names import printable
@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3
 _TITLE_WIDTH = 40
-_OURS, _PUBLISHED, _ = COLOURS[:3]
-_BOUND = "#888888"
 _STYLES = ("-", "--", "-.", ":")
+# Where ours is no better, the open square of the published schedule still shows around it.
+_LOOKS: dict[str, dict[str, Any]] = {
+    "published": {
+        "color": COLOURS[1],
+        "marker": "s",
+        "markersize": 6,
+        "markerfacecolor": "none",
+    },
+    "ours": {"color": COLOURS[0], "marker": "o", "markersize": 3},
+    "bound": {"color": "#888888"},
+}
 
 
 class Curve(NamedTuple):
@@ -60,18 +69,7 @@ def curves(results: Sequence[CaseResult]) -> list[Curve]:
 
 
 def draw_bubbles(results: Sequence[CaseResult]) -> dict[str, bytes]:
-    """Draw a panel for each setting.
-
-    Returns
-    -------
-    dict of str to bytes
-        The picture by suffix, ``svg`` and ``png``.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
+    """Draw a panel for each setting, as ``svg`` and ``png``; ImportError without matplotlib."""
     with style():
         from matplotlib.figure import Figure
         from matplotlib.ticker import PercentFormatter
@@ -88,26 +86,25 @@ def draw_bubbles(results: Sequence[CaseResult]) -> dict[str, bytes]:
             axes.set_title(printable(name, _TITLE_WIDTH), fontsize=9, parse_math=False)
             for curve in curves([r for r in results if r.case.setting.name == name]):
                 label = f"{curve.kind}, {curve.chunks} chunk{'s' if curve.chunks > 1 else ''}"
-                (handles[label],) = axes.plot(
+                (handles[curve.kind, curve.chunks, label],) = axes.plot(
                     curve.multiples,
                     curve.bubbles,
-                    color={"ours": _OURS, "published": _PUBLISHED, "bound": _BOUND}[curve.kind],
                     linestyle=_STYLES[(curve.chunks - 1) % len(_STYLES)],
-                    marker="" if curve.kind == "bound" else "o",
-                    markersize=3,
                     linewidth=1.2,
+                    **_LOOKS[curve.kind],
                 )
             axes.set_ylim(bottom=0)
         for axes in panels[len(names) :]:
             axes.set_visible(False)
         figure.supxlabel("memory limit, multiple of what 1F1B needs", fontsize=9)
         figure.supylabel("bubble", fontsize=9)
-        labels = sorted(handles, key=lambda label: label.rpartition(", ")[2])
+        # Read column by column: a column a kind.
+        keys = sorted(handles, key=lambda key: (list(_LOOKS).index(key[0]), key[1]))
         figure.legend(
-            [handles[label] for label in labels],
-            labels,
+            [handles[key] for key in keys],
+            [label for _, _, label in keys],
             loc="outside upper center",
-            ncols=min(3, len(labels)),
+            ncols=len(_LOOKS),
             frameon=False,
         )
         return saved(figure)

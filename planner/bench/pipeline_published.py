@@ -44,6 +44,11 @@ class PublishedSetting(NamedTuple):
     heads: int
     rates: str
 
+    def published(self) -> dict[str, str]:
+        """Return the rates as printed, by the name of the column."""
+        columns = next(columns for columns, settings in TABLES.values() if self in settings)
+        return dict(zip(columns, self.rates.split(), strict=True))
+
     @property
     def name(self) -> str:
         """Model, devices x microbatches."""

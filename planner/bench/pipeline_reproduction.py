@@ -66,13 +66,13 @@ def reproduce(
     KeyboardInterrupt
         When interrupted.
     """
-    for table, (columns, settings) in TABLES.items():
+    for table, (_, settings) in TABLES.items():
         for setting in settings:
             if not everything and setting.devices * setting.microbatches > _QUICK:
                 continue
             if models is not None and setting.model not in models:
                 continue
-            for column, rate in zip(columns, setting.rates.split(), strict=True):
+            for column, rate in setting.published().items():
                 on_progress(f"table {table}, {setting.name}: {column}")
                 yield _reproduced(table, setting, column, float(rate))
 
@@ -102,33 +102,32 @@ def _simulated(setting: PublishedSetting, column: str) -> tuple[float, bool]:
 
     devices = setting.devices
     build, problem = {
-        "1F1B": (one_f_one_b, _linear(setting, devices)),
-        "1F1B-I": (interleaved_with_early_start, _interleaved(setting)),
-        "ZB-H1": (zb_h1, _linear(setting, devices)),
-        "ZB-H2": (zb_h2, _linear(setting, 2 * devices - 1)),
-        "ZB-1p": (zero_bubble, _linear(setting, devices)),
-        "ZB-2p": (zero_bubble, _linear(setting, 2 * devices)),
+        "1F1B": (one_f_one_b, linear_problem(setting, devices)),
+        "1F1B-I": (interleaved_with_early_start, interleaved_problem(setting)),
+        "ZB-H1": (zb_h1, linear_problem(setting, devices)),
+        "ZB-H2": (zb_h2, linear_problem(setting, 2 * devices - 1)),
+        "ZB-1p": (zero_bubble, linear_problem(setting, devices)),
+        "ZB-2p": (zero_bubble, linear_problem(setting, 2 * devices)),
         "ZB-V": (zb_v, _v(setting)),
     }[column]
     timeline = simulate_pipeline(problem, build(problem))
     return bubble_rate(problem, timeline.longest_stage), not check_pipeline(problem, timeline)
 
 
-def _linear(setting: PublishedSetting, microbatches: int) -> PipelineProblem:
-    """Return the problem with one chunk per device, and room for so many microbatches."""
-    stage = StageCosts(
-        *setting.ticks, setting.activation_bytes, setting.kept_bytes, setting.communication
-    )
+def linear_problem(setting: PublishedSetting, microbatches: int | None = None) -> PipelineProblem:
+    """Return the problem with one chunk per device, and room for so many microbatches, or any."""
+    size = setting.activation_bytes
+    stage = StageCosts(*setting.ticks, size, setting.kept_bytes, setting.communication)
     devices = setting.devices
     return PipelineProblem(
         (stage,) * devices,
         linear_placement(devices),
         setting.microbatches,
-        (microbatches * setting.activation_bytes,) * devices,
+        (None if microbatches is None else microbatches * size,) * devices,
     )
 
 
-def _interleaved(setting: PublishedSetting) -> PipelineProblem:
+def interleaved_problem(setting: PublishedSetting) -> PipelineProblem:
     """Return the problem with several chunks; a tick is a microsecond's part per chunk."""
     devices, chunks = setting.devices, setting.chunks
     stage = StageCosts(*setting.ticks, 1, 0, setting.communication * chunks)
@@ -142,7 +141,7 @@ def _interleaved(setting: PublishedSetting) -> PipelineProblem:
 
 def _v(setting: PublishedSetting) -> PipelineProblem:
     """Return the problem with two chunks in a V and the memory of 1F1B; half microseconds."""
-    linear = _linear(setting, setting.devices)
+    linear = linear_problem(setting, setting.devices)
     stage = StageCosts(
         *setting.ticks,
         setting.activation_bytes // 2,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner.bench.pipeline_runs import FAILED
 from planner.problem import Status
-from planner.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +148,7 @@ def _case_defects(result: CaseResult) -> list[str]:
     if verdict(result) is Verdict.LOST and best is not None:
         found.append(
             f"ours takes {_ticks(ours.cost_ticks)}, the published {best.name} "
-            f"{_ticks(best.cost_ticks)}. Please report it."
+            f"{_ticks(best.cost_ticks)}. {'' if result.late else 'Please report it.'}".rstrip()
         )
     if ours.cost_ticks is None and ours.status != Status.INFEASIBLE:
         found.append("neither a schedule nor a proof that there is none. Please report it.")
@@ -167,10 +166,9 @@ def _case_defects(result: CaseResult) -> list[str]:
             )
         if run.status == FAILED or (ticks is not None and not _is_judged(run)):
             found.append(f"{run.name} failed: {run.note}. Please report it.")
-    late = [run.name for run in result.published if run.note == "no time was left"]
-    if late:
+    if result.late:
         found.append(
-            f"no time was left for {', '.join(dict.fromkeys(late))}. Give it a longer --time-limit."
+            f"no time was left for {', '.join(result.late)}. Give it a longer --time-limit."
         )
     return found + [
         f"{run.name} failed in the race: {run.note}. Please report it."
@@ -189,25 +187,10 @@ def _ticks(ticks: int | None) -> str:
 
 
 def results_object(
-    results: Sequence[CaseResult],
-    reproduced: Sequence[Reproduced],
-    *,
-    cases: str,
-    time_limit_s: float,
-    seed: int,
-    notes: Sequence[str],
-    interrupted: bool,
+    results: Sequence[CaseResult], reproduced: Sequence[Reproduced]
 ) -> dict[str, Any]:
-    """Return the object that ``plan bench pipeline --json`` prints."""
+    """Return what ``plan bench pipeline --json`` prints below the envelope."""
     return {
-        "format": "planner.bench-pipeline",
-        "version": 1,
-        "planner": VERSION,
-        "cases": cases,
-        "time_limit_s": time_limit_s,
-        "seed": seed,
-        "interrupted": interrupted,
-        "notes": list(notes),
         "reproduction": [_reproduced_object(cell) for cell in reproduced],
         "limits": [_summary_object(summary) for summary in limit_summaries(results)],
         "results": [_result_object(result) for result in results],

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 OURS = "ours"
+_LATE = "no time was left"
 FAILED, SKIPPED = "failed", "skipped"
 _WARM_UP_S = 2.0
+# Constructors end by themselves: after seconds, mostly.
+_PUBLISHED_S = 600.0
 
 
 class PipelineRun(NamedTuple):
@@ -92,6 +95,8 @@ class CaseResult(NamedTuple):
         The best of each search in our race.
     alone : tuple of PipelineRun
         Races of the solvers that were named, each by itself.
+    late : tuple of str
+        Constructors that there was no time for: in our race, or at all.
     notes : tuple of str
         Of our race.
     """
@@ -105,6 +110,7 @@ class CaseResult(NamedTuple):
     ours: PipelineRun
     parts: tuple[PipelineRun, ...] = ()
     alone: tuple[PipelineRun, ...] = ()
+    late: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -152,7 +158,7 @@ def run_cases(
     solvers : sequence of str
         Raced by themselves beside the race of all.
     time_limit_s : float
-        For each race, and for all published schedules of a case.
+        For each race.
     on_progress : callable
         Receives a line before each run.
 
@@ -166,7 +172,7 @@ def run_cases(
     for case in cases:
         problems = case.problems()
         on_progress(f"{case.name}: published schedules")
-        published = _published_runs(problems, time_limit_s)
+        published = _published_runs(problems)
         on_progress(f"{case.name}: {OURS}")
         ours, result = _raced(problems, OURS, None, time_limit_s, seed)
         interrupted = result.interrupted
@@ -191,6 +197,11 @@ def run_cases(
             ours=ours,
             parts=_parts(result),
             alone=tuple(alone),
+            late=tuple(
+                dict.fromkeys(
+                    run.name for run in (*published, *result.contenders) if run.note == _LATE
+                )
+            ),
             notes=result.notes,
         )
         if interrupted:
@@ -210,14 +221,12 @@ def _warm_up(seed: int) -> None:
             raise KeyboardInterrupt
 
 
-def _published_runs(
-    problems: Mapping[str, PipelineProblem], time_limit_s: float
-) -> tuple[PipelineRun, ...]:
+def _published_runs(problems: Mapping[str, PipelineProblem]) -> tuple[PipelineRun, ...]:
     """Build them apart from the race, which has to do as well as the best of them."""
     from solvers.protocol import Deadline
 
     found: list[PipelineRun] = []
-    deadline = Deadline(time_limit_s)
+    deadline = Deadline(_PUBLISHED_S)
     thread = RaceThread("published schedules", lambda: _build_all(problems, deadline, found))
     if run_interruptibly(thread, deadline):
         raise KeyboardInterrupt
@@ -237,9 +246,7 @@ def _build_all(
             if constructor.name == FALLBACK or placement not in constructor.placements:
                 continue
             if deadline.expired():
-                found.append(
-                    PipelineRun(constructor.name, placement, SKIPPED, note="no time was left")
-                )
+                found.append(PipelineRun(constructor.name, placement, SKIPPED, note=_LATE))
                 continue
             started = cpu_seconds()
             run = _built(constructor, placement, problem)

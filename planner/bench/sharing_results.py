@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from planner.bench.results_envelope import envelope
 from planner.bench.sharing_cases import SETTINGS, saved_bytes, saved_share
 from planner.bench.text_table import render_columns
 from planner.report.names import printable
-from planner.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,13 +115,9 @@ def results_object(
 ) -> dict[str, Any]:
     """Return the object that ``plan bench sharing --json`` prints."""
     return {
-        "format": "planner.bench-sharing",
-        "version": 1,
-        "planner": VERSION,
-        "time_limit_s": time_limit_s,
-        "seed": seed,
-        "interrupted": interrupted,
-        "notes": list(notes),
+        **envelope(
+            "sharing", notes=notes, interrupted=interrupted, time_limit_s=time_limit_s, seed=seed
+        ),
         "cases": [
             {
                 "network": case.network,

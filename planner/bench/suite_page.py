@@ -101,17 +101,7 @@ def filled_columns(
     left: Collection[str],
     heads: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the table without the columns that would be empty.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the columns; a row has a text for each.
-    left : collection of str
-        Columns whose texts stand to the left.
-    heads : mapping of str to str, optional
-        What to print above the columns instead of their names.
-    """
+    """Return what `planner.bench.text_table.render_columns` returns, as markup."""
     shown = [name for name in names if any(row[name] for row in rows)]
     return table(
         [name if heads is None else heads[name] for name in shown],

@@ -320,6 +320,7 @@ def _pipeline(
     from planner.bench.pipeline_results import defects, results_object
     from planner.bench.pipeline_runs import chosen_solvers, run_cases
     from planner.bench.pipeline_table import render_csv, render_tables
+    from planner.bench.results_envelope import envelope
 
     _refuse(options, "data", "parameters", "dim", *_OF_LATENCY)
     which = QUICK if options.cases is None else options.cases
@@ -332,15 +333,17 @@ def _pipeline(
         reproduced = [row for row in rows if isinstance(row, Reproduced)]
         found = [row for row in rows if not isinstance(row, Reproduced)]
         notes = [*unread, *defects(found, reproduced)]
-        document = results_object(
-            found,
-            reproduced,
-            cases=which,
-            time_limit_s=time_limit_s,
-            seed=seed,
-            notes=notes,
-            interrupted=interrupted,
-        )
+        document = {
+            **envelope(
+                "pipeline",
+                notes=notes,
+                interrupted=interrupted,
+                cases=which,
+                time_limit_s=time_limit_s,
+                seed=seed,
+            ),
+            **results_object(found, reproduced),
+        }
         text = render_tables(found, reproduced) if rows else ""
         if not found:
             return Results(document, text, notes, "chart", dict)

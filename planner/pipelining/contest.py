@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from planner.errors import InvalidPlanError
 from planner.pipelining.checker import check_pipeline
+from planner.pipelining.construction import built, crash
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.memory import device_memory
 from planner.pipelining.problem import PipelineObjective
@@ -19,6 +20,7 @@ from planner.pipelining.result import (
     ContenderReport,
     PipelineResult,
 )
+from planner.pipelining.screening import glance
 from planner.pipelining.simulator import bubble_rate
 from planner.pipelining.violation import PipelineViolationKind
 from planner.problem import Status
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from planner.interruption import Interruption
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
+    from planner.pipelining.screening import Glance
     from planner.pipelining.simulator import PipelineTimeline
     from planner.problem import Outcome
     from solvers.pipeline.constructors.catalogue import Constructor
@@ -105,7 +108,21 @@ class Contest:
         self, placement: str, name: str, schedule: PipelineSchedule
     ) -> tuple[str, int | None, int | None, str]:
         """Judge a schedule; return its status, cost, peak and a remark."""
+        return self._judge(placement, name, schedule, glance(self._problems[placement], schedule))
+
+    def _judge(
+        self, placement: str, name: str, schedule: PipelineSchedule, seen: Glance | None
+    ) -> tuple[str, int | None, int | None, str]:
+        """Simulate and check a schedule, if it may be the best."""
         problem = self._problems[placement]
+        if seen is not None and seen.over_limit:
+            with self._lock:
+                self._beyond[placement].append(schedule)
+            return OVER_LIMIT, seen.cost, max(seen.peaks), seen.over_limit
+        if seen is not None and self._best is not None and self._best[0] <= seen.cost:
+            with self._lock:
+                self._seeds[placement].append((seen.cost, schedule))
+            return "feasible", seen.cost, max(seen.peaks), ""
         if problem.sharding is not None and not any(schedule.units):
             return "skipped", None, None, "it does not say when sharded weights are gathered"
         try:
@@ -221,34 +238,39 @@ class Contest:
             self._reports.append(report)
 
     def _construct(self) -> None:
-        from solvers.pipeline.constructors.catalogue import OUT_OF_TIME, InapplicableError
+        """Build all and judge them, the cheapest at a glance first."""
+        open_still = {p: one for p, one in self._problems.items() if p not in self._impossible}
+        made: list[tuple[ContenderReport, PipelineSchedule, Glance | None]] = []
+        for report, schedule in built(self._constructors, open_still, FALLBACK, self._deadline):
+            if schedule is None:
+                self._report(report)
+            else:
+                made.append((report, schedule, glance(open_still[report.placement], schedule)))
+        for report, schedule, seen in sorted(
+            made, key=lambda one: (one[2] is None, 0 if one[2] is None else one[2].cost)
+        ):
+            if seen is None and self._best is not None and self._deadline.expired():
+                self._report(report._replace(note="no time was left to check it"))
+            else:
+                self._report_judged(report, schedule, seen)
 
-        for constructor in self._constructors:
-            for placement, problem in self._problems.items():
-                if placement not in constructor.placements or placement in self._impossible:
-                    continue
-                report = ContenderReport(
-                    constructor.name, placement, "skipped", published=constructor.name != FALLBACK
-                )
-                if constructor.name != FALLBACK and self._deadline.expired():
-                    self._report(report._replace(note=OUT_OF_TIME))
-                    continue
-                wall, cpu = time.monotonic(), time.thread_time()
-                try:
-                    schedule = constructor.build(problem, self._deadline)
-                    status, cost, peak, note = self.offer(placement, constructor.name, schedule)
-                    report = report._replace(
-                        status=status, value_ticks=cost, peak_bytes=peak, note=note
-                    )
-                    if status == OVER_LIMIT:
-                        self._offload(report, schedule)
-                except InapplicableError as reason:
-                    report = report._replace(note=str(reason))
-                except Exception as error:  # who crashes loses, the race goes on
-                    report = report._replace(status="failed", note=_crash(error))
-                self._report(
-                    report._replace(wall_s=time.monotonic() - wall, cpu_s=time.thread_time() - cpu)
-                )
+    def _report_judged(
+        self, report: ContenderReport, schedule: PipelineSchedule, seen: Glance | None
+    ) -> None:
+        wall, cpu = time.monotonic(), time.thread_time()
+        try:
+            status, cost, peak, note = self._judge(report.placement, report.name, schedule, seen)
+            report = report._replace(status=status, value_ticks=cost, peak_bytes=peak, note=note)
+            if status == OVER_LIMIT:
+                self._offload(report, schedule)
+        except Exception as error:  # who crashes loses, the race goes on
+            report = report._replace(status="failed", note=crash(error))
+        self._report(
+            report._replace(
+                wall_s=report.wall_s + time.monotonic() - wall,
+                cpu_s=report.cpu_s + time.thread_time() - cpu,
+            )
+        )
 
     def _offload(self, report: ContenderReport, schedule: PipelineSchedule) -> None:
         """Offer a schedule that needs too much memory with what it takes to offload the excess."""
@@ -385,11 +407,7 @@ class Contest:
 
 
 def _failed(name: str, placement: str, error: Exception) -> ContenderReport:
-    return ContenderReport(name, placement, "failed", note=_crash(error))
-
-
-def _crash(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return ContenderReport(name, placement, "failed", note=crash(error))
 
 
 def _require_a_working_solver(reports: Sequence[ContenderReport]) -> None:

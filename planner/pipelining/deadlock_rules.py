@@ -35,17 +35,20 @@ def deadlock_violations(
     there = {action for stream in streams for _, action, _ in stream}
     done: set[Hashable] = set()
     position = [0] * len(streams)
-    moved = True
-    while moved:
-        moved = False
-        for number, stream in enumerate(streams):
-            while position[number] < len(stream):
-                _, action, needed = stream[position[number]]
-                if any(other in there and other not in done for other in needed):
-                    break
-                done.add(action)
-                position[number] += 1
-                moved = True
+    waiting: dict[Hashable, list[int]] = {}
+    going = list(range(len(streams)))
+    while going:
+        number = going.pop()
+        stream = streams[number]
+        while position[number] < len(stream):
+            _, action, needed = stream[position[number]]
+            missing = next((o for o in needed if o in there and o not in done), None)
+            if missing is not None:
+                waiting.setdefault(missing, []).append(number)
+                break
+            done.add(action)
+            position[number] += 1
+            going += waiting.pop(action, ())
     stuck = [
         f"{stream[at][0]} (waits for {_first_missing(stream[at][2], there, done)})"
         for stream, at in zip(streams, position, strict=True)

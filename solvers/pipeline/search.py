@@ -183,7 +183,7 @@ class _Run:
             self.add(order)
         few = self.model.passes <= _BLOCKS_PASSES
         if few and not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
-            for schedule in block_schedules(self.problem, most=_POOL):
+            for schedule in block_schedules(self.problem, self.deadline, most=_POOL):
                 order = native_order(self.problem, self.model, schedule)
                 if order is not None:
                     self.add(order)

@@ -101,7 +101,10 @@ def test_the_command_writes_json_and_chart(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--solver", "exact"], "--solver is an option of plan bench offsets, cosma and latency"),
+        (
+            ["--solver", "exact"],
+            "--solver is an option of plan bench offsets, cosma, latency and pipeline",
+        ),
         (["--parameters"], "--parameters is an option of plan bench cosma"),
         (["--dim", "joined/N=8"], "goes with --data"),
         (["--dim", "N=8", "--data", "."], "--dim MODEL/N=8"),

@@ -13,13 +13,14 @@ from planner.pipelining.problem import PipelineObjective, StageCosts
 from planner.pipelining.simulator import bubble_rate, simulate_pipeline
 from solvers.pipeline.block_search import block_schedules, v_blocks
 from solvers.pipeline.blocks import VSlots, v_block
-from solvers.pipeline.constructors.catalogue import CONSTRUCTORS, InapplicableError
+from solvers.pipeline.constructors.catalogue import InapplicableError
 from solvers.pipeline.constructors.v_half import v_half, v_half_block
 from solvers.pipeline.constructors.v_min import v_min, v_min_block
 from solvers.pipeline.constructors.zb_v import zb_v
 from solvers.pipeline.ranked_order import OrderPolicy, RankedOrders
 
 from .chunked_pipelines import equal_pipeline, peak, run, unequal_pipelines
+from .constructions import NO_HURRY, construct
 
 V_ONLY = (("v", 2),)
 
@@ -45,7 +46,7 @@ def idle(problem, schedule) -> int:
 @pytest.mark.parametrize(("devices", "microbatches"), [(1, 3), (4, 8), (8, 24), (16, 48)])
 def test_zb_v_has_no_bubble_at_equal_costs(devices: int, microbatches: int) -> None:
     problem = equal_pipeline(devices, microbatches)
-    schedule = zb_v(problem)
+    schedule = zb_v(problem, NO_HURRY)
     assert idle(problem, schedule) == 0
     assert peak(problem, schedule) == 2 * devices
 
@@ -56,7 +57,7 @@ def test_zb_v_has_at_most_the_published_bubble_in_the_memory_of_1f1b(row) -> Non
     size = 34 * hidden + 5 * heads * 1024
     costs = StageCosts(forward, backward, weight, size, 32 * hidden, hop)
     problem = equal_pipeline(devices, microbatches, costs=costs, limit=2 * devices * size)
-    timeline = run(problem, zb_v(problem))
+    timeline = run(problem, zb_v(problem, NO_HURRY))
     assert round(bubble_rate(problem, timeline.longest_stage), 4) <= published
 
 
@@ -122,14 +123,14 @@ def test_every_block_of_the_search_is_feasible(devices: int, period: int) -> Non
 )
 def test_the_search_meets_the_bounds_at_equal_costs(devices, microbatches, limit, most) -> None:
     problem = equal_pipeline(devices, microbatches, limit=limit)
-    schedule = block_schedules(problem)[0]
+    schedule = block_schedules(problem, NO_HURRY)[0]
     run(problem, schedule)
     assert idle(problem, schedule) <= most
 
 
 def test_the_search_returns_different_schedules_the_cheapest_first() -> None:
     problem = equal_pipeline(4, 8, costs=StageCosts(50, 52, 35, 10, 7, 2), limit=70)
-    found = block_schedules(problem, most=5)
+    found = block_schedules(problem, NO_HURRY, most=5)
     costs = [run(problem, schedule).longest_stage for schedule in found]
     assert len(found) == 5
     assert costs == sorted(costs)
@@ -137,26 +138,24 @@ def test_the_search_returns_different_schedules_the_cheapest_first() -> None:
 
 
 def test_the_search_is_for_v_placements() -> None:
-    assert block_schedules(equal_pipeline(3, 4, "looped")) == []
+    assert block_schedules(equal_pipeline(3, 4, "looped"), NO_HURRY) == []
 
 
 @given(unequal_pipelines(V_ONLY), st.sampled_from(["zb-v", "v-blocks"]))
 @settings(deadline=None, max_examples=15)
 def test_any_costs_get_a_legal_schedule_wherever_one_microbatch_fits(problem, name) -> None:
-    (constructor,) = (one for one in CONSTRUCTORS if one.name == name)
-    run(problem, constructor.build(problem))
+    run(problem, construct(name, problem))
 
 
 @given(unequal_pipelines(V_ONLY), st.sampled_from(["v-min", "v-half"]))
 @settings(deadline=None, max_examples=60)
 def test_published_blocks_keep_the_limits_or_say_what_they_need(problem, name) -> None:
-    (constructor,) = (one for one in CONSTRUCTORS if one.name == name)
     run(
         replace(problem, limits=(None,) * problem.devices),
-        constructor.build(replace(problem, limits=(None,) * problem.devices)),
+        construct(name, replace(problem, limits=(None,) * problem.devices)),
     )
     try:
-        run(problem, constructor.build(problem))
+        run(problem, construct(name, problem))
     except InapplicableError as error:
         assert " B on device " in str(error)
 
@@ -172,6 +171,7 @@ def test_orders_of_any_ranks_are_legal_and_cost_what_the_simulator_says(
     order = orders.order(
         np.cumsum(steps, axis=2),
         OrderPolicy(reach, reach, reach, lazy_weights=lazy, weight_delay=reach),
+        NO_HURRY,
     )
     assert order is not None
     timeline = run(problem, orders.schedule("ranked", order))
@@ -184,5 +184,5 @@ def test_orders_of_any_ranks_are_legal_and_cost_what_the_simulator_says(
 def test_no_order_where_a_microbatch_does_not_fit() -> None:
     problem = equal_pipeline(2, 3, limit=1)
     with pytest.raises(InapplicableError):
-        zb_v(problem)
-    assert block_schedules(problem) == []
+        zb_v(problem, NO_HURRY)
+    assert block_schedules(problem, NO_HURRY) == []

@@ -41,6 +41,8 @@ from solvers.pipeline.constructors.one_f_one_b import one_f_one_b
 from solvers.pipeline.constructors.words import peak_bytes
 from solvers.pipeline.constructors.zero_bubble import zero_bubble
 
+from .constructions import NO_HURRY, construct
+
 CLASSIC = {
     "gpipe",
     "1f1b",
@@ -124,7 +126,7 @@ def test_every_schedule_has_every_pass_once_and_runs_to_its_end(problem: Pipelin
         if constructor.name not in CLASSIC:
             continue
         try:
-            schedule = constructor.build(problem)
+            schedule = constructor.build(problem, NO_HURRY)
         except InapplicableError:
             continue
         built.add(constructor.name)
@@ -154,7 +156,7 @@ def test_any_limit_of_at_least_one_activation_gets_a_zero_bubble_schedule(
     limited = PipelineProblem(
         problem.stages, problem.device_of, problem.microbatches, limits, objective=problem.objective
     )
-    timeline = simulate_pipeline(limited, zero_bubble(limited))
+    timeline = simulate_pipeline(limited, zero_bubble(limited, NO_HURRY))
     for profile, limit in zip(device_memory(limited, timeline), limits, strict=True):
         assert profile.peak <= limit
 
@@ -163,13 +165,13 @@ def test_a_limit_below_one_activation_is_refused_with_the_least_one() -> None:
     stages = (StageCosts(1, 1, 1, 10, 4), StageCosts(1, 1, 1, 70_000, 4))
     problem = PipelineProblem(stages, (0, 1), 4, (None, 69_999))
     with pytest.raises(InapplicableError, match=r"device 1 .* 69,999 B.*70,000 B"):
-        zero_bubble(problem)
+        zero_bubble(problem, NO_HURRY)
 
 
 def test_numbers_too_large_for_the_kernel_are_refused() -> None:
     problem = PipelineProblem((StageCosts(1, 1, 1, 1 << 80, 4),), (0,), 4, (None,))
     with pytest.raises(InapplicableError, match="64 bits"):
-        zero_bubble(problem)
+        zero_bubble(problem, NO_HURRY)
 
 
 def test_placements_that_a_schedule_is_not_made_for_are_refused() -> None:
@@ -178,16 +180,16 @@ def test_placements_that_a_schedule_is_not_made_for_are_refused() -> None:
     for constructor in CONSTRUCTORS:
         if constructor.name in CLASSIC:
             with pytest.raises(InapplicableError, match="made for"):
-                constructor.build(problem)
+                constructor.build(problem, NO_HURRY)
 
 
 def test_a_vocabulary_layer_over_all_devices_is_refused() -> None:
     stage = StageCosts(1, 1, 1, 1, 1)
     layer = VocabularyLayer(1, 1, 0, 0, 1)
     problem = PipelineProblem((stage,) * 2, (0, 1), 4, (None, None), vocabulary=layer)
-    for build in (gpipe, one_f_one_b, zb_h1, zero_bubble, gis, breadth_first):
+    for name in ("gpipe", "1f1b", "zb-h1", "zero-bubble", "gis", "breadth-first"):
         with pytest.raises(InapplicableError, match="vocabulary"):
-            build(problem)
+            construct(name, problem)
 
 
 @pytest.mark.parametrize(("devices", "microbatches"), [(1, 3), (4, 4), (4, 12), (8, 24), (4, 2)])
@@ -229,7 +231,10 @@ def test_zero_bubble_has_no_bubble_with_equal_passes_and_twice_the_memory() -> N
     problem = _equal(4, 1, 12)
     assert simulate_pipeline(problem, zb_h2(problem)).longest_stage == problem.ideal_ticks
     limited = PipelineProblem(problem.stages, problem.device_of, 12, (8,) * 4)
-    assert simulate_pipeline(limited, zero_bubble(limited)).longest_stage == problem.ideal_ticks
+    assert (
+        simulate_pipeline(limited, zero_bubble(limited, NO_HURRY)).longest_stage
+        == problem.ideal_ticks
+    )
 
 
 @pytest.mark.parametrize("chunks", [2, 3, 4])

@@ -22,6 +22,7 @@ from planner.pipelining.schedule import PipelineSchedule
 from planner.pipelining.schedule_csv import in_loss_order, read_schedule_csv, write_schedule_csv
 from planner.pipelining.simulator import simulate_pipeline
 
+from .constructions import NO_HURRY, construct, constructor
 from .random_orders import legal_schedule, with_copies
 from .torch_example import PROGRAM, Row, rows_of, run_example
 
@@ -115,11 +116,8 @@ def test_any_legal_orders_with_any_moves_run_as_planned(
 
 def published(name: str, devices: int, memory: float) -> tuple[PipelineSchedule, int]:
     """Build a published schedule under a limit of so many times 1F1B's memory."""
-    from solvers.pipeline.constructors.catalogue import CONSTRUCTORS
-
-    constructor = next(own for own in CONSTRUCTORS if own.name == name)
-    problem = costs(constructor.placements[0], devices, memory)
-    return constructor.build(problem), problem.microbatches
+    problem = costs(constructor(name).placements[0], devices, memory)
+    return construct(name, problem), problem.microbatches
 
 
 def costs(place: str, devices: int, memory: float) -> PipelineProblem:
@@ -152,10 +150,10 @@ def test_a_schedule_that_only_the_search_finds_runs(devices: int, tmp_path: Path
 
     problem = costs("v", devices, 0.75)
     published_ticks = []
-    for constructor in CONSTRUCTORS:
-        if "v" in constructor.placements:
+    for one in CONSTRUCTORS:
+        if "v" in one.placements:
             try:
-                schedule = constructor.build(problem)
+                schedule = one.build(problem, NO_HURRY)
             except InapplicableError:
                 continue
             published_ticks.append(delay_first_passes(problem, schedule).longest_stage)

@@ -21,6 +21,7 @@ from solvers.pipeline.offload_ratio import offload_ratio
 from solvers.pipeline.offloading import with_offloading
 
 from .chunked_pipelines import equal_pipeline, peak, run, unequal_pipelines
+from .constructions import NO_HURRY
 
 
 def linked(problem: PipelineProblem, ticks: int, streams: int = 2) -> PipelineProblem:
@@ -172,8 +173,8 @@ def test_no_copies_where_everything_fits_and_none_where_nothing_would_help() -> 
 def test_any_limit_of_a_few_microbatches_is_kept_with_a_link(where, chunks, ticks) -> None:
     costs = StageCosts(10, 10, 10, 100, 40, 1)
     problem = linked(equal_pipeline(8, 16, where, chunks, costs=costs, limit=300), ticks)
-    schedule = offloaded(problem)
+    schedule = offloaded(problem, NO_HURRY)
     run(problem, schedule)
     assert any(schedule.copies)
     with pytest.raises(InapplicableError):
-        offloaded(replace(problem, offloading=None))
+        offloaded(replace(problem, offloading=None), NO_HURRY)

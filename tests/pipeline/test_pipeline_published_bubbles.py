@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from planner.bench.pipeline_published import TABLE_5, TABLE_8, PublishedSetting
+from planner.bench.pipeline_reproduction import interleaved_problem, linear_problem
 from planner.pipelining.memory import device_memory
 from planner.pipelining.simulator import bubble_rate, simulate_pipeline
 from solvers.pipeline import closed_forms
@@ -15,7 +17,7 @@ from solvers.pipeline.constructors.interleaved import interleaved_with_early_sta
 from solvers.pipeline.constructors.one_f_one_b import one_f_one_b
 from solvers.pipeline.constructors.zero_bubble import zero_bubble
 
-from .published_bubbles import TABLE_5, TABLE_8, Row
+from .constructions import NO_HURRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 ROWS = [*TABLE_5, *TABLE_8]
 SMALL = 16 * 64
 
-CLOSED: dict[str, Callable[[EqualStages, Row], Fraction]] = {
+CLOSED: dict[str, Callable[[EqualStages, PublishedSetting], Fraction]] = {
     "1F1B": lambda costs, row: closed_forms.idle_1f1b(costs),
     "1F1B-I": lambda costs, row: closed_forms.idle_interleaved(costs, row.chunks, early=True),
     "ZB-H1": lambda costs, row: closed_forms.idle_zb_h1(costs),
@@ -41,7 +43,7 @@ BUILD: dict[str, Callable[[PipelineProblem], PipelineSchedule]] = {
 }
 
 
-def _sized(rows: list[Row], small: int = SMALL) -> list[object]:
+def _sized(rows: list[PublishedSetting], small: int = SMALL) -> list[object]:
     """The larger rows take seconds each."""
     return [
         pytest.param(
@@ -53,24 +55,24 @@ def _sized(rows: list[Row], small: int = SMALL) -> list[object]:
     ]
 
 
-def _equal_stages(row: Row) -> EqualStages:
+def _equal_stages(row: PublishedSetting) -> EqualStages:
     return EqualStages(row.devices, row.microbatches, *row.ticks, row.communication)
 
 
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("row", ROWS)
-def test_closed_forms_give_the_published_rates(row: Row, name: str) -> None:
+def test_closed_forms_give_the_published_rates(row: PublishedSetting, name: str) -> None:
     costs = _equal_stages(row)
     rate = costs.bubble_rate(CLOSED[name](costs, row))
-    assert f"{float(rate):.4f}" == row.published(name)
+    assert f"{float(rate):.4f}" == row.published()[name]
 
 
 @pytest.mark.parametrize("name", BUILD)
 @pytest.mark.parametrize("row", _sized(ROWS))
-def test_simulated_schedules_have_the_published_rates(row: Row, name: str) -> None:
-    problem = row.interleaved() if name == "1F1B-I" else row.problem()
+def test_simulated_schedules_have_the_published_rates(row: PublishedSetting, name: str) -> None:
+    problem = interleaved_problem(row) if name == "1F1B-I" else linear_problem(row)
     longest = simulate_pipeline(problem, BUILD[name](problem)).longest_stage
-    assert f"{bubble_rate(problem, longest):.4f}" == row.published(name)
+    assert f"{bubble_rate(problem, longest):.4f}" == row.published()[name]
     idle = CLOSED[name](_equal_stages(row), row)
     ticks_each = row.chunks if name == "1F1B-I" else 1
     assert longest - problem.ideal_ticks == idle * ticks_each
@@ -79,12 +81,12 @@ def test_simulated_schedules_have_the_published_rates(row: Row, name: str) -> No
 @pytest.mark.parametrize("pipelines", [1, 2])
 @pytest.mark.parametrize("row", _sized(list(TABLE_5), 8 * 64))
 def test_the_search_at_one_and_two_times_the_memory_is_no_worse_than_published(
-    row: Row, pipelines: int
+    row: PublishedSetting, pipelines: int
 ) -> None:
-    problem = row.problem(pipelines * row.devices)
-    timeline = simulate_pipeline(problem, zero_bubble(problem))
+    problem = linear_problem(row, pipelines * row.devices)
+    timeline = simulate_pipeline(problem, zero_bubble(problem, NO_HURRY))
     rate = round(bubble_rate(problem, timeline.longest_stage), 4)
-    published = float(row.published(f"ZB-{pipelines}p"))
+    published = float(row.published()[f"ZB-{pipelines}p"])
     assert rate == published if pipelines == 1 else rate <= published
     for profile, limit in zip(device_memory(problem, timeline), problem.limits, strict=True):
         assert limit is not None

@@ -29,6 +29,8 @@ from .pipelines import one_f_one_b, problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from solvers.protocol import Deadline
+
 STAGE = StageCosts(20, 21, 14, 1000, 400, 1)
 
 
@@ -64,8 +66,12 @@ def contenders(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         by_name = {build.__name__: build for build in builders}
         ready = Constructor.build
 
-        def build(self: Constructor, pipeline: PipelineProblem) -> PipelineSchedule:
-            return by_name[self.name](pipeline) if self.name in by_name else ready(self, pipeline)
+        def build(
+            self: Constructor, pipeline: PipelineProblem, deadline: Deadline
+        ) -> PipelineSchedule:
+            if self.name in by_name:
+                return by_name[self.name](pipeline)
+            return ready(self, pipeline, deadline)
 
         monkeypatch.setattr(Constructor, "build", build)
         monkeypatch.setattr(catalogue, "CONSTRUCTORS", tuple(made))

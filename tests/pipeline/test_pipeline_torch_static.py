@@ -19,6 +19,7 @@ from planner.pipelining.schedule_csv import schedule_from_csv, schedule_to_csv
 from planner.pipelining.simulator import simulate_pipeline
 from solvers.pipeline.constructors.catalogue import CONSTRUCTORS, Constructor, InapplicableError
 
+from .constructions import NO_HURRY
 from .random_orders import disordered, schedules, unit_problem
 from .torch_example import torch_refusal, torch_schedule
 
@@ -100,7 +101,7 @@ def test_pytorch_takes_every_published_schedule(constructor: Constructor, device
         if name not in constructor.placements:
             continue
         try:
-            schedule = constructor.build(problem)
+            schedule = constructor.build(problem, NO_HURRY)
         except InapplicableError:
             continue
         built += 1

@@ -21,6 +21,7 @@ from solvers.pipeline.constructors.vocabulary import (
 from solvers.pipeline.constructors.zeropp import zeropp
 
 from .chunked_pipelines import equal_pipeline, peak, run, unequal_pipelines
+from .constructions import NO_HURRY
 
 
 @pytest.mark.parametrize("barriers", [1, 2])
@@ -33,7 +34,7 @@ def test_each_barrier_costs_1f1b_one_more_microbatch_and_no_time(
         equal_pipeline(devices, microbatches, "linear", 1, costs=costs),
         vocabulary=VocabularyLayer(3, 3, 1, 1, barriers),
     )
-    schedule = vocabulary_1f1b(problem)
+    schedule = vocabulary_1f1b(problem, NO_HURRY)
     assert peak(problem, schedule) == devices + barriers
     idle = run(problem, schedule).longest_stage - problem.ideal_ticks
     assert idle <= (devices - 1) * (10 + 10)
@@ -46,10 +47,11 @@ def test_gradients_of_weights_fill_gaps_in_the_same_memory(barriers: int) -> Non
         equal_pipeline(8, 32, "linear", 1, costs=costs),
         vocabulary=VocabularyLayer(3, 3, 1, 1, barriers),
     )
-    schedule = vocabulary_zero_bubble(problem)
+    schedule = vocabulary_zero_bubble(problem, NO_HURRY)
     assert peak(problem, schedule) <= 8 + barriers
     assert (
-        run(problem, schedule).longest_stage < run(problem, vocabulary_1f1b(problem)).longest_stage
+        run(problem, schedule).longest_stage
+        < run(problem, vocabulary_1f1b(problem, NO_HURRY)).longest_stage
     )
 
 
@@ -64,10 +66,10 @@ def test_vocabulary_passes_at_any_costs(problem, numbers, barriers) -> None:
     layer = VocabularyLayer(forward, backward, broadcast, barrier, barriers, held)
     problem = replace(problem, vocabulary=layer)
     if len(problem.stages) == problem.devices:
-        run(problem, vocabulary_1f1b(problem))
-        run(problem, vocabulary_zero_bubble(problem))
+        run(problem, vocabulary_1f1b(problem, NO_HURRY))
+        run(problem, vocabulary_zero_bubble(problem, NO_HURRY))
     else:
-        run(problem, vocabulary_zb_v(problem))
+        run(problem, vocabulary_zb_v(problem, NO_HURRY))
 
 
 def sharded(problem, gather: int, reduce: int, parameters: int):
@@ -140,4 +142,4 @@ def test_costs_without_the_feature_have_no_such_schedule() -> None:
             where = constructor.placements[0]
             problem = equal_pipeline(2, 3, where, 1 if where == "linear" else 2)
             with pytest.raises(InapplicableError):
-                constructor.build(problem)
+                constructor.build(problem, NO_HURRY)
