@@ -181,7 +181,7 @@ class _Run:
             self.start_with_fewer_microbatches()
         for order in self.list_schedules():
             self.add(order)
-        few = self.model.passes <= _BLOCKS_PASSES
+        few = self.model.passes <= _BLOCKS_PASSES and all(s.name != "v-blocks" for s in seeds)
         if few and not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
             for schedule in block_schedules(self.problem, self.deadline, most=_POOL):
                 order = native_order(self.problem, self.model, schedule)
