@@ -150,6 +150,10 @@ SOLVERS: dict[str, dict[str, Entry]] = {
     },
     # Constructors of published schedules have a catalogue of their own.
     "pipeline": {
+        "modulo": Entry(
+            "solvers.pipeline.modulo_search:ModuloSearch",
+            "modulo scheduling by CP-SAT: one microbatch's block, repeated; a seed of the search",
+        ),
         "search": Entry(
             "solvers.pipeline.search:PipelineSearch",
             "list schedules by target times, then annealing along critical paths, from all seeds",

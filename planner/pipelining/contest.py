@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from planner.errors import InvalidPlanError
@@ -41,13 +43,16 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 FALLBACK = "sequential"
-SEARCH, EXACT = "search", "exact"
+MODULO, SEARCH, EXACT = "modulo", "search", "exact"
 _MEMORY_KINDS = (PipelineViolationKind.MEMORY, PipelineViolationKind.HOST)
 # Exact models of more passes than this do not close in the time of a race.
 _EXACT_PASSES = 160
 # Of what time is left: for the bound, and for the search before an exact one.
 _BOUND_SHARE = 0.3
 _SEARCH_SHARE = 0.15
+# Of what time is left: for modulo scheduling, and for every placement but the most promising.
+_MODULO_SHARE = 0.04
+_OTHERS_SHARE = 0.15
 # What is searched for where the excess can be offloaded: multiples of the limits, None for none.
 _BEYOND = (1.25, 1.5, 2.0, 3.0, 4.0, None)
 _BEYOND_SHARE = 0.12
@@ -92,7 +97,7 @@ class Contest:
         interruption.hold_or_raise()
         self._in_threads("constructors", [self._construct], interruption)
         self.prove(interruption)
-        jobs = [self._search_job(name) for name in self._problems if name not in self._impossible]
+        jobs = self._search_jobs()
         if self._searches and not self._settled() and not interruption.heard:
             self._in_threads("search", jobs, interruption)
         else:
@@ -289,7 +294,7 @@ class Contest:
             report._replace(name=name, status=status, value_ticks=cost, peak_bytes=peak, note=note)
         )
 
-    def _search_beyond_limits(self, placement: str) -> None:
+    def _search_beyond_limits(self, placement: str, deadline: Deadline) -> None:
         """Search for schedules that need more than there is, and offload the excess."""
         problem = self._problems[placement]
         search = SOLVERS["pipeline"][SEARCH].load()
@@ -302,7 +307,7 @@ class Contest:
             )
             outcome = search.solve(
                 replace(problem, limits=limits, offloading=None),
-                deadline=self._deadline.within(_BEYOND_SHARE * self._deadline.remaining_s()),
+                deadline=deadline.within(_BEYOND_SHARE * deadline.remaining_s()),
                 seed=self._seed,
                 seeds=seeds,
                 lower_bound=self._bounds[placement].ticks,
@@ -334,31 +339,60 @@ class Contest:
             if ticks > self._bounds[placement].ticks:
                 self._bounds[placement] = BoundReport(placement, ticks, name)
 
-    def _search_job(self, placement: str) -> Callable[[], None]:
+    def _search_jobs(self) -> list[Callable[[], None]]:
+        """Small problems each have all the time, for proofs; large ones share that of one job."""
+        left = [name for name in self._problems if name not in self._impossible]
+        if all(self._is_small(name) for name in left):
+            return [partial(self._search, name, self._deadline) for name in left]
+        return [partial(self._search_in_turns, left)]
+
+    def _is_small(self, placement: str) -> bool:
         problem = self._problems[placement]
-        small = 3 * len(problem.stages) * problem.microbatches <= _EXACT_PASSES
+        return 3 * len(problem.stages) * problem.microbatches <= _EXACT_PASSES
 
-        def run() -> None:
-            exact = EXACT in self._searches and small
-            if SEARCH in self._searches and problem.offloading is not None:
-                try:
-                    self._search_beyond_limits(placement)
-                except Exception as error:  # who crashes loses, the race goes on
-                    self._report(_failed(f"{SEARCH}+offload", placement, error))
-            if SEARCH in self._searches:
-                share = _SEARCH_SHARE if exact else 1.0
-                self._solve(SEARCH, placement, self._deadline.remaining_s() * share)
-            open_still = self._best is None or self._bounds[placement].ticks < self._best[0]
-            if exact and open_still and not self._deadline.expired():
-                self._solve(EXACT, placement, self._deadline.remaining_s())
-            elif EXACT in self._searches:
-                note = NOT_NEEDED if small else "too many passes to be exact"
-                self._report(ContenderReport(EXACT, placement, "skipped", note=note))
+    def _search_in_turns(self, placements: Sequence[str]) -> None:
+        """Try the less promising placements for a while; the rest of the time is the best one's."""
 
-        return run
+        def promise(placement: str) -> tuple[float, int]:
+            costs = [cost for cost, _ in self._seeds[placement]]
+            return min(costs, default=math.inf), self._bounds[placement].ticks
 
-    def _solve(self, name: str, placement: str, seconds: float) -> None:
-        problem, deadline = self._problems[placement], self._deadline.within(seconds)
+        *others, best = sorted(placements, key=promise, reverse=True)
+        for placement in others:
+            share = _OTHERS_SHARE / len(others) * self._deadline.remaining_s()
+            self._search(placement, self._deadline.within(share))
+        self._search(best, self._deadline)
+
+    def _search(self, placement: str, deadline: Deadline) -> None:
+        """Let the searches have a placement: modulo scheduling, then annealing, then CP-SAT."""
+        small = self._is_small(placement)
+        exact = EXACT in self._searches and small
+        if MODULO in self._searches and self._is_open(placement):
+            self._solve(MODULO, placement, deadline.within(deadline.remaining_s() * _MODULO_SHARE))
+        elif MODULO in self._searches:
+            self._report(ContenderReport(MODULO, placement, "skipped", note=NOT_NEEDED))
+        if SEARCH in self._searches and self._problems[placement].offloading is not None:
+            try:
+                self._search_beyond_limits(placement, deadline)
+            except Exception as error:  # who crashes loses, the race goes on
+                self._report(_failed(f"{SEARCH}+offload", placement, error))
+        if SEARCH in self._searches and self._is_open(placement):
+            share = _SEARCH_SHARE if exact else 1.0
+            self._solve(SEARCH, placement, deadline.within(deadline.remaining_s() * share))
+        elif SEARCH in self._searches:
+            self._report(ContenderReport(SEARCH, placement, "skipped", note=NOT_NEEDED))
+        if exact and self._is_open(placement) and not deadline.expired():
+            self._solve(EXACT, placement, deadline)
+        elif EXACT in self._searches:
+            note = NOT_NEEDED if small else "too many passes to be exact"
+            self._report(ContenderReport(EXACT, placement, "skipped", note=note))
+
+    def _is_open(self, placement: str) -> bool:
+        """Whether the placement may have a better schedule than the best of all."""
+        return self._best is None or self._bounds[placement].ticks < self._best[0]
+
+    def _solve(self, name: str, placement: str, deadline: Deadline) -> None:
+        problem = self._problems[placement]
         with self._lock:
             seeds = [schedule for _, schedule in sorted(self._seeds[placement], key=lambda s: s[0])]
         bound = self._bounds[placement].ticks

@@ -1,6 +1,7 @@
 #include "pipeline_walk.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "pipeline_timing.hpp"
@@ -12,6 +13,8 @@ namespace {
 constexpr double kMeanWeight = 0.1;
 // The mean stage is not expected to shrink by more than this share of a period in one change.
 constexpr double kMeanSlack = 0.1;
+// A pass takes so many times longer by the queue than in a sweep.
+constexpr std::int32_t kSweepGain = 16;
 
 }  // namespace
 
@@ -25,10 +28,11 @@ Walk::Walk(const PipelineModel& model, const Order& order, std::vector<std::int6
       level_(at(model.passes)),
       changed_(at(model.passes)),
       stamp_(at(model.passes), 0),
-      cut_(at(model.devices)),
+      queued_(at(model.passes), 0),
       next_(at(model.devices)),
       blocked_(at(model.devices)),
-      tail_cut_(at(model.devices)),
+      sweep_end_(at(model.devices)),
+      origin_(at(model.devices)),
       clock_(at(model.devices)) {
   for (std::int32_t d = 0; d < model.devices; ++d) {
     std::int64_t held = 0;
@@ -53,7 +57,7 @@ void Walk::time_all() {
   }
   mean_ = sum / static_cast<double>(model_.devices);
   value_ = static_cast<double>(cost_) + kMeanWeight * mean_;
-  measure_tails(true);
+  measure_all_tails();
 }
 
 bool Walk::fits(std::int32_t low, std::int32_t high, std::int32_t letter) const {
@@ -137,55 +141,55 @@ void Walk::undo() {
   to_tick_ = -1;
 }
 
-// A pass that started before the first change, `from_tick_`, keeps its time: all that it waits for
-// started before as well. One that started after the last change, `to_tick_`, has no path into
-// the changed positions, so its longest path to the end is what it was.
-bool Walk::evaluate(double most) {
-  ++round_;
+// The time of a pass, and whether it is new: then what waits for it is timed anew, later.
+std::int64_t Walk::time_of(std::int32_t pass) const {
+  return stamp_[at(pass)] == round_ ? changed_[at(pass)] : start_[at(pass)];
+}
+
+void Walk::set_time(std::int32_t pass, std::int64_t tick) {
+  if (stamp_[at(pass)] != round_) touched_.push_back(pass);
+  stamp_[at(pass)] = round_;
+  changed_[at(pass)] = tick;
+}
+
+// Times passes that started from `from` to `to`, device by device, which finds deadlocks. Those
+// before `from` have their times, and none waits for one after `to`.
+bool Walk::sweep(std::int64_t from, std::int64_t to) {
   awake_.clear();
-  bool same_origins = true;
   for (std::int32_t d = model_.devices; d-- > 0;) {
     const auto begin = order_.begin() + model_.begin[at(d)];
     const auto end = order_.begin() + model_.begin[at(d + 1)];
     const auto first = std::partition_point(
-        begin, end, [&](std::int32_t pass) { return start_[at(pass)] < from_tick_; });
-    cut_[at(d)] = next_[at(d)] = static_cast<std::int32_t>(first - order_.begin());
+        begin, end, [&](std::int32_t pass) { return start_[at(pass)] < from; });
+    const auto last = std::partition_point(
+        first, end, [&](std::int32_t pass) { return start_[at(pass)] <= to; });
+    next_[at(d)] = static_cast<std::int32_t>(first - order_.begin());
+    sweep_end_[at(d)] = static_cast<std::int32_t>(last - order_.begin());
     clock_[at(d)] = first == begin
                         ? release_[at(d)]
-                        : start_[at(*(first - 1))] + ticks_of(*(first - 1));
-    if (first == begin) same_origins = false;
+                        : time_of(*(first - 1)) + ticks_of(*(first - 1));
     blocked_[at(d)] = -1;
     awake_.push_back(d);
   }
-  const std::int64_t longest =
-      same_origins || model_.makespan
-          ? static_cast<std::int64_t>(
-                most - kMeanWeight * (mean_ - kMeanSlack * static_cast<double>(model_.period)))
-          : kNever;
   while (!awake_.empty()) {
     const std::int32_t d = awake_.back();
     awake_.pop_back();
-    const std::int32_t end = model_.begin[at(d + 1)];
-    std::int32_t k = next_[at(d)];
+    const std::int32_t end = sweep_end_[at(d)];
+    std::int32_t& next = next_[at(d)];
     std::int64_t tick = clock_[at(d)];
-    for (; k < end; ++k) {
-      const std::int32_t pass = order_[at(k)];
+    for (; next < end; ++next) {
+      const std::int32_t pass = order_[at(next)];
       const std::size_t letter = at(model_.letter_of[at(pass)]);
       if (const std::int32_t input = model_.input[letter]; input != 0) {
-        const std::size_t other = at(pass + input);
-        std::int64_t known = start_[other];
-        if (known >= from_tick_) {
-          if (stamp_[other] != round_) {
-            blocked_[at(d)] = pass + input;
-            break;
-          }
-          known = changed_[other];
+        const std::int32_t other = pass + input;
+        const std::int32_t giver = model_.device_of_letter(model_.letter_of[at(other)]);
+        if (position_[at(other)] >= next_[at(giver)]) {
+          blocked_[at(d)] = other;
+          break;
         }
-        tick = std::max(tick, known + model_.input_lag[letter]);
+        tick = std::max(tick, time_of(other) + model_.input_lag[letter]);
       }
-      changed_[at(pass)] = tick;
-      stamp_[at(pass)] = round_;
-      if (start_[at(pass)] > to_tick_ && tick + tail_[at(pass)] > longest) return false;
+      set_time(pass, tick);
       tick += model_.ticks[letter];
       const std::int32_t taker = model_.output_device[letter];
       if (taker >= 0 && blocked_[at(taker)] == pass) {
@@ -193,18 +197,103 @@ bool Walk::evaluate(double most) {
         awake_.push_back(taker);
       }
     }
-    next_[at(d)] = k;
     clock_[at(d)] = tick;
+  }
+  for (std::int32_t d = 0; d < model_.devices; ++d)
+    if (next_[at(d)] != sweep_end_[at(d)]) return false;
+  return true;
+}
+
+// Each costs more in the queue than in a sweep over all.
+std::int32_t Walk::most_queued() const { return model_.passes / kSweepGain; }
+
+void Walk::enqueue(std::int64_t key, std::int32_t pass) {
+  if (queued_[at(pass)] == round_) return;
+  queued_[at(pass)] = round_;
+  queue_.push_back({key, pass});
+  std::push_heap(queue_.begin(), queue_.end(), std::greater<>());
+}
+
+std::int32_t Walk::dequeue() {
+  std::pop_heap(queue_.begin(), queue_.end(), std::greater<>());
+  const std::int32_t pass = queue_.back().second;
+  queue_.pop_back();
+  queued_[at(pass)] = 0;
+  return pass;
+}
+
+// Those that wait for a pass and started after the window.
+void Walk::enqueue_takers(std::int32_t pass) {
+  const std::size_t letter = at(model_.letter_of[at(pass)]);
+  if (model_.output_device[letter] >= 0) {
+    const std::int32_t other = pass + model_.output[letter];
+    if (start_[at(other)] > to_tick_) enqueue(start_[at(other)], other);
+  }
+  const std::int32_t k = position_[at(pass)] + 1;
+  if (k == model_.begin[at(model_.device_of_letter(static_cast<std::int32_t>(letter)) + 1)]) return;
+  const std::int32_t next = order_[at(k)];
+  if (start_[at(next)] > to_tick_) enqueue(start_[at(next)], next);
+}
+
+bool Walk::evaluate(double most) {
+  ++round_;
+  touched_.clear();
+  queue_.clear();
+  // A pass that started before the first change keeps its time: all that it waits for started
+  // before as well. Those up to the last change wait for none that started later.
+  if (!sweep(from_tick_, to_tick_)) return false;
+  // A stage that begins later may end later.
+  std::int64_t later = 0;
+  origins_moved_ = false;
+  if (!model_.makespan) {
+    for (std::int32_t d = 0; d < model_.devices; ++d) {
+      const std::int64_t begin = time_of(order_[at(model_.begin[at(d)])]);
+      if (begin != origin_[at(d)]) origins_moved_ = true;
+      later = std::max(later, begin - origin_[at(d)]);
+    }
+  }
+  const auto longest =
+      later + static_cast<std::int64_t>(
+                  most - kMeanWeight * (mean_ - kMeanSlack * static_cast<double>(model_.period)));
+  for (const std::int32_t pass : touched_)
+    if (changed_[at(pass)] != start_[at(pass)]) enqueue_takers(pass);
+  for (std::int32_t d = 0; d < model_.devices; ++d) {
+    const std::int32_t k = sweep_end_[at(d)];
+    if (k < model_.begin[at(d + 1)]) enqueue(start_[at(order_[at(k)])], order_[at(k)]);
+  }
+  // Of a pass after the window all that it waits for has its time, and its longest path to the end
+  // is what it was.
+  std::int32_t left = most_queued();
+  while (!queue_.empty()) {
+    if (left-- == 0) {
+      if (!sweep(queue_.front().first, kNever)) return false;
+      break;
+    }
+    const std::int32_t pass = dequeue();
+    const std::int32_t letter = model_.letter_of[at(pass)];
+    const std::int32_t device = model_.device_of_letter(letter);
+    const std::int32_t k = position_[at(pass)];
+    std::int64_t tick = release_[at(device)];
+    if (k > model_.begin[at(device)]) {
+      const std::int32_t before = order_[at(k - 1)];
+      tick = time_of(before) + ticks_of(before);
+    }
+    if (const std::int32_t input = model_.input[at(letter)]; input != 0)
+      tick = std::max(tick, time_of(pass + input) + model_.input_lag[at(letter)]);
+    if (tick == time_of(pass)) continue;
+    if (tick + tail_[at(pass)] > longest) return false;
+    set_time(pass, tick);
+    enqueue_takers(pass);
   }
   double sum = 0.0;
   new_cost_ = 0;
   for (std::int32_t d = 0; d < model_.devices; ++d) {
-    if (next_[at(d)] != model_.begin[at(d + 1)]) return false;  // a deadlock
-    const std::size_t first = at(order_[at(model_.begin[at(d)])]);
+    const std::int32_t last = order_[at(model_.begin[at(d + 1)] - 1)];
     const std::int64_t begin =
-        model_.makespan ? 0 : (stamp_[first] == round_ ? changed_[first] : start_[first]);
-    new_cost_ = std::max(new_cost_, clock_[at(d)] - begin);
-    sum += static_cast<double>(clock_[at(d)] - begin);
+        model_.makespan ? 0 : time_of(order_[at(model_.begin[at(d)])]);
+    const std::int64_t span = time_of(last) + ticks_of(last) - begin;
+    new_cost_ = std::max(new_cost_, span);
+    sum += static_cast<double>(span);
   }
   new_mean_ = sum / static_cast<double>(model_.devices);
   new_value_ = static_cast<double>(new_cost_) + kMeanWeight * new_mean_;
@@ -212,56 +301,98 @@ bool Walk::evaluate(double most) {
 }
 
 void Walk::keep() {
-  std::int64_t last = to_tick_;
-  for (const Undo& one : undo_) {
-    const std::int32_t pass = order_[at(one.position)];
-    last = std::max(last, changed_[at(pass)] + ticks_of(pass));
-  }
-  bool all = false;
-  for (std::int32_t d = 0; d < model_.devices; ++d) {
-    if (cut_[at(d)] == model_.begin[at(d)]) all = true;
-    tail_cut_[at(d)] = cut_[at(d)];
-    for (std::int32_t k = cut_[at(d)]; k < model_.begin[at(d + 1)]; ++k) {
-      const std::size_t pass = at(order_[at(k)]);
-      if (std::min(start_[pass], changed_[pass]) <= last) tail_cut_[at(d)] = k + 1;
-      start_[pass] = changed_[pass];
-    }
-  }
+  for (const std::int32_t pass : touched_) start_[at(pass)] = changed_[at(pass)];
   cost_ = new_cost_;
   mean_ = new_mean_;
   value_ = new_value_;
+  if (origins_moved_) {
+    measure_all_tails();
+  } else {
+    measure_tails();
+  }
   undo_.clear();
   from_tick_ = kNever;
   to_tick_ = -1;
-  measure_tails(all);
 }
 
-void Walk::measure_tails(bool all) {
+// Longest paths change only before the changed positions, and as far as they do change.
+void Walk::measure_tails() {
+  ++round_;
+  queue_.clear();
+  for (const Undo& one : undo_) {
+    const std::int32_t pass = order_[at(one.position)];
+    enqueue(-start_[at(pass)], pass);
+    const std::int32_t device = model_.device_of_letter(model_.letter_of[at(pass)]);
+    if (one.position == model_.begin[at(device)]) continue;
+    const std::int32_t before = order_[at(one.position - 1)];
+    enqueue(-start_[at(before)], before);
+  }
+  std::int32_t left = most_queued();
+  while (!queue_.empty()) {
+    if (left-- == 0) {
+      sweep_tails(-queue_.front().first);
+      break;
+    }
+    const std::int32_t pass = dequeue();
+    const std::int32_t letter = model_.letter_of[at(pass)];
+    const std::int32_t device = model_.device_of_letter(letter);
+    const std::int32_t k = position_[at(pass)];
+    const std::int64_t tail = tail_of(pass, k, device);
+    if (tail == tail_[at(pass)]) continue;
+    tail_[at(pass)] = tail;
+    if (k > model_.begin[at(device)]) {
+      const std::int32_t before = order_[at(k - 1)];
+      enqueue(-start_[at(before)], before);
+    }
+    if (const std::int32_t input = model_.input[at(letter)]; input != 0)
+      enqueue(-start_[at(pass + input)], pass + input);
+  }
+}
+
+std::int64_t Walk::tail_of(std::int32_t pass, std::int32_t k, std::int32_t device) const {
+  const std::size_t letter = at(model_.letter_of[at(pass)]);
+  std::int64_t tail = model_.ticks[letter];
+  tail += k + 1 == model_.begin[at(device + 1)] ? -origin_[at(device)]
+                                                : tail_[at(order_[at(k + 1)])];
+  if (model_.output_device[letter] >= 0)
+    tail = std::max(tail, model_.output_lag[letter] + tail_[at(pass + model_.output[letter])]);
+  return tail;
+}
+
+void Walk::measure_all_tails() {
+  for (std::int32_t d = 0; d < model_.devices; ++d) {
+    const std::int32_t first = order_[at(model_.begin[at(d)])];
+    origin_[at(d)] = model_.makespan ? 0 : start_[at(first)];
+  }
+  sweep_tails(kNever);
+}
+
+// Of passes that start at `to` or before, device by device from their ends.
+void Walk::sweep_tails(std::int64_t to) {
   awake_.clear();
   for (std::int32_t d = 0; d < model_.devices; ++d) {
-    next_[at(d)] = all ? model_.begin[at(d + 1)] : tail_cut_[at(d)];
+    const auto last = std::partition_point(
+        order_.begin() + model_.begin[at(d)], order_.begin() + model_.begin[at(d + 1)],
+        [&](std::int32_t pass) { return start_[at(pass)] <= to; });
+    next_[at(d)] = static_cast<std::int32_t>(last - order_.begin());
     blocked_[at(d)] = -1;
     awake_.push_back(d);
   }
   while (!awake_.empty()) {
     const std::int32_t d = awake_.back();
     awake_.pop_back();
-    const std::int32_t end = model_.begin[at(d + 1)];
     std::int32_t& next = next_[at(d)];
     for (; next > model_.begin[at(d)]; --next) {
       const std::int32_t pass = order_[at(next - 1)];
       const std::size_t letter = at(model_.letter_of[at(pass)]);
-      std::int64_t tail = model_.ticks[letter];
-      tail += next == end ? -origin(d, start_) : tail_[at(order_[at(next)])];
       if (const std::int32_t taker = model_.output_device[letter]; taker >= 0) {
         const std::int32_t other = pass + model_.output[letter];
         if (position_[at(other)] < next_[at(taker)]) {
           blocked_[at(d)] = other;
           break;
         }
-        tail = std::max(tail, model_.output_lag[letter] + tail_[at(other)]);
       }
-      tail_[at(pass)] = tail;
+      tail_[at(pass)] = tail_of(pass, next - 1, d);
       if (const std::int32_t input = model_.input[letter]; input != 0) {
         const std::int32_t giver = model_.device_of_letter(model_.letter_of[at(pass + input)]);
         if (blocked_[at(giver)] == pass) {

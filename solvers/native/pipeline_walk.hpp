@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "pipeline_model.hpp"
@@ -19,8 +20,8 @@ class Walk {
   // precede one of its device that it needs, the memory would not do, or the word stays the same.
   bool shift(std::int32_t from, std::int32_t to);
 
-  // Times of the changed order from the first change on: whether its value is at most `most`.
-  // What it takes longer than `most` it may not finish to know.
+  // Times of the changed order, where they change: whether its value is at most `most`. Once it
+  // takes longer, the rest is not looked at.
   bool evaluate(double most);
   void keep();
   void undo();
@@ -44,7 +45,17 @@ class Walk {
   void time_all();
   void restore(std::size_t length);
   bool fits(std::int32_t low, std::int32_t high, std::int32_t letter) const;
-  void measure_tails(bool all);
+  std::int64_t time_of(std::int32_t pass) const;
+  void set_time(std::int32_t pass, std::int64_t tick);
+  bool sweep(std::int64_t from, std::int64_t to);
+  std::int32_t most_queued() const;
+  void enqueue(std::int64_t key, std::int32_t pass);
+  std::int32_t dequeue();
+  void enqueue_takers(std::int32_t pass);
+  void measure_tails();
+  void measure_all_tails();
+  void sweep_tails(std::int64_t to);
+  std::int64_t tail_of(std::int32_t pass, std::int32_t k, std::int32_t device) const;
   std::int64_t ticks_of(std::int32_t pass) const {
     return model_.ticks[at(model_.letter_of[at(pass)])];
   }
@@ -69,9 +80,13 @@ class Walk {
   std::vector<std::int64_t> changed_;               // per pass, new starts
   std::vector<std::int32_t> stamp_;                 // per pass, of its new start
   std::int32_t round_ = 0;
-  std::vector<std::int32_t> cut_;   // per device, position of the first pass timed anew
-  std::vector<std::int32_t> next_, blocked_, awake_, tail_cut_;
+  std::vector<std::int32_t> touched_;               // passes with new starts
+  std::vector<std::pair<std::int64_t, std::int32_t>> queue_;  // a heap of passes to look at again
+  std::vector<std::int32_t> queued_;  // per pass, the round in which it is in the queue
+  std::vector<std::int32_t> next_, blocked_, awake_, sweep_end_;
+  std::vector<std::int64_t> origin_;  // per device, the start that its tails are measured from
   std::vector<std::int64_t> clock_;
+  bool origins_moved_ = false;
   double new_value_ = 0.0, new_mean_ = 0.0;
   std::int64_t new_cost_ = 0;
 };

@@ -13,7 +13,7 @@ import numpy as np
 from planner.pipelining.placements import v_placement
 from solvers.pipeline.blocks import VSlots, v_block
 from solvers.pipeline.policy_search import ChosenOrder, cheapest, with_shorter_stages
-from solvers.pipeline.ranked_order import OrderPolicy, RankedOrders
+from solvers.pipeline.ranked_order import OrderPolicy, RankedOrder, RankedOrders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,8 @@ _PASSES_TRIED = 6_000_000
 _FEWEST = 60
 _KEPT = 8
 _REFINED = 3
+_MOST_REMEMBERED = 2
+_remembered: dict[PipelineProblem, list[RankedOrder]] = {}
 
 
 class _Candidate(NamedTuple):
@@ -74,19 +76,33 @@ def _from(least: int, residue: int, period: int) -> int:
 
 
 def block_schedules(
-    problem: PipelineProblem, deadline: Deadline, most: int = 8
+    problem: PipelineProblem, deadline: Deadline, most: int = _KEPT
 ) -> list[PipelineSchedule]:
-    """Return up to ``most`` good schedules of different blocks, the cheapest first.
+    """Return up to ``most``, at most 8, good schedules of different blocks, the cheapest first.
 
     Every block is repeated and squeezed at true costs, within the limits. Of the best ones, passes
     of the warm-up and of the drain fill gaps, and gradients of the weights move, as several
     policies have it. A pass that the limits forbid waits, so that a block may fit into less memory
     than its own. Empty if no block fits or no time is left, or the placement is no V.
     """
-    devices = problem.devices
-    if problem.device_of != v_placement(devices):
+    if problem.device_of != v_placement(problem.devices):
         return []
     orders = RankedOrders(problem)
+    # A race asks as a contender first, then for seeds.
+    chosen = _remembered.get(problem)
+    if chosen is None:
+        chosen = _best_orders(problem, orders, deadline)
+        if not deadline.expired():
+            while len(_remembered) >= _MOST_REMEMBERED:
+                _remembered.pop(next(iter(_remembered)))
+            _remembered[problem] = chosen
+    return [orders.schedule("v-blocks", order) for order in chosen[:most]]
+
+
+def _best_orders(
+    problem: PipelineProblem, orders: RankedOrders, deadline: Deadline
+) -> list[RankedOrder]:
+    devices = problem.devices
     short = replace(problem, microbatches=min(problem.microbatches, 2 * devices + 8))
     short_orders = RankedOrders(short)
     tries = _PASSES_TRIED // (6 * devices * short.microbatches)
@@ -108,7 +124,7 @@ def block_schedules(
     second = _best(
         short_orders,
         (_Candidate(block, *variant) for block in kept for variant in variants),
-        max(most, _REFINED),
+        _KEPT,
         deadline,
     )
     chosen = [
@@ -119,7 +135,7 @@ def block_schedules(
     chosen.sort(key=lambda one: one.cost)
     refined = [with_shorter_stages(orders, one, deadline) for one in chosen[:_REFINED]]
     chosen = sorted(refined + chosen[_REFINED:], key=lambda one: one.cost)
-    return [orders.schedule("v-blocks", one.order) for one in chosen[:most]]
+    return [one.order for one in chosen]
 
 
 def _share_of_limits(problem: PipelineProblem, block: BuildingBlock) -> float:

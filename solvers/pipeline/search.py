@@ -253,8 +253,10 @@ class _Run:
         """Return the best of new list schedules, or of the pool if they are far behind."""
         order = self.list_schedules(share=4)[0]
         cost, _, _ = pipeline_cost(self.model, order)
-        far = cost > self.pool[0].cost + _FAR_PERIODS * self.model.period
-        return self.pool[0] if far else _Found(cost, order)
+        return self.pool[0] if self.is_far(cost) else _Found(cost, order)
+
+    def is_far(self, cost: int) -> bool:
+        return cost > self.pool[0].cost + _FAR_PERIODS * self.model.period
 
     def anneal(self, found: _Found, steps: int, hottest: float) -> _Found:
         _, _, releases = pipeline_cost(self.model, found.order)
@@ -276,7 +278,10 @@ class _Run:
         return self.add(order) or found
 
     def resampled(self, found: _Found) -> _Found:
-        """Return the best of some schedules with a stretch of this one repeated or left out."""
+        """Return the best of some schedules with a stretch of this one repeated or left out.
+
+        If they are far behind, this one.
+        """
         _, flat, _ = pipeline_cost(self.model, found.order)
         microbatches = self.problem.microbatches
         starts = flat.reshape(-1, microbatches)
@@ -294,4 +299,4 @@ class _Run:
             cost, _, _ = pipeline_cost(self.model, order)
             if (best is None or cost < best.cost) and cost != found.cost:
                 best = _Found(cost, order)
-        return best or found
+        return found if best is None or self.is_far(best.cost) else best
