@@ -497,11 +497,12 @@ def pipeline_suffix_bound(
     microbatches: int,
     *,
     device: int,
+    all_ends: bool,
     enough: int,
     most_nodes: int,
     time_limit_s: float,
     cancel: CancelFlag | None,
-) -> tuple[int, int]: ...
+) -> tuple[int, int, list[NDArray[np.uint8]]]: ...
 def zero_bubble_search(
     stages: NDArray[np.int64],
     microbatches: int,

@@ -11,13 +11,28 @@ namespace planner::pipeline_suffix {
 namespace {
 
 constexpr Ticks kNever = Ticks{1} << 60;
-constexpr std::int32_t kBits = 5;
 
 using Counts = std::array<std::int32_t, kMostDevices>;
 using Times = std::array<Ticks, kMostDevices>;
 using Queue = std::vector<Ticks>;
+// How many F, B and W each device has done.
+using Key = std::array<std::uint8_t, 3 * kMostDevices>;
 
-enum Kind : std::uint8_t { kForward, kBackward, kWeight };
+struct KeyHash {
+  std::size_t operator()(const Key& key) const {
+    std::uint64_t hash = 1469598103934665603U;
+    for (const std::uint8_t count : key) hash = (hash ^ count) * 1099511628211U;
+    return hash;
+  }
+};
+
+// A device that ends at a tick makes the whole take that and `more` ticks, divided by `share`; one
+// with share 0 may end whenever it likes.
+struct End {
+  Ticks more = 0;
+  Ticks share = 0;
+};
+using Ends = std::array<End, kMostDevices>;
 
 // What is done, and when what follows can be. Arrivals are of the passes that follow on a device
 // and whose predecessor elsewhere is done.
@@ -35,15 +50,16 @@ struct Tails {
 
 class Search {
  public:
-  Search(const Problem& problem, std::int32_t microbatches, const Tails& tails)
+  Search(const Problem& problem, std::int32_t microbatches, const Tails& tails, const Ends& ends)
       : stages_(problem.stages),
         devices_(static_cast<std::int32_t>(problem.stages.size())),
         microbatches_(microbatches),
-        target_(problem.device),
-        tails_(tails) {}
+        home_(std::max(problem.device, 0)),
+        tails_(tails),
+        ends_(ends) {}
 
   Bound least(const State& from, Ticks enough, std::int64_t most_nodes, Control& control) {
-    insert(from, 0);
+    insert(from, {0, 0, 0, kForward});
     std::int64_t expanded = 0;
     while (!open_.empty()) {
       const auto [bound, depth, index] = open_.top();
@@ -53,11 +69,13 @@ class Search {
       }
       const bool ended = ++expanded > most_nodes || control.stop();
       const State state = unpacked(index);
-      if (ended || bound >= enough || complete(state)) return {std::min(bound, enough), expanded};
+      if (bound >= enough) break;
+      if (complete(state)) return {bound, expanded, words(from, index)};
+      if (ended) return {bound, expanded, {}};
       open_.pop();
-      expand(state, bound);
+      expand(state, {bound, index, 0, kForward});
     }
-    return {enough, expanded};
+    return {enough, expanded, {}};
   }
 
   // The most forward passes that memory lets a device do before its first B.
@@ -69,10 +87,17 @@ class Search {
   }
 
  private:
+  // How a node comes about.
+  struct Step {
+    Ticks bound;
+    std::size_t parent;
+    std::int32_t device;
+    Kind kind;
+  };
   struct Node {
-    std::uint64_t key;
+    Key key;
     std::size_t at;
-    std::uint32_t size;
+    Step step;
     bool dead;
   };
   struct Entry {
@@ -89,25 +114,23 @@ class Search {
   };
 
   const std::vector<Stage>& stages_;
-  std::int32_t devices_, microbatches_, target_;
+  std::int32_t devices_, microbatches_, home_;
   const Tails& tails_;
+  const Ends& ends_;
   std::vector<Node> nodes_;
   std::vector<Ticks> times_;
-  std::unordered_map<std::uint64_t, std::vector<std::size_t>> same_;
+  std::unordered_map<Key, std::vector<std::size_t>, KeyHash> same_;
   std::priority_queue<Entry> open_;
 
-  bool whole() const { return target_ < 0; }
-
-  // Whether what a device still has to do makes no difference to the target's end.
+  // Whether what a device still has to do makes no difference to any end that counts.
   bool irrelevant(const State& state, std::int32_t d) const {
-    if (whole() || d == target_ || state.forward[d] < microbatches_) return false;
-    return d < target_ || state.backward[d] == microbatches_;
+    if (ends_[d].share > 0 || state.forward[d] < microbatches_) return false;
+    return d < home_ || state.backward[d] == microbatches_;
   }
 
   bool complete(const State& state) const {
-    if (!whole()) return state.weight[target_] == microbatches_;
     for (std::int32_t d = 0; d < devices_; ++d)
-      if (state.weight[d] < microbatches_) return false;
+      if (ends_[d].share > 0 && state.weight[d] < microbatches_) return false;
     return true;
   }
 
@@ -228,30 +251,34 @@ class Search {
       if (backward > 0) most = std::max(most, at.backward[d] + tails_.backward[d][backward]);
       const Ticks passes = forward * stage.forward + backward * stage.backward;
       const Ticks weights = (microbatches_ - state.weight[d]) * stage.weight;
-      if (whole() || d == target_) most = std::max(most, state.free[d] + passes + weights);
-      const std::int32_t home = whole() ? 0 : target_;
-      if (d > home && backward > 0) {
-        Ticks back = stages_[home].weight;
-        for (std::int32_t e = home; e < d; ++e) back += stages_[e].hop + stages_[e].backward;
+      const End& end = ends_[d];
+      if (end.share > 0) {
+        const Ticks sum = state.free[d] + passes + weights + end.more;
+        most = std::max(most, (sum + end.share - 1) / end.share);
+      }
+      if (d > home_ && backward > 0) {
+        Ticks back = stages_[home_].weight;
+        for (std::int32_t e = home_; e < d; ++e) back += stages_[e].hop + stages_[e].backward;
         most = std::max(most, state.free[d] + passes + back);
       }
     }
     return most;
   }
 
-  void insert(State state, Ticks parent) {
+  void insert(State state, Step step) {
     Ready at = ready(state);
     tighten(state, at);
-    const Ticks least = std::max(parent, bound(state, at));
-    if (least >= kNever) return;
-    std::uint64_t key = 0;
+    step.bound = std::max(step.bound, bound(state, at));
+    if (step.bound >= kNever) return;
+    Key key{};
     std::int32_t depth = 0;
     const std::size_t begin = times_.size();
     for (std::int32_t d = 0; d < devices_; ++d) {
-      for (const std::int32_t count : {state.forward[d], state.backward[d], state.weight[d]}) {
-        key = key << kBits | static_cast<std::uint64_t>(count);
-        depth += count;
-      }
+      const std::size_t column = 3 * static_cast<std::size_t>(d);
+      key[column] = static_cast<std::uint8_t>(state.forward[d]);
+      key[column + 1] = static_cast<std::uint8_t>(state.backward[d]);
+      key[column + 2] = static_cast<std::uint8_t>(state.weight[d]);
+      depth += state.forward[d] + state.backward[d] + state.weight[d];
       times_.push_back(state.free[d]);
       for (const Ticks arrival : state.forward_arrivals[d]) times_.push_back(arrival);
       for (const Ticks arrival : state.backward_arrivals[d]) times_.push_back(arrival);
@@ -280,23 +307,18 @@ class Search {
     others.resize(kept);
     const std::size_t index = nodes_.size();
     others.push_back(index);
-    nodes_.push_back({key, begin, static_cast<std::uint32_t>(size), false});
-    open_.push({least, depth, index});
+    nodes_.push_back({key, begin, step, false});
+    open_.push({step.bound, depth, index});
   }
 
   State unpacked(std::size_t index) const {
     State state;
     const Node& node = nodes_[index];
-    std::uint64_t key = node.key;
-    const auto take = [&key] {
-      const auto count = static_cast<std::int32_t>(key & ((1U << kBits) - 1));
-      key >>= kBits;
-      return count;
-    };
-    for (std::int32_t d = devices_; d-- > 0;) {
-      state.weight[d] = take();
-      state.backward[d] = take();
-      state.forward[d] = take();
+    for (std::int32_t d = 0; d < devices_; ++d) {
+      const std::size_t column = 3 * static_cast<std::size_t>(d);
+      state.forward[d] = node.key[column];
+      state.backward[d] = node.key[column + 1];
+      state.weight[d] = node.key[column + 2];
     }
     const Ticks* next = times_.data() + node.at;
     for (std::int32_t d = 0; d < devices_; ++d) {
@@ -316,7 +338,7 @@ class Search {
 
   // Active schedules are enough (Giffler and Thompson 1960): a pass that fits before the next one
   // of its device may run there, as nothing holds memory for longer by it when a pass takes more.
-  void expand(const State& state, Ticks parent) {
+  void expand(const State& state, Step step) {
     Ticks first = kNever;
     std::int32_t where = -1;
     const auto consider = [&](std::int32_t d, Ticks end) {
@@ -332,16 +354,36 @@ class Search {
       if (state.weight[d] < state.backward[d]) consider(d, state.free[d] + stages_[d].weight);
     }
     if (where < 0) return;
+    step.device = where;
     if (can_forward(state, where) && forward_start(state, where) < first)
-      insert(after_forward(state, where), parent);
+      insert(after_forward(state, where), with(step, kForward));
     if (backward_known(state, where) && backward_start(state, where) < first)
-      insert(after_backward(state, where), parent);
+      insert(after_backward(state, where), with(step, kBackward));
     if (state.weight[where] < state.backward[where]) {
       State next = state;
       next.free[where] += stages_[where].weight;
       ++next.weight[where];
-      insert(std::move(next), parent);
+      insert(std::move(next), with(step, kWeight));
     }
+  }
+
+  static Step with(Step step, Kind kind) {
+    step.kind = kind;
+    return step;
+  }
+
+  std::vector<std::vector<std::uint8_t>> words(const State& from, std::size_t index) const {
+    std::vector<std::vector<std::uint8_t>> found(static_cast<std::size_t>(devices_));
+    for (; index > 0; index = nodes_[index].step.parent) {
+      const Step& step = nodes_[index].step;
+      found[static_cast<std::size_t>(step.device)].push_back(step.kind);
+    }
+    for (std::int32_t d = 0; d < devices_; ++d) {
+      auto& word = found[static_cast<std::size_t>(d)];
+      word.insert(word.end(), static_cast<std::size_t>(from.forward[d]), kForward);
+      std::reverse(word.begin(), word.end());
+    }
+    return found;
   }
 
   bool can_forward(const State& state, std::int32_t d) const {
@@ -393,13 +435,15 @@ State earliest(const Search& search, std::int32_t devices, std::int32_t device, 
 Bound suffix_bound(const Problem& problem, Ticks enough, std::int64_t most_nodes,
                    Control& control) {
   const auto devices = static_cast<std::int32_t>(problem.stages.size());
-  const std::int32_t first = std::max(problem.device, 0);
+  const std::int32_t home = std::max(problem.device, 0);
   Tails tails;
+  Ends ends;
   for (std::int32_t d = 0; d < devices; ++d) {
     tails.forward[d].assign(problem.microbatches + 1, 0);
     tails.backward[d].assign(problem.microbatches + 1, 0);
+    if (problem.device < 0 || d == problem.device) ends[d].share = 1;
   }
-  Bound found{0, 0};
+  Bound found{0, 0, {}};
   for (std::int32_t count = 1; count <= problem.microbatches; ++count) {
     const bool all = count == problem.microbatches;
     for (std::int32_t d = 0; d < devices; ++d) {
@@ -411,15 +455,24 @@ Bound suffix_bound(const Problem& problem, Ticks enough, std::int64_t most_nodes
     for (std::int32_t entry = 0; entry < 2 * devices; ++entry) {
       const bool back = entry < devices;
       const std::int32_t d = back ? entry : 2 * devices - 1 - entry;
-      Search search(problem, count, tails);
-      const bool last = all && !back && d == first;
-      const Bound now = search.least(earliest(search, devices, d, back), last ? enough : kNever,
-                                     last ? most_nodes : most_nodes / 10, control);
+      const bool last = all && !back && d == home;
+      if (last && problem.all_ends && problem.device >= 0) {
+        Ticks ahead = 0;
+        for (std::int32_t e = home; e-- > 0;) {
+          ahead += problem.stages[e].forward + problem.stages[e].hop;
+          ends[e] = {ahead, 1};
+        }
+        for (std::int32_t e = home + 1; e < devices; ++e) ends[e] = {tails.forward[e][count], 2};
+      }
+      Search search(problem, count, tails, ends);
+      Bound now = search.least(earliest(search, devices, d, back), last ? enough : kNever,
+                               last ? most_nodes : most_nodes / 10, control);
       Ticks& tail = back ? tails.backward[d][count] : tails.forward[d][count];
       tail = std::max(tail, now.ticks);
       found.nodes += now.nodes;
       if (last) {
         found.ticks = tail;
+        found.words = std::move(now.words);
         return found;
       }
     }
