@@ -474,6 +474,17 @@ def pipeline_annealing(
     coldest: float = 0.0005,
     goal: int = 0,
 ) -> tuple[NDArray[np.int32], int, dict[str, int]]: ...
+def pipeline_suffix_bound(
+    stages: NDArray[np.int64],
+    microbatches: int,
+    *,
+    device: int,
+    all_ends: bool,
+    enough: int,
+    most_nodes: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[int, int, list[NDArray[np.uint8]]]: ...
 def zero_bubble_search(
     model: PipelineModel,
     *,
