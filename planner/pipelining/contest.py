@@ -22,8 +22,8 @@ from planner.pipelining.result import (
     ContenderReport,
     PipelineResult,
 )
-from planner.pipelining.screening import glance
 from planner.pipelining.schedule import PassKind
+from planner.pipelining.screening import glance
 from planner.pipelining.simulator import bubble_rate
 from planner.pipelining.violation import PipelineViolationKind
 from planner.problem import Status
