@@ -402,39 +402,6 @@ def mapping_play_program_order(
     NDArray[np.int32],
 ]: ...
 
-class PipelineOrderModel:
-    """Stages, devices and limits of a pipeline. Immutable; any thread may use it."""
-
-def pipeline_order_model(
-    *,
-    device_of: NDArray[np.int64],
-    forward: NDArray[np.int64],
-    backward: NDArray[np.int64],
-    weight: NDArray[np.int64],
-    hop: NDArray[np.int64],
-    activation: NDArray[np.int64],
-    kept: NDArray[np.int64],
-    limit: NDArray[np.int64],
-    microbatches: int,
-) -> PipelineOrderModel:
-    """Return a checked model: one number per stage, and per device of ``limit``."""
-
-def pipeline_order_by_rank(
-    model: PipelineOrderModel,
-    rank: NDArray[np.int64],
-    *,
-    reach_at_start: int,
-    reach_between: int,
-    reach_at_end: int,
-    lazy_weights: bool,
-    weight_delay: int,
-    overtaking_delay: int,
-    longest_stage: int,
-    time_limit_s: float,
-    cancel: CancelFlag | None,
-) -> tuple[NDArray[np.int32], int, int] | None:
-    """Order passes by rank within memory: passes device by device, longest stage, makespan."""
-
 PIPELINE_NO_LIMIT: int
 
 class PipelineModel:
@@ -456,6 +423,21 @@ class PipelineModel:
     def passes(self) -> int: ...
     @property
     def period(self) -> int: ...
+
+def pipeline_order_by_rank(
+    model: PipelineModel,
+    rank: NDArray[np.int64],
+    *,
+    reach_at_start: int,
+    reach_between: int,
+    reach_at_end: int,
+    lazy_weights: bool,
+    weight_delay: int,
+    longest_stage: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int32], int, int] | None:
+    """Order passes by rank, one a pass, within memory: order, longest stage, makespan."""
 
 def pipeline_cost(
     model: PipelineModel, order: NDArray[np.int32]
@@ -492,13 +474,22 @@ def pipeline_annealing(
     coldest: float = 0.0005,
     goal: int = 0,
 ) -> tuple[NDArray[np.int32], int, dict[str, int]]: ...
-def zero_bubble_search(
+def pipeline_suffix_bound(
     stages: NDArray[np.int64],
     microbatches: int,
     *,
-    makespan: bool,
+    device: int,
+    all_ends: bool,
+    enough: int,
+    most_nodes: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[int, int, list[NDArray[np.uint8]]]: ...
+def zero_bubble_search(
+    model: PipelineModel,
+    *,
     budget: int,
     seed: int,
     time_limit_s: float,
     cancel: CancelFlag | None,
-) -> tuple[NDArray[np.uint8], int, int]: ...
+) -> tuple[NDArray[np.int32], int, int]: ...

@@ -5,6 +5,11 @@ from __future__ import annotations
 import zlib
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("planner", deadline=None)
+settings.load_profile("planner")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.bench.cpu_time import cpu_seconds
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from planner.bench.pipeline_published import PublishedSetting
+    from solvers.protocol import Deadline
 
 # Microbatches x devices; what is above takes seconds.
 _QUICK = 16 * 48
@@ -83,7 +85,7 @@ def _reproduced(table: int, setting: PublishedSetting, column: str, published: f
     found: list[tuple[float, bool]] = []
     started = cpu_seconds()
     deadline = Deadline(_LONGEST_S)
-    thread = RaceThread(column, lambda: found.append(_simulated(setting, column)))
+    thread = RaceThread(column, lambda: found.append(_simulated(setting, column, deadline)))
     if run_interruptibly(thread, deadline):
         raise KeyboardInterrupt
     if thread.error is not None:
@@ -93,7 +95,7 @@ def _reproduced(table: int, setting: PublishedSetting, column: str, published: f
     return Reproduced(table, setting, column, published, simulated, is_checked, cpu_s)
 
 
-def _simulated(setting: PublishedSetting, column: str) -> tuple[float, bool]:
+def _simulated(setting: PublishedSetting, column: str, deadline: Deadline) -> tuple[float, bool]:
     from solvers.pipeline.constructors.handcrafted_zero_bubble import zb_h1, zb_h2
     from solvers.pipeline.constructors.interleaved import interleaved_with_early_start
     from solvers.pipeline.constructors.one_f_one_b import one_f_one_b
@@ -106,9 +108,9 @@ def _simulated(setting: PublishedSetting, column: str) -> tuple[float, bool]:
         "1F1B-I": (interleaved_with_early_start, interleaved_problem(setting)),
         "ZB-H1": (zb_h1, linear_problem(setting, devices)),
         "ZB-H2": (zb_h2, linear_problem(setting, 2 * devices - 1)),
-        "ZB-1p": (zero_bubble, linear_problem(setting, devices)),
-        "ZB-2p": (zero_bubble, linear_problem(setting, 2 * devices)),
-        "ZB-V": (zb_v, _v(setting)),
+        "ZB-1p": (partial(zero_bubble, deadline=deadline), linear_problem(setting, devices)),
+        "ZB-2p": (partial(zero_bubble, deadline=deadline), linear_problem(setting, 2 * devices)),
+        "ZB-V": (partial(zb_v, deadline=deadline), _v(setting)),
     }[column]
     timeline = simulate_pipeline(problem, build(problem))
     return bubble_rate(problem, timeline.longest_stage), not check_pipeline(problem, timeline)

@@ -70,6 +70,11 @@ def verdict(result: CaseResult) -> Verdict:
     return Verdict.WON if ours.cost_ticks < published.cost_ticks else Verdict.TIED
 
 
+def is_tied_at_best(result: CaseResult) -> bool:
+    """Whether the best published schedule cannot be beaten: it is as long as the bound."""
+    return verdict(result) is Verdict.TIED and result.ours.status == Status.OPTIMAL
+
+
 def reaches_known(result: CaseResult) -> bool:
     """Whether ours is as good as what is known, or nothing is."""
     known, ours = result.case.known_bubble, result.bubble(result.ours.cost_ticks)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from planner.bench.cpu_time import cpu_seconds
 from planner.errors import InvalidPlanError, UsageError
 from planner.pipelining.checker import check_pipeline
+from planner.pipelining.construction import built
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.memory import device_memory
 from planner.pipelining.race import race, solver_names
@@ -25,11 +26,9 @@ if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.result import PipelineResult
     from planner.pipelining.schedule import PipelineSchedule
-    from solvers.pipeline.constructors.catalogue import Constructor
     from solvers.protocol import Deadline
 
 OURS = "ours"
-_LATE = "no time was left"
 FAILED, SKIPPED = "failed", "skipped"
 _WARM_UP_S = 2.0
 # Constructors end by themselves: after seconds, mostly.
@@ -197,11 +196,7 @@ def run_cases(
             ours=ours,
             parts=_parts(result),
             alone=tuple(alone),
-            late=tuple(
-                dict.fromkeys(
-                    run.name for run in (*published, *result.contenders) if run.note == _LATE
-                )
-            ),
+            late=_late(published, result),
             notes=result.notes,
         )
         if interrupted:
@@ -241,34 +236,22 @@ def _build_all(
     from planner.pipelining.contest import FALLBACK
     from solvers.pipeline.constructors.catalogue import CONSTRUCTORS
 
-    for constructor in CONSTRUCTORS:
-        for placement, problem in problems.items():
-            if constructor.name == FALLBACK or placement not in constructor.placements:
-                continue
-            if deadline.expired():
-                found.append(PipelineRun(constructor.name, placement, SKIPPED, note=_LATE))
-                continue
-            started = cpu_seconds()
-            run = _built(constructor, placement, problem)
-            found.append(run._replace(cpu_s=cpu_seconds() - started))
-
-
-def _built(constructor: Constructor, placement: str, problem: PipelineProblem) -> PipelineRun:
-    from solvers.pipeline.constructors.catalogue import InapplicableError
-
-    run = PipelineRun(constructor.name, placement, FAILED)
-    try:
-        return _judged(run, problem, constructor.build(problem))
-    except InapplicableError as reason:
-        return run._replace(status=SKIPPED, note=str(reason))
-    except InvalidPlanError as error:
-        return run._replace(note=f"illegal: {error}")
-    except Exception as error:  # who crashes has no schedule, the others may
-        return run._replace(note=f"{type(error).__name__}: {error}")
+    published = [constructor for constructor in CONSTRUCTORS if constructor.name != FALLBACK]
+    started = cpu_seconds()
+    for report, schedule in built(published, problems, FALLBACK, deadline):
+        run = PipelineRun(report.name, report.placement, report.status, note=report.note)
+        if schedule is not None:
+            run = _judged(run, problems[report.placement], schedule)
+        now = cpu_seconds()
+        found.append(run._replace(cpu_s=now - started))
+        started = now
 
 
 def _judged(run: PipelineRun, problem: PipelineProblem, schedule: PipelineSchedule) -> PipelineRun:
-    timeline = best_timeline(problem, schedule)
+    try:
+        timeline = best_timeline(problem, schedule)
+    except InvalidPlanError as error:
+        return run._replace(status=FAILED, note=f"illegal: {error}")
     violations = check_pipeline(problem, timeline)
     run = run._replace(
         cost_ticks=cost_ticks(problem, timeline),
@@ -282,6 +265,21 @@ def _judged(run: PipelineRun, problem: PipelineProblem, schedule: PipelineSchedu
         return run._replace(status=Status.FEASIBLE.value)
     memory = all(v.kind is PipelineViolationKind.MEMORY for v in violations)
     return run._replace(status=OVER_LIMIT if memory else FAILED)
+
+
+def _late(published: Sequence[PipelineRun], result: PipelineResult) -> tuple[str, ...]:
+    """Name what there was no time for, but for what has no schedule in any case."""
+    from solvers.pipeline.constructors.catalogue import OUT_OF_TIME
+
+    without = {
+        run.name
+        for run in published
+        if run.status == SKIPPED and not run.note.startswith(OUT_OF_TIME)
+    }
+    late = [
+        run.name for run in (*published, *result.contenders) if run.note.startswith(OUT_OF_TIME)
+    ]
+    return tuple(name for name in dict.fromkeys(late) if name not in without)
 
 
 def _raced(

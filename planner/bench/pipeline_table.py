@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from planner.bench.pipeline_results import Verdict, limit_summaries, verdict
+from planner.bench.pipeline_results import Verdict, is_tied_at_best, limit_summaries, verdict
 from planner.bench.text_table import Table, render_titled
 from planner.pipelining.problem import PipelineObjective
 from planner.report.names import printable
@@ -47,7 +47,8 @@ def explanations(results: Sequence[CaseResult], reproduced: Sequence[Reproduced]
         )
         found += [
             f"Ours, of {len(results)} cases: {counts}; "
-            f"{sum(run.status == 'optimal' for run in ours)} proven optimal; "
+            f"{sum(run.status == 'optimal' for run in ours)} proven optimal, of those tied "
+            f"{sum(is_tied_at_best(result) for result in results)}; "
             f"{sum(run.cpu_s for run in ours):.1f} CPU seconds in all, at most "
             f"{max(run.cpu_s for run in ours):.1f}.",
             "Bubbles are idle shares of the busiest device: by the longest stage, or by the "

@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
 _OBJECTIVES = ("longest-stage", "makespan")
 _PLACEMENTS = ("linear", "looped", "v")
+_OF_MODELS = ("target", "dim", "link_bandwidth", "link_latency")
+_OF_COSTS = (
+    "devices",
+    "microbatches",
+    "memory_limit",
+    "chunks",
+    "placement",
+    "offload_bandwidth",
+    "reload_bandwidth",
+    "host_memory",
+    "vocabulary",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="MODEL.onnx", help="in place of costs: a model to cut into stages"
     )
     parser.add_argument(
-        "-t", "--target", default="host", metavar="NAME|FILE.toml", help="of --model: each device"
+        "-t", "--target", metavar="NAME|FILE.toml", help="of --model: each device; default: host"
     )
     parser.add_argument(
         "--dim",
@@ -146,7 +158,7 @@ def run(options: argparse.Namespace) -> int:
     with listening_for_ctrl_c() as interruption:
         with ProgressLine(options) as progress, reserved_stdout():
             if options.schedule is not None:
-                problem, placement, schedule = _given(options)
+                problem, placement, schedule, remarks = _given(options)
                 result = price(
                     problem, schedule, placement=placement, time_limit=options.time_limit
                 )
@@ -160,6 +172,8 @@ def run(options: argparse.Namespace) -> int:
                     on_progress=progress.update,
                 )
                 result = replace(result, partition=partitions.get(result.placement))
+                remarks = family.notes
+            result = replace(result, notes=(*result.notes, *remarks))
         _hand_over(result, directory, options)
         return _exit_code(result, options.time_limit, result.interrupted or interruption.heard)
 
@@ -236,7 +250,7 @@ def _family(options: argparse.Namespace) -> tuple[ProblemFamily, dict[str, Parti
             raise UsageError("--vocabulary: of a model the times are known; give barriers=1 or 2.")
         return model_family(
             options.model,
-            target=options.target,
+            target=options.target or "host",
             dims=distinct("--dim", options.dim),
             devices=options.devices,
             microbatches=options.microbatches,
@@ -252,6 +266,7 @@ def _family(options: argparse.Namespace) -> tuple[ProblemFamily, dict[str, Parti
             host_memory=options.host_memory,
             barriers=options.vocabulary or 0,
         )
+    _refuse_together_with(options, _OF_MODELS, "of --model alone; what stages cost is in --costs")
     if isinstance(options.vocabulary, int):
         raise UsageError("--vocabulary: forward and backward must be given.")
     family = pipeline_problems(
@@ -271,8 +286,17 @@ def _family(options: argparse.Namespace) -> tuple[ProblemFamily, dict[str, Parti
     return family, {}
 
 
-def _given(options: argparse.Namespace) -> tuple[PipelineProblem, str, PipelineSchedule]:
-    """Return problem, placement and schedule of ``--schedule``."""
+def _refuse_together_with(options: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
+    """Refuse options that would be passed over."""
+    if given := [name for name in names if getattr(options, name) not in (None, [])]:
+        text = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{text}: {reason}.")
+
+
+def _given(
+    options: argparse.Namespace,
+) -> tuple[PipelineProblem, str, PipelineSchedule, tuple[str, ...]]:
+    """Return problem, placement and schedule of ``--schedule``, and notes on the problem."""
     from planner.pipelining.api import placed_as, placement_name
     from planner.pipelining.race import require_legal
     from planner.pipelining.schedule_csv import read_schedule_csv
@@ -294,16 +318,20 @@ def _given(options: argparse.Namespace) -> tuple[PipelineProblem, str, PipelineS
         stored = read_schedule(path)
         schedule = stored.schedule
         if options.costs is None and options.model is None:
+            _refuse_together_with(
+                options, _OF_COSTS, "without --costs the problem in the file is priced as it is"
+            )
             require_legal(stored.problem, stored.timeline)
             name = placement_name(schedule.device_of, stored.problem.devices)
-            return stored.problem, name, schedule
+            return stored.problem, name, schedule, ()
         options.microbatches = options.microbatches or stored.problem.microbatches
         options.devices = options.devices or stored.problem.devices
         options.chunks = options.chunks or len(schedule.device_of) // stored.problem.devices
     # The file has a placement of its own; any that suits the chunks will do until then.
     options.placement = None
-    placement, problem = placed_as(_family(options)[0], schedule)
-    return problem, placement, schedule
+    family, _ = _family(options)
+    placement, problem = placed_as(family, schedule)
+    return problem, placement, schedule, family.notes
 
 
 def _with_copies(path: Path, schedule: PipelineSchedule) -> PipelineSchedule:

@@ -170,7 +170,8 @@ def pipeline(
         )
     if schedule is not None:
         name, problem = placed_as(family, schedule)
-        return price(problem, schedule, placement=name, time_limit=time_limit)
+        priced = price(problem, schedule, placement=name, time_limit=time_limit)
+        return replace(priced, notes=(*priced.notes, *family.notes))
     result = race(
         family.problems,
         time_limit=time_limit,
@@ -180,7 +181,11 @@ def pipeline(
     )
     if result.timeline is None:
         raise misfit(result, time_limit)
-    return replace(result, partition=partitions.get(result.placement))
+    return replace(
+        result,
+        partition=partitions.get(result.placement),
+        notes=(*result.notes, *family.notes),
+    )
 
 
 def pipeline_problems(

@@ -23,6 +23,7 @@ from planner.pipelining.result import (
     PipelineResult,
 )
 from planner.pipelining.screening import glance
+from planner.pipelining.schedule import PassKind
 from planner.pipelining.simulator import bubble_rate
 from planner.pipelining.violation import PipelineViolationKind
 from planner.problem import Status
@@ -130,6 +131,8 @@ class Contest:
             return "feasible", seen.cost, max(seen.peaks), ""
         if problem.sharding is not None and not any(schedule.units):
             return "skipped", None, None, "it does not say when sharded weights are gathered"
+        if problem.vocabulary is not None and not _computes_the_output_layer(schedule):
+            return "skipped", None, None, "it has no passes of the output layer"
         try:
             timeline = best_timeline(problem, schedule)
         except InvalidPlanError as error:
@@ -438,6 +441,11 @@ class Contest:
         if status == "feasible" and cost is not None and cost <= self._bounds[placement].ticks:
             status = Status.OPTIMAL.value
         return report._replace(status=status, value_ticks=cost, peak_bytes=peak, note=note)
+
+
+def _computes_the_output_layer(schedule: PipelineSchedule) -> bool:
+    first = schedule.passes[0]
+    return any(item.kind is PassKind.VOCABULARY_FORWARD for item in first)
 
 
 def _failed(name: str, placement: str, error: Exception) -> ContenderReport:

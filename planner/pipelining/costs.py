@@ -18,6 +18,7 @@ from planner.pipelining.problem import (
     ShardedParameters,
     StageCosts,
     VocabularyLayer,
+    most_ticks,
 )
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from planner.pipelining.costs_file import CostRow
 
 _SHORTEST_TICK_S = Fraction(1, 10**15)
-_MOST_TICKS = 1 << 50
-_MOST_TICKS_OF_ALL = 1 << 60
 _MOST_DEVICES = 1 << 12
 _MOST_STAGES = 1 << 14
 # A copy is rounded up to whole ticks: by a thousandth of the shortest at most.
@@ -54,10 +53,13 @@ class ProblemFamily(NamedTuple):
         By the name of the placement; they differ in ``device_of`` alone.
     chunks : int
         Stages per device.
+    notes : tuple of str
+        What the problems leave out of what was given.
     """
 
     problems: dict[str, PipelineProblem]
     chunks: int
+    notes: tuple[str, ...] = ()
 
 
 def cut_rows(
@@ -123,40 +125,77 @@ def _cut(row: CostRow, chunks: int) -> CostRow:
     )
 
 
-def common_tick(times: Iterable[Fraction], copy_times: Iterable[Fraction] = ()) -> Fraction:
-    """Return the longest tick in which all times are whole numbers; 1 s if all are 0.
-
-    Copies need not be whole, but the tick is short enough to round them by little.
-
-    Raises
-    ------
-    UsageError
-        If that is below a femtosecond, or a time has more than 2^50 of them.
-    """
+def common_tick(times: Iterable[Fraction]) -> Fraction:
+    """Return the longest tick in which all times are whole numbers; 1 s if all are 0."""
     present = {time for time in times if time}
-    tick = Fraction(1)
-    if present:
-        denominator = math.lcm(*(time.denominator for time in present))
-        tick = Fraction(
-            math.gcd(*(time.numerator * (denominator // time.denominator) for time in present)),
-            denominator,
-        )
-    copies = [time for time in copy_times if time]
-    if copies:
-        wanted = min(copies) / _COPY_RESOLUTION
-        while tick > wanted and tick / 10 >= _SHORTEST_TICK_S:
+    if not present:
+        return Fraction(1)
+    denominator = math.lcm(*(time.denominator for time in present))
+    return Fraction(
+        math.gcd(*(time.numerator * (denominator // time.denominator) for time in present)),
+        denominator,
+    )
+
+
+class Clock(NamedTuple):
+    """The tick that times are counted in.
+
+    Attributes
+    ----------
+    tick : Fraction
+        In seconds.
+    exact : bool
+        Whether all times are whole numbers of ticks.
+    """
+
+    tick: Fraction
+    exact: bool
+
+    def ticks(self, time: Fraction) -> int:
+        """Return the nearest number of ticks; 1 at least for what is not 0."""
+        return max(int(time > 0), round(time / self.tick))
+
+    def ticks_to_copy(self, time: Fraction) -> int:
+        """Return the ticks of a copy: rounded up."""
+        return math.ceil(time / self.tick)
+
+
+def clock(
+    times: Iterable[Fraction], copies: Iterable[Fraction], total: Fraction, devices: int
+) -> Clock:
+    """Choose a tick for times of passes, which are whole if that can be, and of copies.
+
+    Times as a profile prints them, with 17 digits, have no common unit in which they could be
+    counted. They are rounded to a power of ten: the shortest in which sums stay exact.
+
+    Parameters
+    ----------
+    times, copies : iterable of Fraction
+        Seconds. The tick is short enough to round copies by little.
+    total : Fraction
+        Seconds of all passes and copies one after the other.
+    devices : int
+    """
+    tick, shortest = common_tick(times), _shortest_tick(total, devices)
+    exact = tick >= shortest
+    if not exact:
+        tick = shortest
+    if moved := [time for time in copies if time]:
+        wanted = min(moved) / _COPY_RESOLUTION
+        while tick > wanted and tick / 10 >= shortest:
             tick /= 10
-    if tick < _SHORTEST_TICK_S:
-        raise UsageError(
-            f"the times have no common unit of at least 1e-15 s (it would be {float(tick):.1e} s). "
-            "Round them, to nanoseconds say."
-        )
-    longest = max((*present, *copies), default=Fraction(0))
-    if longest / tick > _MOST_TICKS:
-        raise UsageError(
-            f"the times reach from {float(tick):.1e} s to {float(longest):.1e} s: too far apart to "
-            "count in one unit. Round the short ones."
-        )
+    return Clock(tick, exact)
+
+
+def _shortest_tick(total: Fraction, devices: int) -> Fraction:
+    """Return the least power of ten of which there are not too many in so many seconds."""
+    least = total / (most_ticks(devices) >> 2)
+    if least <= _SHORTEST_TICK_S:
+        return _SHORTEST_TICK_S
+    digits = len(str(least.numerator)) - len(str(least.denominator)) - 1
+    tick = Fraction(10) ** digits
+    while tick < least:
+        tick *= 10
     return tick
 
 
@@ -215,11 +254,19 @@ def problem_family(
             vocabulary.barrier,
             vocabulary.broadcast,
         ]
-    tick = common_tick(times, [time for pair in copies for time in pair])
-
-    def ticks(time: Fraction) -> int:
-        return math.ceil(time / tick)
-
+    total = sum(row.forward + row.backward + row.weight + 2 * row.communication for row in cut)
+    total += sum((row.gather or 0) + (row.reduce or 0) for row in cut)
+    total += sum(out + back for out, back in copies)
+    if vocabulary is not None:
+        total += devices * (vocabulary.forward + vocabulary.backward)
+        total += 2 * vocabulary.barrier + vocabulary.broadcast
+    count = clock(
+        times,
+        [time for pair in copies for time in pair],
+        Fraction(total * microbatches),
+        devices,
+    )
+    ticks = count.ticks
     stages = tuple(
         StageCosts(
             ticks(row.forward),
@@ -231,18 +278,12 @@ def problem_family(
         )
         for row in cut
     )
-    total = sum(stage.work + 2 * stage.communication for stage in stages) * microbatches
-    if total > _MOST_TICKS_OF_ALL:
-        raise UsageError(
-            f"all passes one after the other take {float(total * tick):.1e} s, in steps of "
-            f"{float(tick):.1e} s: too many to count. Round the times."
-        )
     limits = memory_limits(memory_limit, stages, devices, microbatches)
     offloading = None
     if copies:
         offloading = Offloading(
-            tuple(ticks(out) for out, _ in copies),
-            tuple(ticks(back) for _, back in copies),
+            tuple(count.ticks_to_copy(out) for out, _ in copies),
+            tuple(count.ticks_to_copy(back) for _, back in copies),
             copy_streams,
             host_bytes,
         )
@@ -263,15 +304,23 @@ def problem_family(
                 device_of,
                 microbatches,
                 limits,
-                tick,
+                count.tick,
                 objective,
                 offloading,
                 layer,
-                _sharding(cut, tick),
+                _sharding(cut, count),
             )
             for name, device_of in placement_names(placements, devices, chunks).items()
         },
         chunks,
+        () if count.exact else (_rounded(count.tick),),
+    )
+
+
+def _rounded(tick: Fraction) -> str:
+    return (
+        f"times are rounded to multiples of {float(tick):.0e} s: the shortest unit that divides "
+        "them all is too short to count in"
     )
 
 
@@ -361,7 +410,7 @@ def linked_to_host(
     )
 
 
-def _sharding(rows: Sequence[CostRow], tick: Fraction) -> ShardedParameters | None:
+def _sharding(rows: Sequence[CostRow], count: Clock) -> ShardedParameters | None:
     gathers = [row.gather for row in rows if row.gather is not None]
     reduces = [row.reduce for row in rows if row.reduce is not None]
     weights = [row.parameter_bytes for row in rows if row.parameter_bytes is not None]
@@ -369,8 +418,8 @@ def _sharding(rows: Sequence[CostRow], tick: Fraction) -> ShardedParameters | No
     if len(gathers) < len(rows):
         return None
     return ShardedParameters(
-        tuple(int(time / tick) for time in gathers),
-        tuple(int(time / tick) for time in reduces),
+        tuple(map(count.ticks, gathers)),
+        tuple(map(count.ticks, reduces)),
         tuple(weights),
         tuple(gradients),
     )

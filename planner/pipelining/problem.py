@@ -13,11 +13,27 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
+from numbers import Integral
+from typing import TYPE_CHECKING
 
 from planner.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MOST_PASSES = 4_000_000
 """Forward passes of all microbatches that a problem may have."""
+
+_MOST_BYTES = 1 << 62
+
+
+def most_ticks(devices: int) -> int:
+    """Return how long all passes of a problem may take one after the other.
+
+    Sums of as many such times as there are devices stay exact in 64 bits, and one in the floating
+    point numbers that solvers of linear programs count in.
+    """
+    return min(1 << 52, (1 << 60) // devices)
 
 
 class PipelineObjective(StrEnum):
@@ -222,13 +238,61 @@ def _refuse_nonsense(problem: PipelineProblem) -> None:
         raise UsageError(f"{len(stages)} stages do not use each of the {devices} devices")
     for index, stage in enumerate(stages):
         times = (stage.forward, stage.backward, stage.weight, stage.communication)
-        if min(times) < 0 or stage.activation_bytes < 0:
-            raise UsageError(f"stage {index}: times and bytes cannot be negative, but are {stage}")
-        if not 0 <= stage.kept_bytes <= stage.activation_bytes:
+        numbers = (*times, stage.activation_bytes, stage.kept_bytes)
+        _refuse_unless_counts(f"stage {index}: times and bytes", numbers)
+        if stage.kept_bytes > stage.activation_bytes:
             raise UsageError(
                 f"stage {index}: the gradient of the weights keeps {stage.kept_bytes:,} of "
                 f"{stage.activation_bytes:,} B, which is no part of them"
             )
+    for given in (problem.offloading, problem.sharding):
+        for name in () if given is None else given.__slots__:
+            numbers = getattr(given, name)
+            if isinstance(numbers, tuple):
+                if len(numbers) != len(stages):
+                    raise UsageError(f"{name} of {len(numbers)} stages; there are {len(stages)}")
+                _refuse_unless_counts(name, numbers)
+    if problem.offloading is not None:
+        _refuse_unless_counts("host_bytes", (problem.offloading.host_bytes or 0,))
+        if problem.offloading.streams not in (1, 2):
+            raise UsageError(f"{problem.offloading.streams} copy streams: there are 1 or 2")
+    layer = problem.vocabulary
+    if layer is not None:
+        passes = (layer.forward, layer.backward, layer.broadcast, layer.barrier)
+        _refuse_unless_counts("the vocabulary layer's", (*passes, layer.activation_bytes))
+        if layer.barriers not in (1, 2):
+            raise UsageError(f"{layer.barriers} barriers of the vocabulary layer: there are 1 or 2")
+    if problem.tick_s <= 0:
+        raise UsageError(f"a tick of {problem.tick_s} s is no time")
+    _refuse_what_cannot_be_summed(problem)
     for device, limit in enumerate(problem.limits):
         if limit is not None and limit < 0:
             raise UsageError(f"device {device}: a memory limit of {limit} B is negative")
+
+
+def _refuse_unless_counts(what: str, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        if not isinstance(number, Integral):
+            raise UsageError(f"{what} must be whole numbers, but one is {number!r:.40}")
+        if number < 0:
+            raise UsageError(f"{what} cannot be negative, but one is {number:,}")
+
+
+def _refuse_what_cannot_be_summed(problem: PipelineProblem) -> None:
+    ticks = sum(stage.work + 2 * stage.communication for stage in problem.stages)
+    if problem.offloading is not None:
+        ticks += sum(problem.offloading.offload) + sum(problem.offloading.reload)
+    if problem.sharding is not None:
+        ticks += sum(problem.sharding.gather) + sum(problem.sharding.reduce)
+    if problem.vocabulary is not None:
+        layer = problem.vocabulary
+        ticks += problem.devices * (layer.forward + layer.backward)
+        ticks += 2 * layer.barrier + layer.broadcast
+    if ticks * problem.microbatches > most_ticks(problem.devices):
+        raise UsageError(
+            f"all passes one after the other take {ticks * problem.microbatches:,} ticks: too many "
+            f"to count, at most {most_ticks(problem.devices):,}. Choose a longer tick"
+        )
+    size = sum(stage.activation_bytes for stage in problem.stages) * problem.microbatches
+    if size > _MOST_BYTES:
+        raise UsageError(f"activations of {size:,} B in all are too many to count")

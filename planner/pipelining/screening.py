@@ -28,7 +28,7 @@ def glance(problem: PipelineProblem, schedule: PipelineSchedule) -> Glance | Non
     A glance is no check: who is to win has to pass ``check_pipeline``.
     """
     from solvers._native import pipeline_cost
-    from solvers.pipeline.constructors.words import peak_bytes
+    from solvers.pipeline.constructors.words import over_limit, peak_bytes
     from solvers.pipeline.native_orders import (
         native_model,
         native_order,
@@ -36,7 +36,9 @@ def glance(problem: PipelineProblem, schedule: PipelineSchedule) -> Glance | Non
         within_kernels,
     )
 
-    if problem.vocabulary is not None or problem.sharding is not None:
+    # A forward pass of no length may hold its memory for no time, which orders do not tell.
+    timeless = any(stage.forward == 0 for stage in problem.stages)
+    if timeless or problem.vocabulary is not None or problem.sharding is not None:
         return None
     unlimited = replace(problem, limits=(None,) * problem.devices)
     if not within_kernels(unlimited):
@@ -50,12 +52,4 @@ def glance(problem: PipelineProblem, schedule: PipelineSchedule) -> Glance | Non
     if cost < 0:
         return None
     peaks = peak_bytes(problem, schedule)
-    over = next(
-        (
-            f"device {device} holds {peak:,} B, more than its limit of {limit:,} B"
-            for device, (peak, limit) in enumerate(zip(peaks, problem.limits, strict=True))
-            if limit is not None and peak > limit
-        ),
-        "",
-    )
-    return Glance(cost, peaks, over)
+    return Glance(cost, peaks, over_limit(problem, peaks))

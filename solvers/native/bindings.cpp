@@ -25,5 +25,6 @@ NB_MODULE(_native, m) {
   planner::bind_mapping_game(m);
   planner::bind_pipeline_ranked_order(m);
   planner::bind_pipeline(m);
+  planner::bind_pipeline_suffix(m);
   planner::bind_pipeline_zero_bubble(m);
 }

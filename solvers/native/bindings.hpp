@@ -15,6 +15,7 @@ void bind_mapping(nanobind::module_& m);
 void bind_mapping_game(nanobind::module_& m);
 void bind_pipeline_ranked_order(nanobind::module_& m);
 void bind_pipeline(nanobind::module_& m);
+void bind_pipeline_suffix(nanobind::module_& m);
 void bind_pipeline_zero_bubble(nanobind::module_& m);
 
 }  // namespace planner

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
+from planner.pipelining.memory import device_memory
 from planner.pipelining.problem import PipelineObjective
 from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
 from planner.problem import Outcome, Status
@@ -13,6 +14,7 @@ from solvers.cp_sat import LARGEST_SUM, new_solver, solve_until
 from solvers.milp.highs import ortools_available
 from solvers.pipeline.bounds.best import analytic_bound, pipeline_bound
 from solvers.pipeline.bounds.least_memory import why_infeasible
+from solvers.pipeline.bounds.suffix import suffix_bound
 from solvers.pipeline.exact_model import TargetModel
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ MOST_PASSES = 6_000
 """Passes of all stages and microbatches beyond which no model is built."""
 
 _BOUND_SHARE = 0.15
+_FRONTS_SHARE = 0.3
+_FRONTS_NODES = 1_000_000
 # Deterministic seconds for the first question, doubled when a whole round of them stays open.
 _FIRST_SLICE = 0.1
 # Where between the bound and the best schedule to ask, in order.
@@ -34,7 +38,8 @@ _EIGHTHS = (4, 2, 6, 1, 7, 0, 8)
 class CpPipeline:
     """Proves schedules optimal: one microbatch's passes may run anywhere that memory allows.
 
-    It asks whether a schedule of at most so many ticks exists, first at the bound. Each answer
+    Small pipelines with one stage per device are searched over fronts first, which closes most.
+    Then it asks whether a schedule of at most so many ticks exists, first at the bound. Each answer
     moves the bound or the best schedule; questions that stay open are asked again with more time.
     """
 
@@ -103,6 +108,7 @@ class CpPipeline:
             return Outcome(status, incumbent, lower_bound, {"refused": refused})
         search = _Search(problem, incumbent, seed, on_progress)
         search.raise_lower(analytic_bound(problem), lower_bound)
+        search.fronts(deadline.within(deadline.remaining_s() * _FRONTS_SHARE))
         if lower_bound is None and search.open():
             share = deadline.within(deadline.remaining_s() * _BOUND_SHARE)
             bound = pipeline_bound(problem, deadline=share, enough=search.cost)
@@ -153,6 +159,14 @@ class _Search:
     def cost_of(self, schedule: PipelineSchedule) -> int:
         return cost_ticks(self.problem, best_timeline(self.problem, schedule))
 
+    def fits(self, schedule: PipelineSchedule) -> bool:
+        """Whether memory suffices for passes without duration too, which the model leaves out."""
+        memory = device_memory(self.problem, best_timeline(self.problem, schedule))
+        return all(
+            limit is None or profile.peak <= limit
+            for profile, limit in zip(memory, self.problem.limits, strict=True)
+        )
+
     def raise_lower(self, bound: Any, known: int | None) -> None:
         whole = self.problem.objective is PipelineObjective.MAKESPAN
         mine = bound.makespan if whole else bound.longest_stage
@@ -160,6 +174,21 @@ class _Search:
 
     def open(self) -> bool:
         return self.lower < self.cost
+
+    def fronts(self, deadline: Deadline) -> None:
+        """Search over fronts, which closes most pipelines of one stage per device."""
+        if not self.open():
+            return
+        found = suffix_bound(
+            self.problem,
+            self.lower,
+            deadline=deadline,
+            enough=self.cost,
+            most_nodes=_FRONTS_NODES,
+        )
+        if found.schedule is not None and found.cost is not None and found.cost < self.cost:
+            self.best, self.cost, self.found = found.schedule, found.cost, True
+        self.lower = max(self.lower, min(found.ticks, self.cost))
 
     def run(self, deadline: Deadline) -> None:
         slice_s = _FIRST_SLICE
@@ -220,6 +249,8 @@ class _Search:
             self.lower = target + 1
         elif status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             schedule = question.schedule(solver)
+            if not self.fits(schedule):
+                return False
             self.best, self.cost, self.found = schedule, self.cost_of(schedule), True
         else:
             return False

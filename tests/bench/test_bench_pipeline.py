@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
+    from solvers.protocol import Deadline
 
 ROW = CostRow(Fraction(3), Fraction(4), Fraction(2), Fraction(1), 1000, 400)
 TINY = Setting("tiny", (ROW,), 2, 3)
@@ -230,15 +231,15 @@ def test_what_cannot_fit_is_told_as_a_proof_and_is_no_defect() -> None:
     assert math.isnan(next(c for c in curves([result]) if c.kind == "ours").bubbles[0])
 
 
-def broken(_: Constructor, problem: PipelineProblem) -> PipelineSchedule:
+def broken(_: Constructor, problem: PipelineProblem, deadline: Deadline) -> PipelineSchedule:
     raise ZeroDivisionError("oh")
 
 
 def test_a_constructor_that_crashes_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     ready = Constructor.build
 
-    def build(self: Constructor, problem: PipelineProblem) -> PipelineSchedule:
-        return (broken if self.name == "zb-h1" else ready)(self, problem)
+    def build(self: Constructor, problem: PipelineProblem, deadline: Deadline) -> PipelineSchedule:
+        return (broken if self.name == "zb-h1" else ready)(self, problem, deadline)
 
     monkeypatch.setattr(Constructor, "build", build)
     told = defects(results_of([PipelineCase(TINY, 1, "1")]), [])
@@ -293,6 +294,12 @@ def test_verdicts_compare_with_the_best_published_that_fits() -> None:
     assert summary.verdicts[Verdict.LOST] == 2
     assert summary.ours == pytest.approx((10 / 100 + 10 / 100 + 11 / 101) / 3)
     assert summary.published == pytest.approx((20 / 110 + 10 / 100 + 10 / 100) / 3)
+
+
+def test_ties_at_the_bound_are_told_apart() -> None:
+    results = [made(100, 100), made(90, 90, status="optimal"), made(90, 95, status="optimal")]
+    text = " ".join(render_tables(results, []).split())
+    assert "won 1, tied 2; 2 proven optimal, of those tied 1;" in text
 
 
 def test_losses_refuted_bounds_and_missing_schedules_are_reported() -> None:

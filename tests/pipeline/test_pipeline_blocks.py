@@ -51,7 +51,17 @@ def test_zb_v_has_no_bubble_at_equal_costs(devices: int, microbatches: int) -> N
     assert peak(problem, schedule) == 2 * devices
 
 
-@pytest.mark.parametrize("row", TABLE_8, ids=lambda row: f"p{row[0]}m{row[1]}")
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(
+            row,
+            id=f"p{row[0]}m{row[1]}",
+            marks=[pytest.mark.slow] if row[1] > 3 * row[0] else [],
+        )
+        for row in TABLE_8
+    ],
+)
 def test_zb_v_has_at_most_the_published_bubble_in_the_memory_of_1f1b(row) -> None:
     devices, microbatches, (forward, backward, weight, hop), hidden, heads, published = row
     size = 34 * hidden + 5 * heads * 1024
@@ -79,7 +89,13 @@ def test_published_blocks_have_their_bubbles(build, devices, microbatches, rate,
     assert peak(problem, schedule) == most
 
 
-@pytest.mark.parametrize("devices", range(2, 34))
+@pytest.mark.parametrize(
+    "devices",
+    [
+        *range(2, 14),
+        *(pytest.param(devices, marks=pytest.mark.slow) for devices in range(14, 34)),
+    ],
+)
 def test_published_blocks_hold_what_their_formulas_say(devices: int) -> None:
     problem = equal_pipeline(devices, 2 * devices)
     for build, block, most in (
@@ -112,13 +128,13 @@ def test_every_block_of_the_search_is_feasible(devices: int, period: int) -> Non
     ("devices", "microbatches", "limit", "most"),
     [
         (4, 8, 4, 11),
-        (4, 8, 5, 8),
         (4, 8, 6, 5),
-        (4, 8, 7, 3),
         (4, 8, 8, 0),
-        (8, 24, 8, 23),
-        (8, 24, 10, 17),
         (8, 24, 12, 11),
+        *(
+            pytest.param(*numbers, marks=pytest.mark.slow)
+            for numbers in ((4, 8, 5, 8), (4, 8, 7, 3), (8, 24, 8, 23), (8, 24, 10, 17))
+        ),
     ],
 )
 def test_the_search_meets_the_bounds_at_equal_costs(devices, microbatches, limit, most) -> None:
@@ -142,7 +158,7 @@ def test_the_search_is_for_v_placements() -> None:
 
 
 @given(unequal_pipelines(V_ONLY), st.sampled_from(["zb-v", "v-blocks"]))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 def test_any_costs_get_a_legal_schedule_wherever_one_microbatch_fits(problem, name) -> None:
     run(problem, construct(name, problem))
 
@@ -161,7 +177,7 @@ def test_published_blocks_keep_the_limits_or_say_what_they_need(problem, name) -
 
 
 @given(unequal_pipelines(), st.integers(0, 2**32 - 1), st.integers(0, 40), st.booleans())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_orders_of_any_ranks_are_legal_and_cost_what_the_simulator_says(
     problem, seed, reach, lazy
 ) -> None:

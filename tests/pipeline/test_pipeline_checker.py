@@ -14,13 +14,14 @@ from planner.errors import InvalidPlanError
 from planner.pipelining.checker import check_pipeline
 from planner.pipelining.delayed_starts import delay_first_passes
 from planner.pipelining.memory import device_memory, host_memory
-from planner.pipelining.problem import PipelineProblem, StageCosts
+from planner.pipelining.problem import Offloading, PipelineProblem, StageCosts
 from planner.pipelining.schedule import CopyKind, Pass, PassKind, PipelineSchedule
 from planner.pipelining.simulator import PipelineTimeline, Span, simulate_pipeline
 from planner.pipelining.violation import PipelineViolationKind as Kind
 from solvers.pipeline.constructors.sequential import sequential
 
 from .pipelines import offloaded, one_f_one_b, problem, sharded, split_vocabulary
+from .random_orders import schedules, with_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -349,6 +350,38 @@ def test_passes_without_duration_hold_memory_in_their_order() -> None:
     (violation,) = check_pipeline(pipeline, simulate_pipeline(pipeline, apart))
     assert violation.kind is Kind.MEMORY
     assert "holds 16 B" in violation.message
+
+
+@settings(max_examples=150, deadline=None)
+@given(schedules(), st.integers(0, 10**9))
+def test_profiles_and_checker_agree_on_passes_without_duration(
+    drawn: tuple[PipelineSchedule, int], seed: int
+) -> None:
+    """The order on a device counts, for copies of no length too."""
+    draw = random.Random(seed)
+    schedule, microbatches = drawn
+    stages = tuple(
+        StageCosts(*(draw.choice((0, 0, 1)) for _ in range(3)), 4, draw.choice((0, 2, 4)))
+        for _ in schedule.device_of
+    )
+    link = None
+    if draw.random() < 0.5:
+        schedule = with_copies(draw, schedule)
+        link = Offloading(*(tuple(draw.choice((0, 2)) for _ in stages) for _ in range(2)))
+    devices = len(schedule.passes)
+    pipeline = PipelineProblem(
+        stages, schedule.device_of, microbatches, (None,) * devices, offloading=link
+    )
+    try:
+        timeline = simulate_pipeline(pipeline, schedule)
+    except InvalidPlanError:  # copies may wait for each other
+        return
+    peaks = tuple(profile.peak for profile in device_memory(pipeline, timeline))
+    assert check_pipeline(replace(pipeline, limits=peaks), timeline) == []
+    for device, peak in enumerate(peaks):
+        short = (*peaks[:device], peak - 1, *peaks[device + 1 :])
+        (violation,) = check_pipeline(replace(pipeline, limits=short), timeline)
+        assert (violation.kind, violation.device) == (Kind.MEMORY, device)
 
 
 def test_orders_that_wait_for_each_other_are_named() -> None:

@@ -188,6 +188,17 @@ def test_times_that_are_tampered_with_are_refused(costs, capsys, tmp_path: Path)
     assert plan("--schedule", str(path), "--costs", costs()) == 0, "the orders are legal"
 
 
+def test_limits_beside_a_schedule_that_has_its_own_are_not_passed_over(
+    costs, capsys, tmp_path: Path
+) -> None:
+    arguments = ("--costs", costs(), "--devices", "2", "--microbatches", "3")
+    assert plan(*arguments, "-o", str(tmp_path)) == 0
+    file = str(tmp_path / "costs.schedule.json")
+    assert plan("--schedule", file, "--memory-limit", "1x") == 2
+    assert "--memory-limit: without --costs" in capsys.readouterr().err
+    assert plan("--schedule", file, "--memory-limit", "1x", *arguments[:2]) in (0, 4)
+
+
 def test_a_schedule_of_another_size_is_refused(costs, capsys) -> None:
     path = costs(GOOD, "theirs.csv")
     assert plan("--costs", costs(), "--schedule", path, "--devices", "3") == 2
@@ -282,6 +293,11 @@ WRONG = {
         ["--costs", "COSTS", "--devices", "2", "--microbatches", "3", "--vocabulary", "size=1"],
         2,
         "size=1",
+    ),
+    "what only models have": (
+        ["--costs", "COSTS", "--devices", "2", "--microbatches", "3", "--dim", "batch=2"],
+        2,
+        "--dim: of --model alone",
     ),
     "an output that is a file": (
         ["--costs", "COSTS", "--devices", "2", "--microbatches", "3", "-o", "COSTS"],

@@ -6,9 +6,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import planner
 from planner.errors import BadFileError, UsageError
 from planner.pipelining.api import pipeline_problems
 from planner.pipelining.costs import common_tick, cut_rows
@@ -167,11 +168,51 @@ def test_the_tick_is_the_longest_in_which_all_are_whole(ratios: list[tuple[int, 
         )
 
 
-def test_times_without_a_common_tick_are_refused() -> None:
-    with pytest.raises(UsageError, match="no common unit"):
-        common_tick([Fraction(1, 10**16)])
-    with pytest.raises(UsageError, match="too far apart"):
-        common_tick([Fraction(1, 10**15), Fraction(10)])
+def timed(*seconds: str) -> list[CostRow]:
+    return [CostRow(*map(Fraction, seconds), Fraction(0), 8, 4)]
+
+
+def test_times_of_seventeen_digits_are_rounded_and_that_is_said() -> None:
+    times = ("0.018522123456789012", "0.01809876543210987", "0.0093371234567890123")
+    family = pipeline_problems(timed(*times), devices=8, microbatches=256)
+    (note,) = family.notes
+    assert "rounded to multiples of 1e-13 s" in note
+    problem = family.problems["linear"]
+    stage = problem.stages[0]
+    for ticks, time in zip((stage.forward, stage.backward, stage.weight), times, strict=True):
+        assert abs(ticks * problem.tick_s - Fraction(time)) <= problem.tick_s / 2
+    result = planner.pipeline(
+        timed(*times), devices=2, microbatches=2, time_limit=2, solvers=["1f1b"]
+    )
+    assert "rounded to multiples" in result.notes[-1]
+
+
+def test_times_that_can_be_whole_stay_exact() -> None:
+    family = pipeline_problems(
+        timed("0.018522123456", "0.018", "0.009"), devices=4, microbatches=64
+    )
+    assert family.notes == ()
+    problem = family.problems["linear"]
+    assert problem.stages[0].forward * problem.tick_s == Fraction("0.018522123456")
+
+
+def test_times_far_apart_are_rounded_but_none_to_nothing() -> None:
+    family = pipeline_problems(timed("1e-20", "86400", "0"), devices=2, microbatches=4)
+    stage = family.problems["linear"].stages[0]
+    assert (stage.forward, stage.weight) == (1, 0)
+    assert family.notes
+    alone = pipeline_problems(timed("1e-20", "1e-20", "0"), devices=2, microbatches=4)
+    assert alone.problems["linear"].stages[0].backward == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1e5), min_size=3, max_size=3), st.integers(1, 64))
+def test_any_floats_can_be_planned(times: list[float], microbatches: int) -> None:
+    rows = [CostRow(*map(Fraction, times), Fraction(times[0]) / 3, 8, 4)]
+    family = pipeline_problems(
+        rows, devices=4, microbatches=microbatches, chunks=2, offload_bandwidth=1
+    )
+    assert {"v", "looped"} == set(family.problems)
 
 
 def test_copies_take_at_least_their_time_and_at_most_a_thousandth_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise, product
 
@@ -98,7 +99,7 @@ def small_problems(draw: st.DrawFn) -> PipelineProblem:
 
 
 @given(small_problems())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_exact_solver_finds_the_best_of_all_orders_and_no_bound_exceeds_it(
     problem: PipelineProblem,
 ) -> None:
@@ -181,3 +182,31 @@ def test_known_optima_of_several_chunks_are_proven(
     assert outcome.status is Status.OPTIMAL
     assert outcome.solution is not None
     assert delay_first_passes(problem, outcome.solution).longest_stage == optimum
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_passes_without_duration_hold_memory_here_too(whole: bool) -> None:
+    """The limit is one microbatch; below it none fits, and that is proven."""
+    stage = StageCosts(0, 0, 0, 8, 8)
+    objective = PipelineObjective.MAKESPAN if whole else PipelineObjective.LONGEST_STAGE
+    problem = PipelineProblem((stage, stage), (0, 1), 3, (8, 8), objective=objective)
+    assert least_limits(problem) == (8, 8)
+    found = CpPipeline().solve(problem, deadline=Deadline(5))
+    assert found.solution is not None
+    assert fits(problem, found.solution)
+    short = replace(problem, limits=(8, 7))
+    assert why_infeasible(short) is not None
+    assert CpPipeline().solve(short, deadline=Deadline(5)).status is Status.INFEASIBLE
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_what_is_found_fits_where_some_passes_take_no_time(data: st.DataObject) -> None:
+    ticks = st.integers(0, 2)
+    stages = tuple(
+        StageCosts(data.draw(ticks), data.draw(ticks), data.draw(ticks), 4, kept) for kept in (2, 4)
+    )
+    problem = PipelineProblem(stages, (0, 1), 3, (data.draw(st.integers(4, 8)), 6))
+    found = CpPipeline().solve(problem, deadline=Deadline(0.5))
+    assert found.solution is not None
+    assert fits(problem, found.solution)

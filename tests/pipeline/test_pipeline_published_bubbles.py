@@ -79,7 +79,7 @@ def test_simulated_schedules_have_the_published_rates(row: PublishedSetting, nam
 
 
 @pytest.mark.parametrize("pipelines", [1, 2])
-@pytest.mark.parametrize("row", _sized(list(TABLE_5), 8 * 64))
+@pytest.mark.parametrize("row", _sized(list(TABLE_5), 8 * 24))
 def test_the_search_at_one_and_two_times_the_memory_is_no_worse_than_published(
     row: PublishedSetting, pipelines: int
 ) -> None:

@@ -17,6 +17,7 @@ from planner.pipelining.problem import (
     PipelineProblem,
     ShardedParameters,
     StageCosts,
+    VocabularyLayer,
 )
 from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
 from planner.problem import Outcome, Status
@@ -315,3 +316,12 @@ def test_more_passes_than_memory_is_there_for_are_refused() -> None:
 def test_a_problem_brings_its_own_numbers() -> None:
     with pytest.raises(UsageError, match="its own devices"):
         planner.pipeline(problem(), devices=2)
+
+
+def test_a_schedule_without_the_output_layer_is_skipped_not_called_illegal() -> None:
+    layer = VocabularyLayer(3, 4, 0, 1, barriers=1)
+    pipeline = PipelineProblem((STAGE,) * 4, (0, 1, 1, 0), 2, (None,) * 2, vocabulary=layer)
+    result = pipeline_race.race({"v": pipeline}, time_limit=1)
+    assert not [report for report in result.contenders if report.status == "failed"]
+    (zb_v,) = (report for report in result.contenders if report.name == "zb-v")
+    assert (zb_v.status, zb_v.note) == ("skipped", "it has no passes of the output layer")

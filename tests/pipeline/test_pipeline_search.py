@@ -87,7 +87,7 @@ def checked_cost(problem: PipelineProblem, schedule: PipelineSchedule) -> int:
 
 
 @given(problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_limit_from_one_microbatch_of_all_stages_gets_a_legal_schedule(problem):
     outcome = PipelineSearch().solve(problem, deadline=Deadline(LONG), most_rounds=0)
     assert outcome.solution is not None

@@ -8,6 +8,7 @@ from planner.pipelining.problem import PipelineObjective
 from solvers.pipeline.bounds.area import area_bound
 from solvers.pipeline.bounds.chain import chain_bound
 from solvers.pipeline.bounds.pair import pair_bound
+from solvers.pipeline.bounds.suffix import suffix_bound
 
 if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
@@ -24,7 +25,8 @@ class PipelineBound(NamedTuple):
         For the longest stage, however late devices start.
     makespan : int
     name : str
-        The bound on the problem's objective: ``ideal``, ``chain``, ``area`` or ``pair``.
+        The bound on the problem's objective: ``ideal``, ``chain``, ``area``, ``suffix``
+        or ``pair``.
     certificate : PairCertificate or None
         Of the pair bound: ``solvers.pipeline.bounds.certificate.verify`` checks it.
     """
@@ -54,7 +56,7 @@ def analytic_bound(problem: PipelineProblem) -> PipelineBound:
 def pipeline_bound(
     problem: PipelineProblem, *, deadline: Deadline, enough: int | None = None
 ) -> PipelineBound:
-    """Return the best bound by the deadline; the linear programs are on the problem's objective.
+    """Return the best bound by the deadline; searches and programs are on the problem's objective.
 
     Each bound is of the longest stage and so of the makespan. With offloading, memory says nothing.
 
@@ -69,6 +71,13 @@ def pipeline_bound(
     best = analytic_bound(problem)
     whole = problem.objective is PipelineObjective.MAKESPAN
     base = best.makespan if whole else best.longest_stage
+    suffix = suffix_bound(problem, base, deadline=deadline, enough=enough)
+    if suffix.ticks > base:
+        base = suffix.ticks
+        longest = best.longest_stage if whole else base
+        best = PipelineBound(longest, max(best.makespan, base), "suffix", None)
+    if suffix.cost is not None and suffix.cost <= base:
+        return best
     found = pair_bound(problem, problem.objective, base, deadline=deadline, enough=enough)
     if found.certificate is None:
         return best

@@ -25,19 +25,12 @@ def least_limits(problem: PipelineProblem) -> tuple[int, ...]:
 
 
 def _least_limit(problem: PipelineProblem, device: int) -> int:
-    ways, stages, own = path(problem), problem.stages, problem.stages_of[device]
-    # Where all passes up to B take no time, nothing need be held for any length of it.
-    sizes = [
-        stages[index].activation_bytes
-        if ways.backward[index] + stages[index].backward > ways.forward[own[-1]]
-        else 0
-        for index in own
-    ]
-    if problem.vocabulary is not None and problem.vocabulary.forward:
+    stages, own = problem.stages, problem.stages_of[device]
+    sizes = [stages[index].activation_bytes for index in own]
+    if problem.vocabulary is not None:
         sizes.append(problem.vocabulary.activation_bytes)
     if problem.offloading is not None:
-        host = problem.offloading.host_bytes
-        return max(*sizes, 0 if host is None else sum(sizes) - host, 0)
+        return max(*sizes, _beyond_host(problem, device), 0)
     least = sum(sizes)
     if problem.sharding is not None:
         held = 0
@@ -46,6 +39,22 @@ def _least_limit(problem: PipelineProblem, device: int) -> int:
             if stages[index].forward:
                 least = max(least, held + problem.sharding.parameter_bytes[index])
     return least
+
+
+def _beyond_host(problem: PipelineProblem, device: int) -> int:
+    """Return what one microbatch holds for some time, less what the host takes of it."""
+    host = problem.offloading.host_bytes if problem.offloading is not None else None
+    if host is None:
+        return 0
+    ways, stages, own = path(problem), problem.stages, problem.stages_of[device]
+    held = sum(
+        stages[index].activation_bytes
+        for index in own
+        if ways.backward[index] + stages[index].backward > ways.forward[own[-1]]
+    )
+    if problem.vocabulary is not None and problem.vocabulary.forward:
+        held += problem.vocabulary.activation_bytes
+    return held - host
 
 
 def why_infeasible(problem: PipelineProblem) -> str | None:

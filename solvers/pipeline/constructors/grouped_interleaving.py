@@ -15,7 +15,7 @@ from solvers.pipeline.constructors.looped import (
     groups_of_at_most,
     looped_schedule,
 )
-from solvers.pipeline.constructors.words import expect_looped, peak_bytes
+from solvers.pipeline.constructors.words import expect_looped, over_limit, peak_bytes
 
 if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
@@ -55,7 +55,7 @@ def gis_within_limits(problem: PipelineProblem) -> PipelineSchedule:
     over = ""
     for group in range(problem.devices, (problem.devices - 1) // 2, -1):
         schedule = grouped_interleaving("gis-group", problem, group)
-        over = _over_limit(problem, schedule)
+        over = over_limit(problem, peak_bytes(problem, schedule))
         if not over:
             return schedule
     raise InapplicableError(f"even with the smallest groups of microbatches {over}")
@@ -79,11 +79,3 @@ def grouped_interleaving(name: str, problem: PipelineProblem, group: int) -> Pip
         groups = groups_of_at_least(group, problem.microbatches)
     ahead = tuple((chunks - 1) * groups[0] + devices - 1 - device for device in range(devices))
     return looped_schedule(name, problem, LoopedOrder(groups, ahead, fused=False))
-
-
-def _over_limit(problem: PipelineProblem, schedule: PipelineSchedule) -> str:
-    for device, held in enumerate(peak_bytes(problem, schedule)):
-        limit = problem.limits[device]
-        if limit is not None and held > limit:
-            return f"device {device} holds {held:,} B, more than its limit of {limit:,} B"
-    return ""

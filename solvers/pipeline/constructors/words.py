@@ -11,7 +11,7 @@ from solvers.pipeline.constructors.catalogue import InapplicableError
 from solvers.pipeline.native_orders import within_kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
@@ -75,6 +75,14 @@ def _expect_plain_stages(problem: PipelineProblem) -> None:
         raise InapplicableError("it has no passes for a vocabulary layer split over all devices")
     if problem.sharding is not None:
         raise InapplicableError("it does not say when to gather sharded weights")
+
+
+def over_limit(problem: PipelineProblem, peaks: Sequence[int]) -> str:
+    """Return which device holds more than its limit at these peaks; empty if none does."""
+    for device, (peak, limit) in enumerate(zip(peaks, problem.limits, strict=True)):
+        if limit is not None and peak > limit:
+            return f"device {device} holds {peak:,} B, more than its limit of {limit:,} B"
+    return ""
 
 
 def peak_bytes(problem: PipelineProblem, schedule: PipelineSchedule) -> tuple[int, ...]:
