@@ -38,6 +38,12 @@ _FIRST_STEPS = 100_000
 _COLDEST = 0.001
 _POOL = 6
 _STARTS = 4
+_LISTINGS = 4
+"""List searches at first. Each stays near where it began, so that one may be far behind."""
+_LISTED_ONCE = 2_000
+"""Passes up to which one of them tries enough."""
+_LISTING_SHARE = 0.08
+"""Of what time is left, for each of them."""
 _FAR_PERIODS = 2
 _RESAMPLES = 60
 _BLOCKS_PASSES = 200_000
@@ -138,6 +144,7 @@ class _Run:
         self.random = random.Random(seed)
         self.on_progress = on_progress
         self.pool: list[_Found] = []
+        self.leaders: list[_Found] = []
         self.schedules = self.steps = self.evaluations = self.rounds = 0
         self.began_s = time.process_time()
 
@@ -179,8 +186,12 @@ class _Run:
             and self.problem.microbatches > 3 * self.problem.devices
         ):
             self.start_with_fewer_microbatches()
-        for order in self.list_schedules():
-            self.add(order)
+        for number in range(_LISTINGS if self.model.passes > _LISTED_ONCE else 1):
+            if number and self.done():
+                return
+            share = _LISTING_SHARE * self.deadline.remaining_s() if number else None
+            found = [self.add(order) for order in self.list_schedules(within_s=share)]
+            self.leaders += [one for one in found[:1] if one is not None]
         few = self.model.passes <= _BLOCKS_PASSES
         if few and not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
             for schedule in block_schedules(self.problem, self.deadline, most=_POOL):
@@ -217,11 +228,13 @@ class _Run:
                         return
                     self.add(pipeline_schedule(self.model, targets.reshape(-1), wait=wait))
 
-    def list_schedules(self, share: int = 1) -> list[NDArray[np.int32]]:
+    def list_schedules(
+        self, share: int = 1, within_s: float | None = None
+    ) -> list[NDArray[np.int32]]:
         count = min(_MOST_LISTED, max(_FEWEST_LISTED, _LISTED_PASSES // self.model.passes)) // share
         found, schedules = pipeline_shapes(
             self.model,
-            time_limit_s=self.deadline.remaining_s(),
+            time_limit_s=self.deadline.remaining_s() if within_s is None else within_s,
             cancel=self.deadline.cancel,
             seed=self.random.getrandbits(60),
             schedules=count,
@@ -232,7 +245,10 @@ class _Run:
         return [order for _, order in found]
 
     def improve(self, most_rounds: int | None) -> None:
-        for found in self.pool[:_STARTS]:
+        starts = {found.cost: found for found in (*self.pool[1:], *self.leaders, self.pool[0])}
+        first = {self.pool[0].cost, *(found.cost for found in self.leaders)}
+        for cost in sorted(starts, key=lambda cost: (cost not in first, cost))[:_STARTS]:
+            found = starts[cost]
             if self.done() or self.rounds == most_rounds:
                 return
             self.anneal(found, _FIRST_STEPS, 0.02)
