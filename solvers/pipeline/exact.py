@@ -27,7 +27,7 @@ MOST_PASSES = 6_000
 
 _BOUND_SHARE = 0.15
 _FRONTS_SHARE = 0.3
-_FRONTS_NODES = 1_000_000
+_FRONTS_NODES = 300_000
 # Deterministic seconds for the first question, doubled when a whole round of them stays open.
 _FIRST_SLICE = 0.1
 # Where between the bound and the best schedule to ask, in order.
