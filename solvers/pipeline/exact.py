@@ -178,7 +178,7 @@ class _Search:
             most_nodes=_FRONTS_NODES,
         )
         if found.schedule is not None and found.cost is not None and found.cost < self.cost:
-            self.best, self.cost, self.found = found.schedule, found.cost, True
+            self.best, self.cost = found.schedule, found.cost
         self.lower = max(self.lower, min(found.ticks, self.cost))
 
     def run(self, deadline: Deadline) -> None:

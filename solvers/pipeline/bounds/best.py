@@ -75,7 +75,8 @@ def pipeline_bound(
     best = analytic_bound(problem)
     whole = problem.objective is PipelineObjective.MAKESPAN
     base = best.makespan if whole else best.longest_stage
-    suffix = suffix_bound(problem, base, deadline=deadline, enough=enough)
+    half = deadline.within(deadline.remaining_s() / 2)
+    suffix = suffix_bound(problem, base, deadline=half, enough=enough)
     if suffix.ticks > base:
         base = suffix.ticks
         longest = best.longest_stage if whole else base
