@@ -120,14 +120,14 @@ def test_a_limit_below_one_microbatch_of_all_stages_is_infeasible():
     assert (outcome.status, outcome.solution) == (Status.INFEASIBLE, None)
 
 
-def test_times_beyond_the_kernels_whole_numbers_are_declined():
-    problem = v_problem(3, 4, StageCosts(1 << 70, 1, 1, 10, 5), 40)
+def test_bytes_beyond_the_kernels_whole_numbers_are_declined():
+    problem = v_problem(3, 4, StageCosts(1, 1, 1, 1 << 57, 5), 1 << 58)
     outcome = PipelineSearch().solve(problem, deadline=Deadline(LONG))
     assert (outcome.status, outcome.solution) == (Status.UNKNOWN, None)
 
 
 def test_long_ticks_are_no_different():
-    problem = v_problem(3, 4, StageCosts(3 << 49, 2 << 49, 1 << 49, 10, 5), 40)
+    problem = v_problem(3, 4, StageCosts(3 << 44, 2 << 44, 1 << 44, 10, 5), 40)
     outcome = PipelineSearch().solve(problem, deadline=Deadline(LONG), most_rounds=1)
     assert outcome.solution is not None
     checked_cost(problem, outcome.solution)
