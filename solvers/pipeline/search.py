@@ -103,7 +103,8 @@ class PipelineSearch:
         Outcome
             ``unknown`` for the problems above and for times or bytes whose sums exceed 64 bits;
             ``infeasible`` if a limit is below one microbatch of all stages of a device, whose
-            activations are all held before the first is given back.
+            activations are all held before the first is given back; ``unknown`` there if they can
+            be offloaded.
         """
         unknown = problem.vocabulary is not None or problem.sharding is not None
         if unknown or not within_kernels(problem):
@@ -112,7 +113,9 @@ class PipelineSearch:
             stages = problem.stages_of[device]
             least = sum(problem.stages[stage].activation_bytes for stage in stages)
             if limit is not None and limit < least:
-                return Outcome(Status.INFEASIBLE, None, lower_bound)
+                proven = problem.offloading is None
+                status = Status.INFEASIBLE if proven else Status.UNKNOWN
+                return Outcome(status, None, lower_bound)
         run = _Run(problem, deadline, seed, lower_bound or 0, on_progress)
         run.start(seeds)
         run.improve(most_rounds)
