@@ -35,6 +35,9 @@ _LISTED_PASSES = 4_000_000
 """Passes that the first list schedules have together."""
 _FEWEST_LISTED, _MOST_LISTED = 48, 5_000
 _FIRST_STEPS = 100_000
+_SLOW_STEPS_PER_PASS = 400
+_SLOW_S = 10.0
+"""Seconds from which slow cooling, which takes some seven, is worth it."""
 _COLDEST = 0.001
 _POOL = 6
 _STARTS = 4
@@ -248,6 +251,8 @@ class _Run:
         return [order for _, order in found]
 
     def improve(self, most_rounds: int | None) -> None:
+        if self.slow_cooling_pays() and self.rounds != most_rounds:
+            self.anneal(self.pool[0], _SLOW_STEPS_PER_PASS * self.model.passes, 0.025)
         starts = {found.cost: found for found in (*self.pool[1:], *self.leaders, self.pool[0])}
         first = {self.pool[0].cost, *(found.cost for found in self.leaders)}
         for cost in sorted(starts, key=lambda cost: (cost not in first, cost))[:_STARTS]:
@@ -267,6 +272,11 @@ class _Run:
             else:
                 self.anneal(self.listed(), steps, 0.05)
                 steps += steps // 2
+
+    def slow_cooling_pays(self) -> bool:
+        """Whether one long annealing should go before the many short ones, as on 16 devices."""
+        large = _LISTED_ONCE <= self.model.passes <= _MANY_PASSES
+        return large and not self.done() and self.deadline.remaining_s() > _SLOW_S
 
     def listed(self) -> _Found:
         """Return the best of new list schedules, or of the pool if they are far behind."""
