@@ -19,6 +19,7 @@ from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.problem import PipelineObjective
 from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
 from solvers._native import PIPELINE_NO_LIMIT, pipeline_suffix_bound
+from solvers.pipeline.bounds.least_memory import why_infeasible
 from solvers.pipeline.native_orders import within_kernels
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def suffix_bound(
     Parameters
     ----------
     problem : PipelineProblem
-        One that fits its limits.
+        Nothing is proven of one that does not fit its limits.
     base : int
         A proven bound.
     deadline : Deadline
@@ -70,7 +71,7 @@ def suffix_bound(
         Of each search.
     """
     best = SuffixBound(base, None, None)
-    if not applies(problem):
+    if not applies(problem) or why_infeasible(problem) is not None:
         return best
     rows = _rows(problem)
     known = PIPELINE_NO_LIMIT if enough is None else enough
