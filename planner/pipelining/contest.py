@@ -132,7 +132,12 @@ class Contest:
         if problem.sharding is not None and not any(schedule.units):
             return "skipped", None, None, "it does not say when sharded weights are gathered"
         if problem.vocabulary is not None and not _computes_the_output_layer(schedule):
-            return "skipped", None, None, "it has no passes of the output layer"
+            return (
+                "skipped",
+                None,
+                None,
+                "it has no passes for a vocabulary layer split over all devices",
+            )
         try:
             timeline = best_timeline(problem, schedule)
         except InvalidPlanError as error:

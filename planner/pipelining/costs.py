@@ -404,10 +404,14 @@ def linked_to_host(
             for stage in problem.stages
         )
 
-    return replace(
-        problem,
-        offloading=Offloading(ticks(out), ticks(_both_ways(out, back)), streams, host_bytes),
-    )
+    link = Offloading(ticks(out), ticks(_both_ways(out, back)), streams, host_bytes)
+    try:
+        return replace(problem, offloading=link)
+    except UsageError:
+        raise UsageError(
+            f"a link to the host of {min(out, back or out):,} bytes per second is too slow: copies "
+            "take too long to count beside the passes. Give a faster one, or none."
+        ) from None
 
 
 def _sharding(rows: Sequence[CostRow], count: Clock) -> ShardedParameters | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.errors import DoesNotFitError
+from planner.errors import DoesNotFitError, UsageError
 from planner.pipelining.memory_limits import memory_limits
 from planner.pipelining.partition_model import partition_model
 from planner.pipelining.placements import placements_for
@@ -41,7 +41,7 @@ def model_problems(
     microbatches: int,
     chunks: int = 1,
     placements: Sequence[str] | None = None,
-    memory_limit: int | str | None = None,
+    memory_limit: int | str | Sequence[int | str | None] | None = None,
     link_bandwidth: float | None = None,
     link_latency: float | None = None,
     speeds: Sequence[float] = (),
@@ -52,10 +52,10 @@ def model_problems(
 
     Parameters
     ----------
-    memory_limit : int, str or None
+    memory_limit : int, str, sequence or None
         Of each device. Bytes, also as ``80GB``, are for weights, gradients, optimizer and
         activations; a multiple, ``0.75x``, is one of the activations of 1F1B, with weights and all
-        that belongs to them beside it.
+        that belongs to them beside it. Only multiples may differ from device to device.
     placements : sequence of str, optional
         By default those worth trying with so many chunks.
     objective : PipelineObjective
@@ -67,7 +67,16 @@ def model_problems(
     planner.errors.PlannerError
         As for `partition_model`; that there is no room, only if that is so for every placement.
     """
-    multiple = isinstance(memory_limit, str) and memory_limit.strip()[-1:] in ("x", "X")
+    if isinstance(memory_limit, list | tuple):
+        stated = [*memory_limit]
+    else:
+        stated = memory_limit.split(",") if isinstance(memory_limit, str) else [memory_limit]
+    multiple = all(isinstance(one, str) and one.strip()[-1:] in ("x", "X") for one in stated)
+    if not multiple and len(stated) > 1:
+        raise UsageError(
+            "of a model, the memory limit is one size for all devices, or multiples as 0.75x, one "
+            "for all or one for each."
+        )
     capacity = None
     if memory_limit is not None and not multiple:
         capacity = memory_limits(memory_limit, (), 1, microbatches)[0]

@@ -28,6 +28,7 @@ class Annealing {
 
  private:
   bool propose();
+  void trace();
   std::int32_t pick();
   std::int32_t distance();
   bool shift_by(std::int32_t pass, std::int32_t places);
@@ -43,11 +44,16 @@ class Annealing {
   std::vector<std::int32_t> critical_;
 };
 
+// Of the order that has its times: not between two shifts of one change.
+void Annealing::trace() {
+  if (stale_) walk_.trace(random_, critical_);
+  stale_ = false;
+}
+
 std::int32_t Annealing::pick() {
   if (random_.uniform() >= kCritical)
     return walk_.order()[at(random_.below(model_.passes))];
-  if (stale_) walk_.trace(random_, critical_);
-  stale_ = false;
+  trace();
   const auto count = static_cast<std::int32_t>(critical_.size());
   return walk_.order()[at(critical_[at(random_.below(count))])];
 }
@@ -123,6 +129,7 @@ bool Annealing::propose() {
   if (kind < 0.75) return shift_on_neighbours(pass, places);
   if (kind < 0.83) return shift_in_periods(pass, places);
   if (kind < 0.90) return shift_block(pass, places);
+  trace();
   const bool one = shift_by(pass, places);
   const bool other = shift_by(pick(), distance());
   return one || other;

@@ -240,3 +240,10 @@ def test_vocabulary_passes_add_their_work_to_every_device() -> None:
     plain = equal_chunks(linear_placement(4), 8, (3, 3, 2, 1), 40, 800)
     layer = VocabularyLayer(forward=2, backward=1, broadcast=1, barrier=1, barriers=1)
     assert analytic_bound(replace(plain, vocabulary=layer)).longest_stage >= 8 * (8 + 3)
+
+
+def test_nothing_fails_where_nothing_fits() -> None:
+    stage = StageCosts(3, 4, 5, 10, 5)
+    for limit in (0, 9):
+        problem = PipelineProblem((stage,) * 2, (0, 1), 2, (limit, 10))
+        assert pipeline_bound(problem, deadline=Deadline(5)).longest_stage >= 24

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import planner
 from frontends import zoo
-from planner.errors import DoesNotFitError
+from planner.errors import DoesNotFitError, UsageError
 from planner.pipelining.checker import check_pipeline
+from planner.pipelining.costs import linked_to_host
 from planner.pipelining.model_problems import model_problems
 from planner.pipelining.race import race
 from planner.target_file import read_target
@@ -37,6 +40,28 @@ def test_a_multiple_is_one_of_the_activations_and_bytes_are_of_everything() -> N
     assert limited.problems["linear"].limits == tuple(10**9 - size for size in held)
     with pytest.raises(DoesNotFitError):
         model_problems(GRAPH, GPU, memory_limit=1000, chunks=2, **given)
+
+
+def test_only_multiples_differ_from_device_to_device() -> None:
+    given = {"devices": 2, "microbatches": 4}
+    limits = model_problems(GRAPH, GPU, memory_limit="1x,0.5x", **given).problems["linear"].limits
+    assert (
+        limits
+        == model_problems(GRAPH, GPU, memory_limit=["1x", "0.5x"], **given)
+        .problems["linear"]
+        .limits
+    )
+    assert limits[1] == (limits[0] or 0) // 2
+    for wrong in ("1GB,2GB", ["1GB", "2GB"], "1GB,1x"):
+        with pytest.raises(UsageError, match="one size for all devices"):
+            model_problems(GRAPH, GPU, memory_limit=wrong, **given)
+
+
+def test_a_link_to_the_host_that_takes_years_is_refused_in_words() -> None:
+    problem = model_problems(GRAPH, GPU, devices=2, microbatches=4).problems["linear"]
+    slow = replace(problem, tick_s=problem.tick_s / 10**12)
+    with pytest.raises(UsageError, match="3 bytes per second is too slow"):
+        linked_to_host(slow, 3, None, 2, None)
 
 
 def test_the_race_plans_a_model() -> None:

@@ -330,4 +330,5 @@ def test_a_schedule_without_the_output_layer_is_skipped_not_called_illegal() -> 
     result = pipeline_race.race({"v": pipeline}, time_limit=1)
     assert not [report for report in result.contenders if report.status == "failed"]
     (zb_v,) = (report for report in result.contenders if report.name == "zb-v")
-    assert (zb_v.status, zb_v.note) == ("skipped", "it has no passes of the output layer")
+    assert zb_v.status == "skipped"
+    assert "no passes for a vocabulary layer" in zb_v.note

@@ -284,3 +284,14 @@ def test_one_chunk_reaches_the_bound_at_published_costs(percent, bubble):
     assert outcome.solution is not None
     cost = checked_cost(problem, outcome.solution)
     assert round((cost - problem.ideal_ticks) / cost, 4) <= bubble
+
+
+def test_passes_of_no_length_do_not_lead_the_annealing_in_circles() -> None:
+    """A path is not followed through an order that has changed since its times were taken."""
+    stage = StageCosts(683717, 0, 0, 0, 0)
+    problem = PipelineProblem(
+        (stage,) * 4, v_placement(2), 2, (0, 0), objective=PipelineObjective.MAKESPAN
+    )
+    found = PipelineSearch().solve(problem, deadline=Deadline(LONG), most_rounds=6)
+    assert found.solution is not None
+    assert cost_ticks(problem, best_timeline(problem, found.solution)) == 4102302

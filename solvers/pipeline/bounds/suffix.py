@@ -62,7 +62,7 @@ def suffix_bound(
     Parameters
     ----------
     problem : PipelineProblem
-        One that fits its limits.
+        Nothing is proven of one that does not fit its limits.
     base : int
         A proven bound.
     deadline : Deadline
