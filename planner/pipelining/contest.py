@@ -334,6 +334,8 @@ class Contest:
             except Exception as error:  # without it the ideal time is the bound
                 self._report(_failed("bound", placement, error))
                 continue
+            if found.schedule is not None and EXACT in self._searches:
+                self.offer(placement, EXACT, found.schedule)
             whole = problem.objective is PipelineObjective.MAKESPAN
             self._raise_bound(
                 placement, found.makespan if whole else found.longest_stage, found.name

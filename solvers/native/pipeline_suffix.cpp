@@ -11,6 +11,7 @@ namespace planner::pipeline_suffix {
 namespace {
 
 constexpr Ticks kNever = Ticks{1} << 60;
+constexpr std::int64_t kMostTailNodes = 10'000;
 
 using Counts = std::array<std::int32_t, kMostDevices>;
 using Times = std::array<Ticks, kMostDevices>;
@@ -466,7 +467,8 @@ Bound suffix_bound(const Problem& problem, Ticks enough, std::int64_t most_nodes
       }
       Search search(problem, count, tails, ends);
       Bound now = search.least(earliest(search, devices, d, back), last ? enough : kNever,
-                               last ? most_nodes : most_nodes / 10, control);
+                               last ? most_nodes : std::min(most_nodes / 10, kMostTailNodes),
+                               control);
       Ticks& tail = back ? tails.backward[d][count] : tails.forward[d][count];
       tail = std::max(tail, now.ticks);
       found.nodes += now.nodes;

@@ -46,7 +46,7 @@ struct Bound {
 };
 
 // The least ticks, or `enough` where they are not less, or less than either where the search of
-// `most_nodes` nodes, of a tenth of that for each shorter suffix, or `control` ended it.
+// `most_nodes` nodes, of a tenth of that at most for each shorter suffix, or `control` ended it.
 Bound suffix_bound(const Problem& problem, Ticks enough, std::int64_t most_nodes,
                    Control& control);
 

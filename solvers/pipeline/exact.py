@@ -28,7 +28,7 @@ MOST_PASSES = 6_000
 
 _BOUND_SHARE = 0.15
 _FRONTS_SHARE = 0.3
-_FRONTS_NODES = 1_000_000
+_FRONTS_NODES = 300_000
 # Deterministic seconds for the first question, doubled when a whole round of them stays open.
 _FIRST_SLICE = 0.1
 # Where between the bound and the best schedule to ask, in order.
@@ -187,7 +187,7 @@ class _Search:
             most_nodes=_FRONTS_NODES,
         )
         if found.schedule is not None and found.cost is not None and found.cost < self.cost:
-            self.best, self.cost, self.found = found.schedule, found.cost, True
+            self.best, self.cost = found.schedule, found.cost
         self.lower = max(self.lower, min(found.ticks, self.cost))
 
     def run(self, deadline: Deadline) -> None:

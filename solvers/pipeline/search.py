@@ -35,9 +35,18 @@ _LISTED_PASSES = 4_000_000
 """Passes that the first list schedules have together."""
 _FEWEST_LISTED, _MOST_LISTED = 48, 5_000
 _FIRST_STEPS = 100_000
+_SLOW_STEPS_PER_PASS = 400
+_SLOW_S = 10.0
+"""Seconds from which slow cooling, which takes some seven, is worth it."""
 _COLDEST = 0.001
 _POOL = 6
 _STARTS = 4
+_LISTINGS = 4
+"""List searches at first. Each stays near where it began, so that one may be far behind."""
+_LISTED_ONCE = 2_000
+"""Passes up to which one of them tries enough."""
+_LISTING_SHARE = 0.08
+"""Of what time is left, for each of them."""
 _FAR_PERIODS = 2
 _RESAMPLES = 60
 _BLOCKS_PASSES = 200_000
@@ -97,7 +106,8 @@ class PipelineSearch:
         Outcome
             ``unknown`` for the problems above and for times or bytes whose sums exceed 64 bits;
             ``infeasible`` if a limit is below one microbatch of all stages of a device, whose
-            activations are all held before the first is given back.
+            activations are all held before the first is given back; ``unknown`` there if they can
+            be offloaded.
         """
         unknown = problem.vocabulary is not None or problem.sharding is not None
         if unknown or not within_kernels(problem):
@@ -106,7 +116,9 @@ class PipelineSearch:
             stages = problem.stages_of[device]
             least = sum(problem.stages[stage].activation_bytes for stage in stages)
             if limit is not None and limit < least:
-                return Outcome(Status.INFEASIBLE, None, lower_bound)
+                proven = problem.offloading is None
+                status = Status.INFEASIBLE if proven else Status.UNKNOWN
+                return Outcome(status, None, lower_bound)
         run = _Run(problem, deadline, seed, lower_bound or 0, on_progress)
         run.start(seeds)
         run.improve(most_rounds)
@@ -138,6 +150,7 @@ class _Run:
         self.random = random.Random(seed)
         self.on_progress = on_progress
         self.pool: list[_Found] = []
+        self.leaders: list[_Found] = []
         self.schedules = self.steps = self.evaluations = self.rounds = 0
         self.began_s = time.process_time()
 
@@ -179,8 +192,12 @@ class _Run:
             and self.problem.microbatches > 3 * self.problem.devices
         ):
             self.start_with_fewer_microbatches()
-        for order in self.list_schedules():
-            self.add(order)
+        for number in range(_LISTINGS if self.model.passes > _LISTED_ONCE else 1):
+            if number and self.done():
+                return
+            share = _LISTING_SHARE * self.deadline.remaining_s() if number else None
+            found = [self.add(order) for order in self.list_schedules(within_s=share)]
+            self.leaders += [one for one in found[:1] if one is not None]
         few = self.model.passes <= _BLOCKS_PASSES
         if few and not self.done() and self.deadline.remaining_s() > _BLOCKS_S:
             for schedule in block_schedules(self.problem, self.deadline, most=_POOL):
@@ -217,11 +234,13 @@ class _Run:
                         return
                     self.add(pipeline_schedule(self.model, targets.reshape(-1), wait=wait))
 
-    def list_schedules(self, share: int = 1) -> list[NDArray[np.int32]]:
+    def list_schedules(
+        self, share: int = 1, within_s: float | None = None
+    ) -> list[NDArray[np.int32]]:
         count = min(_MOST_LISTED, max(_FEWEST_LISTED, _LISTED_PASSES // self.model.passes)) // share
         found, schedules = pipeline_shapes(
             self.model,
-            time_limit_s=self.deadline.remaining_s(),
+            time_limit_s=self.deadline.remaining_s() if within_s is None else within_s,
             cancel=self.deadline.cancel,
             seed=self.random.getrandbits(60),
             schedules=count,
@@ -232,7 +251,12 @@ class _Run:
         return [order for _, order in found]
 
     def improve(self, most_rounds: int | None) -> None:
-        for found in self.pool[:_STARTS]:
+        if self.slow_cooling_pays() and self.rounds != most_rounds:
+            self.anneal(self.pool[0], _SLOW_STEPS_PER_PASS * self.model.passes, 0.025)
+        starts = {found.cost: found for found in (*self.pool[1:], *self.leaders, self.pool[0])}
+        first = {self.pool[0].cost, *(found.cost for found in self.leaders)}
+        for cost in sorted(starts, key=lambda cost: (cost not in first, cost))[:_STARTS]:
+            found = starts[cost]
             if self.done() or self.rounds == most_rounds:
                 return
             self.anneal(found, _FIRST_STEPS, 0.02)
@@ -248,6 +272,11 @@ class _Run:
             else:
                 self.anneal(self.listed(), steps, 0.05)
                 steps += steps // 2
+
+    def slow_cooling_pays(self) -> bool:
+        """Whether one long annealing should go before the many short ones, as on 16 devices."""
+        large = _LISTED_ONCE <= self.model.passes <= _MANY_PASSES
+        return large and not self.done() and self.deadline.remaining_s() > _SLOW_S
 
     def listed(self) -> _Found:
         """Return the best of new list schedules, or of the pool if they are far behind."""

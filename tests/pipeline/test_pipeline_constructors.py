@@ -169,7 +169,7 @@ def test_a_limit_below_one_activation_is_refused_with_the_least_one() -> None:
 
 
 def test_numbers_too_large_for_the_kernel_are_refused() -> None:
-    problem = PipelineProblem((StageCosts(1, 1, 1, 1 << 80, 4),), (0,), 4, (None,))
+    problem = PipelineProblem((StageCosts(1, 1, 1, 1 << 59, 4),), (0,), 4, (None,))
     with pytest.raises(InapplicableError, match="64 bits"):
         zero_bubble(problem, NO_HURRY)
 

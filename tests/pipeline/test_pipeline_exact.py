@@ -3,70 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
-from itertools import pairwise, product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner.errors import InvalidPlanError
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks, delay_first_passes
-from planner.pipelining.memory import device_memory
 from planner.pipelining.placements import linear_placement, looped_placement, v_placement
 from planner.pipelining.problem import PipelineObjective, PipelineProblem, StageCosts
-from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
 from planner.problem import Status
 from solvers.pipeline.bounds.best import pipeline_bound
 from solvers.pipeline.bounds.least_memory import least_limits, why_infeasible
 from solvers.pipeline.exact import CpPipeline, one_after_another
 from solvers.protocol import Deadline
 
-F, B, W = PassKind.FORWARD, PassKind.BACKWARD, PassKind.WEIGHT
-
-
-@cache
-def words(stages: tuple[int, ...], microbatches: int) -> list[tuple[Pass, ...]]:
-    """Return all orders of a device's passes, microbatches in order."""
-    found = []
-    # What must be behind a pass of the same microbatch.
-    before = {(B, s): (F, s) for s in stages} | {(W, s): (B, s) for s in stages}
-    before |= {(F, later): (F, earlier) for earlier, later in pairwise(stages)}
-
-    def extend(word: tuple[Pass, ...], done: dict[tuple[PassKind, int], int]) -> None:
-        if len(word) == 3 * len(stages) * microbatches:
-            found.append(word)
-        for kind, s in product((F, B, W), stages):
-            j = done.get((kind, s), 0)
-            waits = before.get((kind, s))
-            if j < microbatches and (waits is None or done.get(waits, 0) > j):
-                extend((*word, Pass(kind, s, j)), done | {(kind, s): j + 1})
-
-    extend((), {})
-    return found
-
-
-def fits(problem: PipelineProblem, schedule: PipelineSchedule) -> bool:
-    memory = device_memory(problem, best_timeline(problem, schedule))
-    return all(
-        limit is None or profile.peak <= limit
-        for profile, limit in zip(memory, problem.limits, strict=True)
-    )
-
-
-def least_ticks(problem: PipelineProblem) -> int | None:
-    """Return the cost of the best of all orders that fit."""
-    best = None
-    rows = [words(own, problem.microbatches) for own in problem.stages_of]
-    for passes in product(*rows):
-        schedule = PipelineSchedule("any", problem.device_of, passes)
-        try:
-            if fits(problem, schedule):
-                cost = cost_ticks(problem, best_timeline(problem, schedule))
-                best = cost if best is None else min(best, cost)
-        except InvalidPlanError:
-            continue
-    return best
+from .all_orders import fits, least_ticks
 
 
 @st.composite

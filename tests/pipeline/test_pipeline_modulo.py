@@ -12,6 +12,7 @@ from planner.pipelining.problem import PipelineProblem, StageCosts
 from planner.pipelining.simulator import simulate_pipeline
 from planner.problem import Status
 from solvers.pipeline.modulo import block_schedule, modulo_block
+from solvers.pipeline.modulo_search import ModuloSearch
 from solvers.protocol import Deadline
 
 
@@ -72,3 +73,19 @@ def test_a_repeated_block_fits_and_keeps_its_period(
     assert timeline.makespan <= ends + 5 * block.period
     for profile in device_memory(problem, timeline):
         assert profile.peak <= limit
+
+
+def test_the_contender_offers_a_schedule_that_fits_and_claims_no_proof() -> None:
+    problem = chunks_alike(v_placement(3), (5, 6, 4, 1), 5)
+    outcome = ModuloSearch().solve(problem, deadline=Deadline(60), lower_bound=problem.ideal_ticks)
+    assert outcome.status is Status.FEASIBLE
+    assert outcome.solution is not None
+    timeline = simulate_pipeline(problem, outcome.solution)
+    assert max(profile.peak for profile in device_memory(problem, timeline)) <= 5
+    assert outcome.statistics["periods"]
+
+
+def test_the_contender_without_time_leaves_the_placement_open() -> None:
+    # Infeasible would tell the race that no schedule fits.
+    problem = chunks_alike(v_placement(3), (5, 6, 4, 1), 5)
+    assert ModuloSearch().solve(problem, deadline=Deadline(0)).status is Status.UNKNOWN

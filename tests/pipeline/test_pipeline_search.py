@@ -14,7 +14,7 @@ from planner.errors import InvalidPlanError
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.memory import device_memory
 from planner.pipelining.placements import linear_placement, looped_placement, v_placement
-from planner.pipelining.problem import PipelineObjective, PipelineProblem, StageCosts
+from planner.pipelining.problem import Offloading, PipelineObjective, PipelineProblem, StageCosts
 from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
 from planner.problem import Status
 from solvers.pipeline.constructors.one_f_one_b import one_f_one_b
@@ -120,14 +120,21 @@ def test_a_limit_below_one_microbatch_of_all_stages_is_infeasible():
     assert (outcome.status, outcome.solution) == (Status.INFEASIBLE, None)
 
 
-def test_times_beyond_the_kernels_whole_numbers_are_declined():
-    problem = v_problem(3, 4, StageCosts(1 << 70, 1, 1, 10, 5), 40)
+def test_nothing_is_infeasible_for_the_search_where_activations_can_be_offloaded():
+    link = Offloading((1,) * 6, (1,) * 6)
+    problem = replace(v_problem(3, 4, StageCosts(1, 1, 1, 10, 5), 19), offloading=link)
+    outcome = PipelineSearch().solve(problem, deadline=Deadline(LONG))
+    assert (outcome.status, outcome.solution) == (Status.UNKNOWN, None)
+
+
+def test_bytes_beyond_the_kernels_whole_numbers_are_declined():
+    problem = v_problem(3, 4, StageCosts(1, 1, 1, 1 << 57, 5), 1 << 58)
     outcome = PipelineSearch().solve(problem, deadline=Deadline(LONG))
     assert (outcome.status, outcome.solution) == (Status.UNKNOWN, None)
 
 
 def test_long_ticks_are_no_different():
-    problem = v_problem(3, 4, StageCosts(3 << 49, 2 << 49, 1 << 49, 10, 5), 40)
+    problem = v_problem(3, 4, StageCosts(3 << 44, 2 << 44, 1 << 44, 10, 5), 40)
     outcome = PipelineSearch().solve(problem, deadline=Deadline(LONG), most_rounds=1)
     assert outcome.solution is not None
     checked_cost(problem, outcome.solution)

@@ -12,6 +12,7 @@ from solvers.pipeline.bounds.suffix import suffix_bound
 
 if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
+    from planner.pipelining.schedule import PipelineSchedule
     from solvers.pipeline.bounds.certificate import PairCertificate
     from solvers.protocol import Deadline
 
@@ -29,12 +30,15 @@ class PipelineBound(NamedTuple):
         or ``pair``.
     certificate : PairCertificate or None
         Of the pair bound: ``solvers.pipeline.bounds.certificate.verify`` checks it.
+    schedule : PipelineSchedule or None
+        One within the limits that a search for the bound came by; it need not meet the bound.
     """
 
     longest_stage: int
     makespan: int
     name: str
     certificate: PairCertificate | None
+    schedule: PipelineSchedule | None = None
 
 
 def analytic_bound(problem: PipelineProblem) -> PipelineBound:
@@ -71,11 +75,13 @@ def pipeline_bound(
     best = analytic_bound(problem)
     whole = problem.objective is PipelineObjective.MAKESPAN
     base = best.makespan if whole else best.longest_stage
-    suffix = suffix_bound(problem, base, deadline=deadline, enough=enough)
+    half = deadline.within(deadline.remaining_s() / 2)
+    suffix = suffix_bound(problem, base, deadline=half, enough=enough)
     if suffix.ticks > base:
         base = suffix.ticks
         longest = best.longest_stage if whole else base
         best = PipelineBound(longest, max(best.makespan, base), "suffix", None)
+    best = best._replace(schedule=suffix.schedule)
     if suffix.cost is not None and suffix.cost <= base:
         return best
     found = pair_bound(problem, problem.objective, base, deadline=deadline, enough=enough)
@@ -83,4 +89,9 @@ def pipeline_bound(
         return best
     if whole:
         return best._replace(makespan=found.ticks, name="pair", certificate=found.certificate)
-    return PipelineBound(found.ticks, max(best.makespan, found.ticks), "pair", found.certificate)
+    return best._replace(
+        longest_stage=found.ticks,
+        makespan=max(best.makespan, found.ticks),
+        name="pair",
+        certificate=found.certificate,
+    )

@@ -17,9 +17,10 @@ import numpy as np
 
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.problem import PipelineObjective
-from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
+from planner.pipelining.schedule import PassKind, PipelineSchedule
 from solvers._native import PIPELINE_NO_LIMIT, pipeline_suffix_bound
 from solvers.pipeline.bounds.least_memory import why_infeasible
+from solvers.pipeline.constructors.words import numbered
 from solvers.pipeline.native_orders import within_kernels
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 MOST_DEVICES, MOST_MICROBATCHES = 8, 64
-MOST_NODES = 100_000
-"""Nodes of one search: a tenth of a second."""
+MOST_NODES = 50_000
+"""Nodes of one search: less than a tenth of a second."""
 
 _KINDS = (PassKind.FORWARD, PassKind.BACKWARD, PassKind.WEIGHT)
 
@@ -142,16 +143,9 @@ def _completed(problem: PipelineProblem, words: list[NDArray[np.uint8]]) -> Pipe
     """Return the schedule of orders whose ends may lack B and W that nothing waits for."""
     orders = []
     for stage, word in enumerate(words):
-        done = dict.fromkeys(_KINDS, 0)
-        order = []
-
-        def add(kind: PassKind, done: dict[PassKind, int] = done, stage: int = stage) -> Pass:
-            done[kind] += 1
-            return Pass(kind, stage, done[kind] - 1)
-
-        order = [add(_KINDS[number]) for number in word.tolist()]
-        while done[PassKind.WEIGHT] < problem.microbatches:
-            behind = done[PassKind.WEIGHT] < done[PassKind.BACKWARD]
-            order.append(add(PassKind.WEIGHT if behind else PassKind.BACKWARD))
-        orders.append(tuple(order))
+        kinds = [_KINDS[number] for number in word.tolist()]
+        backward, weight = kinds.count(PassKind.BACKWARD), kinds.count(PassKind.WEIGHT)
+        kinds += [PassKind.WEIGHT] * (backward - weight)
+        kinds += [PassKind.BACKWARD, PassKind.WEIGHT] * (problem.microbatches - backward)
+        orders.append(numbered(stage, kinds))
     return PipelineSchedule("suffixes", problem.device_of, tuple(orders))
