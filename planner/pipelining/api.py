@@ -127,6 +127,7 @@ def pipeline(
 
     if not isinstance(time_limit, (int, float)) or not 0 < time_limit < math.inf:
         raise UsageError(f"a time limit of {time_limit!r:.40} s: must be positive and finite.")
+    _whole_number("the seed", seed)
     if isinstance(solvers, str):
         raise UsageError(f"solvers is the text {solvers!r:.40}. Give a list of names.")
     if (costs is None) == (model is None):

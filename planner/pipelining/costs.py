@@ -356,6 +356,8 @@ def placement_names(
         If there is no such placement with so many chunks.
     """
     names = placements_for(chunks) if placements is None else placements
+    if not names:
+        raise UsageError("no placement is named.")
     distinct: dict[tuple[int, ...], str] = {}
     for name in names:
         distinct.setdefault(placement(name, devices, chunks), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -58,8 +59,10 @@ def memory_limits(
         stated: list[int | str | None] = [part.strip() for part in limit.split(",")]
     elif isinstance(limit, int) or hasattr(limit, "__index__"):
         stated = [limit.__index__()]  # type: ignore[union-attr]
-    else:
+    elif isinstance(limit, Iterable):
         stated = list(limit)
+    else:
+        raise UsageError(f"a memory limit of {limit!r:.40}: give bytes, or text as 10GiB or 0.75x.")
     if len(stated) not in (1, devices):
         raise UsageError(
             f"{len(stated):,} memory limits for {devices:,} devices: give one for all of them, or "

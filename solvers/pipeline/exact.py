@@ -154,6 +154,9 @@ class _Search:
         self.best = one_after_another(problem) if incumbent is None else incumbent
         self.cost = self.cost_of(self.best)
         self.found = False
+        self.instant = any(
+            min(stage.forward, stage.backward, stage.weight) == 0 for stage in problem.stages
+        )
         self.statistics: dict[str, Any] = {"questions": 0}
 
     def cost_of(self, schedule: PipelineSchedule) -> int:
@@ -236,7 +239,8 @@ class _Search:
             # What these take off the search is a factor of hundreds where costs are not small.
             solver.parameters.linearization_level = 0
             solver.parameters.use_dynamic_precedence_in_disjunctive = True
-            solver.parameters.use_strong_propagation_in_disjunctive = True
+            # It claims proofs that are none where passes take no time (OR-Tools 9.15).
+            solver.parameters.use_strong_propagation_in_disjunctive = not self.instant
             solver.parameters.max_deterministic_time = slice_s
             if in_order:
                 # By time, as a list scheduler: schedules are found soon where there are many.

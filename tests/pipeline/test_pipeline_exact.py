@@ -161,3 +161,11 @@ def test_what_is_found_fits_where_some_passes_take_no_time(data: st.DataObject) 
     found = CpPipeline().solve(problem, deadline=Deadline(0.5))
     assert found.solution is not None
     assert fits(problem, found.solution)
+
+
+def test_passes_without_duration_bring_no_false_proofs() -> None:
+    """1F1B takes three ticks and fits; CP-SAT's strong propagation has called that infeasible."""
+    stage = StageCosts(1, 0, 0, 765, 569)
+    problem = PipelineProblem((stage, stage), (0, 1), 2, (None, 765))
+    found = CpPipeline().solve(problem, deadline=Deadline(20))
+    assert (found.status, found.lower_bound) == (Status.OPTIMAL, 3)

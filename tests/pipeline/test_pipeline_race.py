@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from planner.pipelining import race as pipeline_race
 from planner.pipelining.checker import check_pipeline
 from planner.pipelining.memory import device_memory
 from planner.pipelining.problem import (
+    Offloading,
     PipelineObjective,
     PipelineProblem,
     ShardedParameters,
@@ -327,8 +329,57 @@ def test_a_problem_brings_its_own_numbers() -> None:
 def test_a_schedule_without_the_output_layer_is_skipped_not_called_illegal() -> None:
     layer = VocabularyLayer(3, 4, 0, 1, barriers=1)
     pipeline = PipelineProblem((STAGE,) * 4, (0, 1, 1, 0), 2, (None,) * 2, vocabulary=layer)
-    result = pipeline_race.race({"v": pipeline}, time_limit=1)
+    result = pipeline_race.race({"v": pipeline}, time_limit=20, solvers=["zb-v", "v-min"])
     assert not [report for report in result.contenders if report.status == "failed"]
     (zb_v,) = (report for report in result.contenders if report.name == "zb-v")
     assert zb_v.status == "skipped"
     assert "no passes for a vocabulary layer" in zb_v.note
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"memory_limit": object()}, "a memory limit of"),
+        ({"placement": []}, "no placement is named"),
+        ({"seed": "a"}, "the seed is 'a'"),
+        ({"devices": 2.5}, "no whole number"),
+    ],
+)
+def test_nonsense_in_a_call_is_refused_in_words(wrong: dict[str, Any], reason: str) -> None:
+    arguments: dict[str, Any] = {"devices": 2, "microbatches": 3, "time_limit": 1.0, **wrong}
+    with pytest.raises(UsageError, match=reason):
+        planner.pipeline([STAGE], **arguments)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stages": (StageCosts(1.5, 1, 1, 1, 1),)},  # type: ignore[arg-type]
+        {"stages": (StageCosts(1, 1, -1, 1, 1),)},
+        {"stages": (StageCosts(1 << 60, 1, 1, 1, 1),)},
+        {"stages": (StageCosts(1, 1, 1, 1 << 63, 1),)},
+        {"offloading": Offloading((1, 1), (1, 1))},
+        {"offloading": Offloading((-1,), (1,))},
+        {"offloading": Offloading((1,), (1,), streams=3)},
+        {"vocabulary": VocabularyLayer(1, 1, 1, 1, barriers=3)},
+        {"sharding": ShardedParameters((1,), (1,), (1,), ())},
+        {"tick_s": Fraction(0)},
+    ],
+)
+def test_a_problem_of_nonsense_is_refused(wrong: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"stages": (STAGE,), "device_of": (0,), "microbatches": 2}
+    with pytest.raises(UsageError):
+        PipelineProblem(**(given | {"limits": (None,)} | wrong))
+
+
+def test_no_constructor_leaves_nothing_to_the_next() -> None:
+    """Whatever the limit, each that takes part has been asked while there was time."""
+    stage = StageCosts(1, 1, 1, 5, 5, 1)
+    pipeline = PipelineProblem(
+        (stage,) * 4, (0, 1, 2, 3), 4, (15,) * 4, offloading=Offloading((1,) * 4, (1,) * 4)
+    )
+    result = pipeline_race.race(
+        {"linear": pipeline}, time_limit=2, solvers=["zero-bubble", "offload"]
+    )
+    (offload,) = (report for report in result.contenders if report.name == "offload")
+    assert offload.status == "feasible"
