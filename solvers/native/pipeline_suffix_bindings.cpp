@@ -59,7 +59,7 @@ void bind_pipeline_suffix(nb::module_& m) {
   m.def("pipeline_suffix_bound", &bound, nb::arg("stages"), nb::arg("microbatches"), nb::kw_only(),
         nb::arg("device"), nb::arg("all_ends"), nb::arg("enough"), nb::arg("most_nodes"), nb::arg("time_limit_s"),
         nb::arg("cancel").none(),
-        "Bounds the span of a device, or with device -1 the makespan, of one stage per device. "
+        "Bounds the longest stage from a device's start, or with device -1 the makespan. "
         "`stages` has rows of forward, backward and weight ticks, ticks to the next stage, "
         "activation bytes, kept bytes and the limit. Returns ticks, the nodes searched, and the kinds "
         "of pass (0 F, 1 B, 2 W) of devices in a schedule of so many ticks, if there is one, as far "

@@ -1,7 +1,15 @@
 """CP-SAT's model of one question, whether some schedule takes at most so many ticks.
 
 Closed windows converge much better than minimising. Passes of one kind and stage run in the order
-of the microbatches, which can be exchanged; D is B followed by W.
+of the microbatches, and D is B followed by W. Nothing is lost by that:
+
+- Call the n-th F of every stage, by start, that of microbatch n, and so the n-th B and W. Nothing
+  moves, and passes of a kind and stage take the same ticks and bytes, so devices and memory see no
+  difference. Where one kind waits for another, at another stage or the same, the first n of it
+  start after n different ones of the other have ended, each with its hop; so the n-th starts after
+  the n-th of the other.
+- B sends its gradient and gives back its bytes no later than D does, and W gives back the rest when
+  D does.
 """
 
 from __future__ import annotations

@@ -66,6 +66,27 @@ def test_no_bound_exceeds_the_best_of_all_orders_however_early_the_search_ends(
     assert below <= min(best, known)
 
 
+def test_nothing_above_what_is_known_is_proven_even_if_it_is_not_possible() -> None:
+    """One microbatch takes 9 ticks, and the other F of the first device 5: tails alone say 14."""
+    stages = (StageCosts(5, 1, 1, 0, 0, 0), StageCosts(1, 1, 1, 0, 0, 0))
+    objective = PipelineObjective.MAKESPAN
+    problem = PipelineProblem(stages, linear_placement(2), 2, (None, None), objective=objective)
+    assert suffix_bound(problem, 0, deadline=Deadline(60)).ticks == 14
+    assert suffix_bound(problem, 0, deadline=Deadline(60), enough=13).ticks == 13
+
+
+@pytest.mark.parametrize("enough", [None, 305])
+def test_long_backward_passes_before_the_bounded_device_count_from_its_start(
+    enough: int | None,
+) -> None:
+    """The last device ends long before the first; what is proven is about the longest of both."""
+    stages = (StageCosts(1, 100, 1, 1, 0), StageCosts(1, 1, 1, 1, 0))
+    problem = PipelineProblem(stages, linear_placement(2), 3, (1, 1))
+    assert least_ticks(problem) == 310
+    found = suffix_bound(problem, 0, deadline=Deadline(60), enough=enough)
+    assert found.ticks == (enough or 310)
+
+
 @pytest.mark.parametrize("share", [0.5, 0.75, 1.0])
 def test_twelve_microbatches_on_four_unlike_devices_are_closed_without_questions(
     share: float,
@@ -97,6 +118,7 @@ def test_what_the_search_does_not_know_is_left_to_others() -> None:
         dataclasses.replace(plain, device_of=v_placement(2), limits=(40, 40)),
         dataclasses.replace(plain, stages=timeless),
         dataclasses.replace(plain, microbatches=65),
+        dataclasses.replace(plain, limits=(40, 40, 40, 9)),
     ):
         assert not applies(other)
         assert suffix_bound(other, 3, deadline=Deadline(60)).ticks == 3

@@ -5,7 +5,8 @@ with the same counts the one that is nowhere later is enough, and so are active 
 node's bound is read off the solved pipelines of fewer microbatches: once the next F or B of a
 device has started, what remains takes no less than the same pipeline with only the microbatches
 that remain, where all else has been done as far as memory allows (Russian doll search, Verfaillie,
-Lemaitre and Schiex 1996). An end that comes too early is no schedule, but always a bound.
+Lemaitre and Schiex 1996). An end that comes too early is no schedule, but always a bound. The proof
+is in ``solvers/native/pipeline_suffix.hpp``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.problem import PipelineObjective
 from planner.pipelining.schedule import PassKind, PipelineSchedule
 from solvers._native import PIPELINE_NO_LIMIT, pipeline_suffix_bound
-from solvers.pipeline.bounds.least_memory import why_infeasible
 from solvers.pipeline.constructors.words import numbered
 from solvers.pipeline.native_orders import within_kernels
 
@@ -56,8 +56,8 @@ def suffix_bound(
 ) -> SuffixBound:
     """Return the least makespan, or a bound on the longest stage that is rarely below the least.
 
-    The longest stage is bounded device by device: by its own span first, whatever the others do;
-    then with the ends of the others, that may start and so end later than here, but not too late.
+    The longest stage is bounded from each device's start: with its own end first, and of the others
+    only those that started before; then with all ends, which may be as much later as the starts.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def suffix_bound(
         Of each search.
     """
     best = SuffixBound(base, None, None)
-    if not applies(problem) or why_infeasible(problem) is not None:
+    if not applies(problem):
         return best
     rows = _rows(problem)
     known = PIPELINE_NO_LIMIT if enough is None else enough
@@ -100,13 +100,17 @@ def suffix_bound(
 
 
 def applies(problem: PipelineProblem) -> bool:
-    """Return whether a problem is small and plain enough: each pass takes time, F, B and W only."""
+    """Return whether a problem fits and is small and plain: F, B and W only, all take time."""
     return (
         problem.device_of == tuple(range(problem.devices))
         and problem.devices <= MOST_DEVICES
         and problem.microbatches <= MOST_MICROBATCHES
         and problem.offloading is problem.vocabulary is problem.sharding is None
         and all(min(stage.forward, stage.backward, stage.weight) > 0 for stage in problem.stages)
+        and all(
+            limit is None or limit >= stage.activation_bytes
+            for stage, limit in zip(problem.stages, problem.limits, strict=True)
+        )
         and within_kernels(problem)
     )
 
