@@ -217,7 +217,7 @@ def exact_seconds(text: str) -> Fraction:
     argparse.ArgumentTypeError
         If it is malformed, negative or more than a day.
     """
-    from planner.pipelining.costs_file import parse_time
+    from planner.pipelining.files.costs_file import parse_time
 
     try:
         return parse_time(text)
@@ -299,7 +299,7 @@ def _given(
     """Return problem, placement and schedule of ``--schedule``, and notes on the problem."""
     from planner.pipelining.api import placed_as, placement_name
     from planner.pipelining.race import require_legal
-    from planner.pipelining.schedule_csv import read_schedule_csv
+    from planner.pipelining.files.schedule_csv import read_schedule_csv
 
     path = Path(options.schedule)
     if path.suffix.lower() == ".csv":
@@ -336,7 +336,7 @@ def _given(
 
 def _with_copies(path: Path, schedule: PipelineSchedule) -> PipelineSchedule:
     """Add the copies to the host that lie in a file beside a CSV."""
-    from planner.pipelining.offload_file import read_offload
+    from planner.pipelining.files.offload_file import read_offload
 
     beside = path.with_suffix(".offload.json")
     return read_offload(beside, schedule) if beside.exists() else schedule
@@ -389,9 +389,9 @@ def _write(result: PipelineResult, directory: Path, source: str) -> tuple[list[P
     """Write all files or none; return them, and what their formats leave out."""
     from planner.json_text import dump_json
     from planner.pipelining.file import schedule_to_json
-    from planner.pipelining.offload_file import offload_to_json
+    from planner.pipelining.files.offload_file import offload_to_json
     from planner.pipelining.partition import partition_fields
-    from planner.pipelining.schedule_csv import schedule_to_csv
+    from planner.pipelining.files.schedule_csv import schedule_to_csv
     from planner.report.pipeline_html import render_pipeline_html
     from planner.report.pipeline_svg import render_pipeline_svg
     from planner.report.pipeline_trace import render_pipeline_trace

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from planner.errors import InvalidPlanError
-from planner.pipelining.checker import check_pipeline
+from planner.pipelining.checking.checker import check_pipeline
 from planner.pipelining.construction import built, crash
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.memory import device_memory
@@ -25,7 +25,7 @@ from planner.pipelining.result import (
 from planner.pipelining.schedule import PassKind
 from planner.pipelining.screening import glance
 from planner.pipelining.simulator import bubble_rate
-from planner.pipelining.violation import PipelineViolationKind
+from planner.pipelining.checking.violation import PipelineViolationKind
 from planner.problem import Status
 from planner.race_thread import RaceThread, wait_for
 from planner.registry import SOLVERS

@@ -24,7 +24,7 @@ from planner.pipelining.problem import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from planner.pipelining.costs_file import CostRow
+    from planner.pipelining.files.costs_file import CostRow
 
 _SHORTEST_TICK_S = Fraction(1, 10**15)
 _MOST_DEVICES = 1 << 12

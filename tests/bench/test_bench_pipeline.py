@@ -49,7 +49,7 @@ from planner.bench.pipeline_runs import (
 from planner.bench.pipeline_table import render_csv, render_tables
 from planner.cli.main import main
 from planner.errors import UsageError
-from planner.pipelining.costs_file import CostRow
+from planner.pipelining.files.costs_file import CostRow
 from planner.pipelining.memory_limits import one_f_one_b_bytes
 from planner.pipelining.problem import PipelineObjective
 from planner.problem import Outcome, Status

@@ -13,7 +13,7 @@ import pytest
 
 from planner.cli.main import main
 from planner.pipelining.file import read_schedule
-from planner.pipelining.schedule_csv import read_schedule_csv
+from planner.pipelining.files.schedule_csv import read_schedule_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner.errors import BadFileError, UsageError
-from planner.pipelining.encoding import FORMAT, VERSION
+from planner.pipelining.files.encoding import FORMAT, VERSION
 from planner.pipelining.problem import (
     Offloading,
     PipelineObjective,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.pipelining.schedule import Pass, PassKind
-from planner.pipelining.violation import (
+from planner.pipelining.checking.violation import (
     PipelineViolation,
     PipelineViolationKind,
     item_name,

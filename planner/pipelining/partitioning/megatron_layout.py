@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from planner.pipelining.gradient_rules import LOOKUPS
+from planner.pipelining.partitioning.gradient_rules import LOOKUPS
 
 if TYPE_CHECKING:
     from planner.graph import Graph
