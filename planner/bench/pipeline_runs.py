@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from planner.bench.cpu_time import cpu_seconds
 from planner.errors import InvalidPlanError, UsageError
 from planner.pipelining.checking.checker import check_pipeline
+from planner.pipelining.checking.violation import PipelineViolationKind
 from planner.pipelining.construction import built
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.memory import device_memory
 from planner.pipelining.race import race, solver_names
 from planner.pipelining.result import OVER_LIMIT
 from planner.pipelining.simulator import simulate_pipeline
-from planner.pipelining.checking.violation import PipelineViolationKind
 from planner.problem import Status
 from planner.race_thread import RaceThread, run_interruptibly
 from planner.registry import SOLVERS

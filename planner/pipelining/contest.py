@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from planner.errors import InvalidPlanError
 from planner.pipelining.checking.checker import check_pipeline
+from planner.pipelining.checking.violation import PipelineViolationKind
 from planner.pipelining.construction import built, crash
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.memory import device_memory
@@ -25,7 +26,6 @@ from planner.pipelining.result import (
 from planner.pipelining.schedule import PassKind
 from planner.pipelining.screening import glance
 from planner.pipelining.simulator import bubble_rate
-from planner.pipelining.checking.violation import PipelineViolationKind
 from planner.problem import Status
 from planner.race_thread import RaceThread, wait_for
 from planner.registry import SOLVERS

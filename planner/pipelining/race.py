@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from planner.errors import InvalidPlanError, UsageError
 from planner.interruption import listening_for_ctrl_c
 from planner.pipelining.checking.checker import check_pipeline
+from planner.pipelining.checking.order_faults import order_faults
 from planner.pipelining.contest import FALLBACK, Contest
 from planner.pipelining.delayed_starts import best_timeline
-from planner.pipelining.checking.order_faults import order_faults
 from planner.registry import SOLVERS
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from planner.errors import InvalidPlanError
 from planner.pipelining.checking.checker import check_pipeline
+from planner.pipelining.checking.violation import PipelineViolationKind as Kind
 from planner.pipelining.delayed_starts import delay_first_passes
 from planner.pipelining.memory import device_memory, host_memory
 from planner.pipelining.problem import Offloading, PipelineProblem, StageCosts
 from planner.pipelining.schedule import CopyKind, Pass, PassKind, PipelineSchedule
 from planner.pipelining.simulator import PipelineTimeline, Span, simulate_pipeline
-from planner.pipelining.checking.violation import PipelineViolationKind as Kind
 from solvers.pipeline.constructors.sequential import sequential
 
 from .pipelines import offloaded, one_f_one_b, problem, sharded, split_vocabulary

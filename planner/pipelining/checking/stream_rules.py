@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from planner.pipelining.schedule import CopyKind, PassKind
 from planner.pipelining.checking.violation import (
     PipelineViolation,
     PipelineViolationKind,
     item_name,
     when,
 )
+from planner.pipelining.schedule import CopyKind, PassKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

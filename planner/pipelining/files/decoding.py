@@ -60,7 +60,10 @@ class StoredSchedule(NamedTuple):
 
 
 def decode_schedule(root: Fields) -> StoredSchedule:
-    """Read the fields of a JSON object, see `planner.pipelining.file.read_schedule`."""
+    """Read the fields of a JSON object.
+
+    See `planner.pipelining.files.schedule_file.read_schedule`.
+    """
     require_format(root, FORMAT, VERSION)
     root.only(
         *("format", "version", "problem", "schedule", "times", "metrics", "bound", "provenance")

@@ -9,7 +9,7 @@ from planner.pipelining.partitioning.gradient_rules import LOOKUPS
 
 if TYPE_CHECKING:
     from planner.graph import Graph
-    from planner.pipelining.partition import Partition
+    from planner.pipelining.partitioning.partition import Partition
 
 _LAYER = re.compile(r"(?P<path>.*?[A-Za-z_])[._/]?(?P<number>\d+)[._/]")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from planner.graph import Graph
-    from planner.pipelining.partition import Partition
+    from planner.pipelining.partitioning.partition import Partition
     from planner.pipelining.problem import PipelineProblem
     from planner.target import Target
 

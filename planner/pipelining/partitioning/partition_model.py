@@ -12,19 +12,19 @@ import numpy as np
 
 from planner.errors import DoesNotFitError, UsageError
 from planner.pipelining.delayed_starts import best_timeline
-from planner.pipelining.partitioning.in_flight import alternating_in_flight, microbatches_in_flight
 from planner.pipelining.memory import device_memory
+from planner.pipelining.partitioning.in_flight import alternating_in_flight, microbatches_in_flight
 from planner.pipelining.partitioning.output_layer import (
     find_output_layer,
     operator_bytes,
     split_output_layer,
 )
-from planner.pipelining.partition import Partition, PartitionStage
+from planner.pipelining.partitioning.partition import Partition, PartitionStage
 from planner.pipelining.partitioning.partition_problem import PartitionProblem, StageBytes
+from planner.pipelining.partitioning.training_costs import training_costs
 from planner.pipelining.placements import placement as placement_of
 from planner.pipelining.placements import placements_for
 from planner.pipelining.problem import StageCosts, VocabularyLayer
-from planner.pipelining.partitioning.training_costs import training_costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from planner.graph import Graph
     from planner.pipelining.partitioning.output_layer import SplitOutputLayer
+    from planner.pipelining.partitioning.training_costs import TrainingCosts
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
-    from planner.pipelining.partitioning.training_costs import TrainingCosts
     from planner.target import Target
 
 _DIGITS_OF_SHARE = 4

@@ -33,7 +33,8 @@ class PartitionStage:
     costs : StageCosts
         Its ``activation_bytes`` is the larger of ``saved_bytes`` and ``kept_bytes``.
     saved_bytes, kept_bytes : int
-        Of one microbatch from F to B, and from B to W: see `planner.pipelining.partitioning.training_costs`.
+        Of one microbatch from F to B, and from B to W: see
+        `planner.pipelining.partitioning.training_costs`.
     parameters : int
         Trained elements.
     state_bytes : int
