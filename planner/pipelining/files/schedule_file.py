@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from planner.errors import UsageError
 from planner.json_text import dump_json, parse_json
-from planner.pipelining.decoding import decode_schedule
-from planner.pipelining.encoding import schedule_object
+from planner.pipelining.files.decoding import decode_schedule
+from planner.pipelining.files.encoding import schedule_object
 from planner.plan_fields import Fields
 from planner.regular_file import read_regular
 from planner.whole_files import write_whole
@@ -16,7 +16,7 @@ from planner.whole_files import write_whole
 if TYPE_CHECKING:
     import os
 
-    from planner.pipelining.decoding import StoredSchedule
+    from planner.pipelining.files.decoding import StoredSchedule
     from planner.pipelining.result import PipelineResult
 
 _LARGEST_FILE_BYTES = 1 << 28

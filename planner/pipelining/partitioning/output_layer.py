@@ -10,12 +10,12 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.pipelining.gradient_rules import LOOKUPS
-from planner.pipelining.partition_problem import OperatorBytes, StageBytes
+from planner.pipelining.partitioning.gradient_rules import LOOKUPS
+from planner.pipelining.partitioning.partition_problem import OperatorBytes, StageBytes
 
 if TYPE_CHECKING:
     from planner.graph import Graph
-    from planner.pipelining.training_costs import TrainingCosts
+    from planner.pipelining.partitioning.training_costs import TrainingCosts
 
 _STATISTICS_BYTES = 8
 
@@ -112,7 +112,7 @@ def split_output_layer(costs: TrainingCosts, layer: OutputLayer, devices: int) -
 
 def operator_bytes(costs: TrainingCosts, operator: int) -> OperatorBytes:
     """Return what an operator holds, as stages count it."""
-    from planner.pipelining.training_costs import Held
+    from planner.pipelining.partitioning.training_costs import Held
 
     states = tuple(Held(weight.key, weight.state_bytes) for weight in costs.weights[operator])
     return OperatorBytes(costs.saved[operator], costs.kept[operator], states)

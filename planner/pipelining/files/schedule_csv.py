@@ -50,7 +50,7 @@ class ScheduleCsv(NamedTuple):
     ----------
     schedule : PipelineSchedule
         Its placement is that of the file. Whether its orders are legal is for
-        `planner.pipelining.order_faults` to say.
+        `planner.pipelining.checking.order_faults` to say.
     microbatches : int
         One more than the greatest that is named.
     communications : int

@@ -9,11 +9,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from planner.pipelining.deadlock_rules import deadlock_violations
-from planner.pipelining.memory_rules import memory_violations
-from planner.pipelining.pass_rules import pass_violations, placed_passes
-from planner.pipelining.stream_rules import copy_violations, unit_violations
-from planner.pipelining.violation import PipelineViolation, PipelineViolationKind
+from planner.pipelining.checking.deadlock_rules import deadlock_violations
+from planner.pipelining.checking.memory_rules import memory_violations
+from planner.pipelining.checking.pass_rules import pass_violations, placed_passes
+from planner.pipelining.checking.stream_rules import copy_violations, unit_violations
+from planner.pipelining.checking.violation import PipelineViolation, PipelineViolationKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

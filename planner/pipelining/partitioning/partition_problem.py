@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from planner.pipelining.training_costs import Held
+    from planner.pipelining.partitioning.training_costs import Held
 
 
 class OperatorBytes(NamedTuple):

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner.errors import BadFileError, UsageError
-from planner.pipelining.encoding import FORMAT, VERSION
+from planner.pipelining.files.encoding import FORMAT, VERSION
 from planner.pipelining.problem import (
     Offloading,
     PipelineObjective,
@@ -60,7 +60,10 @@ class StoredSchedule(NamedTuple):
 
 
 def decode_schedule(root: Fields) -> StoredSchedule:
-    """Read the fields of a JSON object, see `planner.pipelining.file.read_schedule`."""
+    """Read the fields of a JSON object.
+
+    See `planner.pipelining.files.schedule_file.read_schedule`.
+    """
     require_format(root, FORMAT, VERSION)
     root.only(
         *("format", "version", "problem", "schedule", "times", "metrics", "bound", "provenance")

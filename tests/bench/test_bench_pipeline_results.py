@@ -1,4 +1,4 @@
-"""`plan bench pipeline`: cases, the paper's tables, verdicts, defects, the command, Ctrl-C."""
+"""The races of `plan bench pipeline`: cases, published tables, verdicts, defects, exports."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import io
 import json
 import math
 import re
-import signal
-import sys
-import time
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import planner
-from planner.bench import pipeline_cases, pipeline_reproduction, pipeline_runs
+from planner.bench import pipeline_cases, pipeline_reproduction
 from planner.bench.pipeline_cases import (
     FULL,
     KNOWN,
@@ -47,26 +43,17 @@ from planner.bench.pipeline_runs import (
     run_cases,
 )
 from planner.bench.pipeline_table import render_csv, render_tables
-from planner.cli.main import main
 from planner.errors import UsageError
-from planner.pipelining.costs_file import CostRow
 from planner.pipelining.memory_limits import one_f_one_b_bytes
 from planner.pipelining.problem import PipelineObjective
-from planner.problem import Outcome, Status
-from planner.registry import SOLVERS, Entry
-from solvers.pipeline.constructors import catalogue
 from solvers.pipeline.constructors.catalogue import Constructor
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+from .tiny_pipelines import ROW, TINY, without_searching_constructors
 
+if TYPE_CHECKING:
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
     from solvers.protocol import Deadline
-
-ROW = CostRow(Fraction(3), Fraction(4), Fraction(2), Fraction(1), 1000, 400)
-TINY = Setting("tiny", (ROW,), 2, 3)
 
 
 def results_of(cases: list[PipelineCase], *solvers: str, time_limit_s: float = 2.0) -> list[Any]:
@@ -75,23 +62,10 @@ def results_of(cases: list[PipelineCase], *solvers: str, time_limit_s: float = 2
     )
 
 
-QUICK_TO_BUILD = ("sequential", "gpipe", "1f1b", "zb-h1", "zb-h2", "interleaved-1f1b", "v-min")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def quick_constructors():
-    """Let only constructors without a search take part."""
-    with pytest.MonkeyPatch.context() as patch:
-        chosen = tuple(c for c in catalogue.CONSTRUCTORS if c.name in QUICK_TO_BUILD)
-        patch.setattr(catalogue, "CONSTRUCTORS", chosen)
+    with without_searching_constructors():
         yield
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the quick set be two cases."""
-    cases = [PipelineCase(TINY, 1, "1"), PipelineCase(TINY._replace(microbatches=2), 1, "1")]
-    monkeypatch.setattr(pipeline_cases, "_quick", lambda: iter(cases))
 
 
 @pytest.fixture(scope="module")
@@ -373,116 +347,3 @@ def test_hostile_names_and_empty_results_can_be_drawn(matplotlib) -> None:
     assert "<i>" not in page
     assert "data:image/svg+xml" in page
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
-
-
-def test_the_command_prints_tables_and_writes_everything(
-    matplotlib, tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    arguments = ["--network", "tiny", "--time-limit", "2", "-o", str(out)]
-    assert main(["bench", "pipeline", *arguments]) == 0
-    captured = capsys.readouterr()
-    assert "tiny 2x3" in captured.out
-    assert "tiny 2x2" in captured.out
-    assert "tiny 2x3, v=1, 1x: published schedules\n" in captured.err
-    suffixes = ("csv", "html", "json", "png", "svg")
-    assert sorted(path.name for path in out.iterdir()) == [f"pipeline.{s}" for s in suffixes]
-    document = json.loads((out / "pipeline.json").read_text())
-    assert (document["format"], document["version"]) == ("planner.bench-pipeline", 1)
-    assert (document["cases"], document["interrupted"], document["notes"]) == ("quick", False, [])
-    assert [result["ours"]["checked"] for result in document["results"]] == [True, True]
-    assert len((out / "pipeline.csv").read_text().splitlines()) > 10
-    assert "<script" not in (out / "pipeline.html").read_text()
-
-
-def test_without_matplotlib_only_the_chart_is_missing(
-    tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    arguments = ["--network", "tiny", "--time-limit", "2", "-o", str(tmp_path)]
-    assert main(["bench", "pipeline", *arguments]) == 0
-    assert "note: no chart is drawn" in capsys.readouterr().err
-    suffixes = ("csv", "html", "json")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"pipeline.{s}" for s in suffixes]
-
-
-class Interrupting:
-    """Presses Ctrl-C in the second case, and waits for the end."""
-
-    microbatches = 2
-
-    def solve(self, problem: PipelineProblem, *, deadline: Any, **_: object) -> Outcome[Any]:
-        if problem.microbatches == self.microbatches:
-            signal.raise_signal(signal.SIGINT)
-            while not deadline.expired():
-                time.sleep(0.01)
-        return Outcome(Status.UNKNOWN, None)
-
-
-@pytest.fixture
-def press_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Press it in the race of the case with so many microbatches."""
-
-    def press(microbatches: int) -> None:
-        monkeypatch.setattr(Interrupting, "microbatches", microbatches)
-        monkeypatch.setattr(pipeline_runs, "interrupting_of_the_test", Interrupting, raising=False)
-        home = "planner.bench.pipeline_runs:interrupting_of_the_test"
-        monkeypatch.setitem(SOLVERS, "pipeline", {"search": Entry(home, "")})
-
-        # Nothing is proven before the search.
-        def unproven(self: object, interruption: object) -> None: ...
-
-        monkeypatch.setattr("planner.pipelining.contest.Contest.prove", unproven)
-
-    return press
-
-
-def test_ctrl_c_shows_the_cases_so_far(
-    press_ctrl_c, tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    press_ctrl_c(2)
-    arguments = ["--network", "tiny", "--time-limit", "60", "-o", str(tmp_path), "-q"]
-    assert main(["bench", "pipeline", *arguments]) == 130
-    captured = capsys.readouterr()
-    assert "tiny 2x3" in captured.out
-    assert captured.err == "plan: interrupted; these are the results until then\n"
-    document = json.loads((tmp_path / "pipeline.json").read_text())
-    assert document["interrupted"]
-    last = document["results"][-1]
-    assert (last["microbatches"], len(document["results"])) == (2, 2)
-    assert last["ours"]["checked"]
-    assert last["ours"]["note"].endswith("interrupted")
-
-
-def test_ctrl_c_before_the_first_case_writes_nothing(
-    press_ctrl_c, tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    press_ctrl_c(3)  # those of the warm-up
-    (tmp_path / "pipeline.json").write_text("of an earlier run")
-    arguments = ["--network", "tiny", "--time-limit", "60", "-o", str(tmp_path), "-q"]
-    assert main(["bench", "pipeline", *arguments]) == 130
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "plan: interrupted before the first result\n")
-    assert (tmp_path / "pipeline.json").read_text() == "of an earlier run"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["pipeline", "--cases", "all"], "no set of cases 'all'"),
-        (["pipeline", "--network", "gpt"], "no network 'gpt' in quick"),
-        (["pipeline", "--solver", ","], "no solver is named"),
-        (["pipeline", "--data", "."], "--data is an option of plan bench offsets"),
-        (["pipeline", "--dim", "a/b=1"], "--dim is an option of plan bench execution"),
-        (["cosma", "--cases", "full"], "--cases is an option of plan bench pipeline"),
-    ],
-)
-def test_wrong_arguments_are_named(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", *arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert message in captured.err

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from fractions import Fraction
 
-    from planner.pipelining.output_layer import SplitOutputLayer
+    from planner.pipelining.partitioning.output_layer import SplitOutputLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class PartitionStage:
     costs : StageCosts
         Its ``activation_bytes`` is the larger of ``saved_bytes`` and ``kept_bytes``.
     saved_bytes, kept_bytes : int
-        Of one microbatch from F to B, and from B to W: see `planner.pipelining.training_costs`.
+        Of one microbatch from F to B, and from B to W: see
+        `planner.pipelining.partitioning.training_costs`.
     parameters : int
         Trained elements.
     state_bytes : int

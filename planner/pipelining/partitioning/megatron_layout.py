@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from planner.pipelining.gradient_rules import LOOKUPS
+from planner.pipelining.partitioning.gradient_rules import LOOKUPS
 
 if TYPE_CHECKING:
     from planner.graph import Graph
-    from planner.pipelining.partition import Partition
+    from planner.pipelining.partitioning.partition import Partition
 
 _LAYER = re.compile(r"(?P<path>.*?[A-Za-z_])[._/]?(?P<number>\d+)[._/]")
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from planner.pipelining.schedule import CopyKind, PassKind
-from planner.pipelining.violation import (
+from planner.pipelining.checking.violation import (
     PipelineViolation,
     PipelineViolationKind,
     item_name,
     when,
 )
+from planner.pipelining.schedule import CopyKind, PassKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from planner.pipelining.pass_rules import Placed
+    from planner.pipelining.checking.pass_rules import Placed
     from planner.pipelining.problem import PipelineProblem, ShardedParameters
     from planner.pipelining.schedule import Copy, WeightUnit
     from planner.pipelining.simulator import PipelineTimeline, Span

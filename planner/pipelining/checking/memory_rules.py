@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.pipelining.checking.violation import (
+    PipelineViolation,
+    PipelineViolationKind,
+    item_name,
+)
 from planner.pipelining.schedule import CopyKind, PassKind
-from planner.pipelining.violation import PipelineViolation, PipelineViolationKind, item_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import InvalidPlanError
 from planner.json_text import dump_json, parse_json
+from planner.pipelining.files.schedule_csv import action_text, in_loss_order
 from planner.pipelining.schedule import Copy, CopyKind, Pass, PassKind, PipelineSchedule
-from planner.pipelining.schedule_csv import action_text, in_loss_order
 from planner.plan_fields import Fields, require_format
 from planner.regular_file import read_regular
 from planner.whole_files import write_whole

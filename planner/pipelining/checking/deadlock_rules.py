@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.pipelining.checking.violation import PipelineViolation, PipelineViolationKind
 from planner.pipelining.schedule import CopyKind, PassKind
-from planner.pipelining.violation import PipelineViolation, PipelineViolationKind
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.pipelining.schedule import Pass, PassKind
-from planner.pipelining.violation import (
+from planner.pipelining.checking.violation import (
     PipelineViolation,
     PipelineViolationKind,
     item_name,
     when,
 )
+from planner.pipelining.schedule import Pass, PassKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.errors import DoesNotFitError, UsageError
 from planner.pipelining.memory_limits import memory_limits
-from planner.pipelining.partition_model import partition_model
+from planner.pipelining.partitioning.partition_model import partition_model
 from planner.pipelining.placements import placements_for
 from planner.pipelining.problem import PipelineObjective
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from planner.graph import Graph
-    from planner.pipelining.partition import Partition
+    from planner.pipelining.partitioning.partition import Partition
     from planner.pipelining.problem import PipelineProblem
     from planner.target import Target
 
@@ -60,7 +60,7 @@ def model_problems(
         By default those worth trying with so many chunks.
     objective : PipelineObjective
     graph, target, devices, microbatches, chunks, link_bandwidth, link_latency, speeds, vocabulary
-        As for `planner.pipelining.partition_model.partition_model`.
+        As for `planner.pipelining.partitioning.partition_model.partition_model`.
 
     Raises
     ------

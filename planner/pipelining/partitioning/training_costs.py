@@ -12,9 +12,9 @@ it. Only weights of products, convolutions, look-ups and recurrences have a W pa
 biases and of scales are made on the way, in B, as all published schedules count them.
 
 **Saved bytes.** From the forward to the backward pass an operator keeps what its gradient reads
-(`planner.pipelining.gradient_rules`), whole storages, one that several operators read once, weights
-apart. For a transformer layer this is ``34 sbh + 5 a s^2 b`` bytes in half precision ("Reducing
-Activation Recomputation in Large Transformer Models", arXiv 2205.05198).
+(`planner.pipelining.partitioning.gradient_rules`), whole storages, one that several operators read
+once, weights apart. For a transformer layer this is ``34 sbh + 5 a s^2 b`` bytes in half precision
+("Reducing Activation Recomputation in Large Transformer Models", arXiv 2205.05198).
 
 **Kept bytes.** From B to W it keeps the operands that W reads, and the gradients of the results of
 these operators: ``32 sbh`` for a transformer layer ("Zero Bubble Pipeline Parallelism", arXiv
@@ -38,8 +38,8 @@ import numpy as np
 from planner.cost import access_seconds, arithmetic_seconds, operator_cost
 from planner.errors import LoweringError, UsageError
 from planner.graph import StorageKind
-from planner.pipelining.crossing import crossing_bytes
-from planner.pipelining.gradient_rules import LOOKUPS, GradientRule, gradient_rule
+from planner.pipelining.partitioning.crossing import crossing_bytes
+from planner.pipelining.partitioning.gradient_rules import LOOKUPS, GradientRule, gradient_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
