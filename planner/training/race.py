@@ -126,7 +126,7 @@ class _Race:
             return
         started = time.thread_time()
         try:
-            note, status = job(), "unknown"
+            note, status = job(), "bound" if name == "bound" else "unknown"
         except Exception as error:  # who crashes loses, the race goes on
             note, status = f"{type(error).__name__}: {error}", "failed"
         self._standings.report(name, status, note, time.thread_time() - started)
@@ -134,8 +134,10 @@ class _Race:
     def _bound_peak(self) -> str:
         from solvers.training.bounds import peak_bound
 
-        self._standings.peak_bound_bytes = peak_bound(self._problem)
-        return ""
+        bound = peak_bound(self._problem)
+        self._standings.peak_bound_bytes = bound
+        self._standings.impossible = bound > self._budget
+        return f"no peak below {bound:,} bytes"
 
     def _bound_time(self) -> str:
         from solvers.training.bounds import recompute_bound
@@ -145,8 +147,11 @@ class _Race:
             self._budget,
             deadline=self._deadline.within(_BOUND_SHARE * self._deadline.remaining_s()),
         )
-        self._standings.extra_bound_ps = bound.recompute_ps
         self._standings.bound_name = bound.name
+        if bound.recompute_ps is None:
+            self._standings.impossible = True
+        else:
+            self._standings.extra_bound_ps = bound.recompute_ps
         return bound.name
 
     def _greedy(self) -> str:

@@ -33,6 +33,8 @@ class Standings:
     seeds : list of Seed
         All plans offered, over the budget or not, without those that go by way of the host.
     peak_bound_bytes, extra_bound_ps : int
+    impossible : bool
+        Proven: nothing keeps the budget.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Standings:
         self.seeds: list[Seed] = []
         self.peak_bound_bytes = 0
         self.extra_bound_ps = 0
+        self.impossible = False
         self.bound_name = "none"
         self.frontier: tuple[FrontierPoint, ...] = ()
         self.frontier_complete = False
@@ -123,14 +126,13 @@ class Standings:
     def settled(self) -> bool:
         """Whether nobody can do better, or it is proven that nothing keeps the budget."""
         _, _, excess, extra = self.best()
-        return not excess and extra <= self.extra_bound_ps
+        return self.impossible or (not excess and extra <= self.extra_bound_ps)
 
     def result(self, wall_s: float, *, interrupted: bool) -> TrainingResult:
         """Return what is known by now."""
         name, schedule, excess, extra = self.best()
         if excess:
-            proven = self.peak_bound_bytes > self._budget
-            status = Status.INFEASIBLE if proven else Status.UNKNOWN
+            status = Status.INFEASIBLE if self.impossible else Status.UNKNOWN
         else:
             status = Status.OPTIMAL if extra <= self.extra_bound_ps else Status.FEASIBLE
         with self._lock:
