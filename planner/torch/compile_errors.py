@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from torch._dynamo.exc import ShortenTraceback
 
 from planner.errors import DoesNotFitError, LoweringError, PlannerError, UsageError

@@ -17,6 +17,7 @@ from planner.torch.host_copies import to_device, to_host
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from frontends.torch.batch_norm import Replacement
     from frontends.torch.joint import JointProgram
     from planner.training.schedule import TrainingSchedule
 
@@ -37,13 +38,14 @@ def planned_halves(
     """
     step = _Step(joint, schedule)
     backward = _Half(step, is_backward=True)
+    backward.executed.update(step.operators[index] for index in schedule.forward)
     fetched = defaultdict(list)
     for offload in schedule.offloads:
         fetched[offload.fetched_before].append(offload.storage)
     for position, index in enumerate(schedule.backward):
         for storage in fetched[position]:
             backward.fetch(storage)
-        backward.execute(step.operators[index])
+        backward.execute(step.operators[index], step.again[index])
     backward.finish(step.gradients)
 
     forward = _Half(step, is_backward=False)
@@ -51,7 +53,7 @@ def planned_halves(
     for offload in schedule.offloads:
         freed[min(offload.freed_after, len(schedule.forward) - 1)].append(offload.storage)
     for position, index in enumerate(schedule.forward):
-        forward.execute(step.operators[index])
+        forward.execute(step.operators[index], step.again[index])
         for storage in freed[position]:
             forward.execute(step.copies[storage].host)
     crossing = list(backward.inputs)
@@ -82,10 +84,31 @@ class _Copies(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """One execution: what is executed, and whose value it provides."""
+    """One execution: what is executed, whose value it provides, and what stands in for it."""
 
     node: fx.Node
     value: fx.Node
+    replacement: Replacement | None = None
+
+    @property
+    def operands(self) -> list[fx.Node]:
+        """What it reads."""
+        if self.replacement is None:
+            return self.node.all_input_nodes
+        taken = [self.node.args[i] for i in self.replacement.operands]
+        return [operand for operand in taken if isinstance(operand, fx.Node)]
+
+    def copy_to(self, graph: fx.Graph, current: dict[fx.Node, fx.Node]) -> fx.Node:
+        """Add it to a graph in which ``current`` are the operands."""
+        if self.replacement is None:
+            return graph.node_copy(self.node, current.__getitem__)
+        target, operands, results = self.replacement
+        taken = tuple(self.node.args[i] for i in operands)
+        copied = graph.call_function(
+            target, tuple(current[x] if isinstance(x, fx.Node) else x for x in taken)
+        )
+        copied.meta = {**self.node.meta, "val": self.node.meta["val"][:results]}
+        return copied
 
 
 class _Step:
@@ -103,6 +126,7 @@ class _Step:
         self.gradients = self.returned[self.num_fwd_outputs :]
         self.operators = [mapping[n] for n in joint.nodes]
         self.is_operator = frozenset(self.operators)
+        self.again = [joint.recomputed_as.get(i) for i in range(len(joint.nodes))]
         self.values = [mapping[n] for n in joint.values]
         offloaded = {offload.storage for offload in schedule.offloads}
         handed = {*schedule.saved, *joint.problem.forward_outputs.tolist()} - offloaded
@@ -194,17 +218,24 @@ class _Half:
         self.lines: list[_Line] = []
         self.inputs: dict[fx.Node, None] = {}
         self.available: set[fx.Node] = set()
+        self.executed: set[fx.Node] = set()
 
-    def execute(self, node: fx.Node) -> None:
-        """Execute an operator, and split its results at once, so that each can die alone."""
-        self._provide(node.all_input_nodes)
-        self.lines.append(_Line(node, node))
+    def execute(self, node: fx.Node, again: Replacement | None = None) -> None:
+        """Execute an operator, and split its results at once, so that each can die alone.
+
+        Where ``again`` is given, it is executed in place of an operator that ran before.
+        """
+        line = _Line(node, node, again if node in self.executed else None)
+        self.executed.add(node)
+        self._provide(line.operands)
+        self.lines.append(line)
         # What was made of the last execution's results would keep them alive.
         self.available.difference_update(self.step.views.get(node, ()))
         self.available.add(node)
         for part in self.step.parts.get(node, ()):
-            self.lines.append(_Line(part, part))
-            self.available.add(part)
+            if line.replacement is None or part.args[1] < line.replacement.results:
+                self.lines.append(_Line(part, part))
+                self.available.add(part)
 
     def fetch(self, storage: int) -> None:
         """Copy an offloaded storage back."""
@@ -225,7 +256,7 @@ class _Half:
             if line.value in wanted or line.node.target is not operator.getitem:
                 kept.append(line)
                 wanted.discard(line.value)
-                wanted.update(line.node.all_input_nodes)
+                wanted.update(line.operands)
         self.lines = kept[::-1]
 
     def _provide(self, nodes: Sequence[fx.Node]) -> None:
@@ -272,10 +303,11 @@ def _rewrite(
     current: dict[fx.Node, fx.Node] = {}
     for placeholder in module.graph.find_nodes(op="placeholder"):
         current[by_name[placeholder.name]] = graph.node_copy(placeholder)
-    for node, value in lines:
+    for line in lines:
+        node, value = line.node, line.value
         if node.op == "get_attr" and not hasattr(module, str(node.target)):
             setattr(module, str(node.target), getattr(step.module, str(node.target)))
-        current[value] = graph.node_copy(node, current.__getitem__)
+        current[value] = line.copy_to(graph, current)
         if gradients is not None:
             current[value].meta["autograd_backward"] = True
     old = module.graph.output_node()
