@@ -519,14 +519,22 @@ class TrainingEvaluator:
     """What a training step keeps, changed step by step, and what that costs."""
 
     def __init__(self, model: TrainingModel) -> None: ...
-    def evaluate(
-        self, saved: NDArray[np.int32], repeated: NDArray[np.int32]
-    ) -> tuple[int, int]:
+    def evaluate(self, saved: NDArray[np.int32], repeated: NDArray[np.int32]) -> tuple[int, int]:
         """(peak bytes, recompute picoseconds) of saved storages and repeated operators."""
     def flip(self, saved: NDArray[np.int32], repeated: NDArray[np.int32]) -> tuple[int, int]:
         """The same after changing whether these are saved and repeated."""
     def time_flips(self, flips: int) -> float:
         """Seconds for so many flips of single storages."""
+
+def training_greedy_drop(
+    model: TrainingModel,
+    saved: NDArray[np.int32],
+    *,
+    target: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Drop saved storages while the peak is above the target: (saved, repeated)."""
 
 def training_search(
     model: TrainingModel,

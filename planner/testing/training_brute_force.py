@@ -10,12 +10,14 @@ import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.training.memory import memory_profile
-from planner.training.schedule import TrainingSchedule, recompute_ps
+from planner.training.schedule import recompute_ps
+from planner.training.sequences import schedule_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from planner.training.problem import TrainingProblem
+    from planner.training.schedule import TrainingSchedule
 
 
 class _State(NamedTuple):
@@ -111,14 +113,8 @@ def _schedule(
         state, operator = came[state]
         if operator != _CROSSING:
             halves[state.backward].append(operator)
-    forward, backward = (tuple(reversed(half)) for half in halves)
-    known = {*problem.forward_outputs.tolist(), *problem.tangents.tolist()}
-    saved: set[int] = set()
-    for operator in backward:
-        saved.update(s for s in problem.reads.row(operator).tolist() if s not in known)
-        known.update(problem.writes.row(operator).tolist())
-    saved.update(s for s in problem.gradients.tolist() if s not in known)
-    return TrainingSchedule(forward, backward, tuple(sorted(saved)))
+    forward, backward = (half[::-1] for half in halves)
+    return schedule_of(problem, forward, backward)
 
 
 def _checked(

@@ -20,7 +20,9 @@ def without_data(
     arguments are: tensors on the ``meta`` device become tensors on the device of the others, the
     CPU if there are none, for operators differ between devices.
     """
-    modules = [m for m in (model, getattr(model, "__self__", None)) if isinstance(m, torch.nn.Module)]
+    modules = [
+        m for m in (model, getattr(model, "__self__", None)) if isinstance(m, torch.nn.Module)
+    ]
     states = [t for m in modules[:1] for t in (*m.parameters(), *m.buffers())]
     arguments = [t for t in pytree.tree_leaves((positional, named)) if isinstance(t, torch.Tensor)]
     tensors = [*states, *arguments]
@@ -43,9 +45,7 @@ def _fake(tensor: torch.Tensor, device: torch.device, mode: FakeTensorMode) -> t
         return tensor
     place = device if tensor.is_meta else tensor.device
     with mode:
-        empty = torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=tensor.dtype, device=place
-        )
+        empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=place)
     if isinstance(tensor, torch.nn.Parameter):
         return torch.nn.Parameter(empty, requires_grad=tensor.requires_grad)
     return empty.requires_grad_(tensor.requires_grad)

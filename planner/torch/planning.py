@@ -56,7 +56,9 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.budget_bytes, bool) or not isinstance(self.budget_bytes, int):
-            raise UsageError(f"budget_bytes is {self.budget_bytes!r}; give a whole number of bytes.")
+            raise UsageError(
+                f"budget_bytes is {self.budget_bytes!r}; give a whole number of bytes."
+            )
         if self.budget_bytes < 0:
             raise UsageError(f"budget_bytes is {self.budget_bytes:,}; give 0 or more.")
         if self.host_bytes < 0:

@@ -167,7 +167,7 @@ class _Race:
         share = self._deadline.within(_BLOCKS_SHARE * self._deadline.remaining_s())
         plans = block_plans(self._problem, deadline=share)
         for known in plans:
-            self._standings.offer(known)
+            self._standings.offer(known._replace(name=f"block-dp {known.name}"))
         return f"{len(plans)} plans"
 
     def _ladder(self) -> str:

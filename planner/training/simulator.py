@@ -120,16 +120,11 @@ def simulate_training(problem: TrainingProblem, schedule: TrainingSchedule) -> T
     times = copy_times(forward, backward, trips)
     first, begin = _spans(forward, times.forward_waits, 0)
     second, end = _spans(backward, times.backward_waits, begin)
-    changes = sorted(
-        (time, change)
-        for offload, out, back in zip(
-            schedule.offloads, times.to_host, times.to_device, strict=True
-        )
-        for time, change in (
-            (out.start, int(problem.size_bytes[offload.storage])),
-            (back.end, -int(problem.size_bytes[offload.storage])),
-        )
-    )
+    changes: list[tuple[int, int]] = []
+    for offload, out, back in zip(schedule.offloads, times.to_host, times.to_device, strict=True):
+        size = int(problem.size_bytes[offload.storage])
+        changes += [(out.start, size), (back.end, -size)]
+    changes.sort(key=lambda change: (change[0], -change[1]))
     held = accumulate(change for _, change in changes)
     return TrainingTimeline(
         first,

@@ -11,6 +11,7 @@
 #include "arrays.hpp"
 #include "bindings.hpp"
 #include "control.hpp"
+#include "training_greedy.hpp"
 #include "training_model.hpp"
 #include "training_search.hpp"
 #include "training_state.hpp"
@@ -165,6 +166,17 @@ nb::tuple training_search(const TrainingStep& step, const Indices& saved, const 
                         result.evaluations);
 }
 
+nb::tuple training_greedy_drop(const TrainingStep& step, const Indices& saved,
+                               std::int64_t target, double time_limit_s, const CancelFlag* cancel) {
+  Choice choice = read_choice(step, saved, Indices());
+  {
+    const nb::gil_scoped_release release;
+    Control control(time_limit_s, cancel);
+    choice = training::drop_greedily(step.model, choice, target, control);
+  }
+  return to_arrays(step, choice);
+}
+
 }  // namespace
 
 void bind_training(nb::module_& m) {
@@ -194,6 +206,9 @@ void bind_training(nb::module_& m) {
            "The same after changing whether these are saved and repeated.")
       .def("time_flips", &TrainingEvaluator::time_flips, nb::arg("flips"),
            "Seconds for so many flips of single storages.");
+  m.def("training_greedy_drop", &training_greedy_drop, nb::arg("model"), nb::arg("saved"),
+        nb::kw_only(), nb::arg("target"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
+        "Drop saved storages while the peak is above the target: (saved, repeated).");
   m.def("training_search", &training_search, nb::arg("model"), nb::arg("saved"),
         nb::arg("repeated"), nb::kw_only(), nb::arg("target"), nb::arg("evaluations"),
         nb::arg("seed") = 0, nb::arg("price"), nb::arg("hottest"), nb::arg("coldest"),

@@ -113,17 +113,17 @@ def ticked(problem: TrainingProblem, schedule: TrainingSchedule) -> tuple[int, i
         while progress:
             progress = False
             if not running:
-                for i in offloads:
-                    offload = schedule.offloads[i]
-                    for stream, ready in (
-                        ("out", index > min(offload.copied_after, middle - 1)),
-                        ("back", index >= middle + offload.fetched_before),
-                    ):
-                        # Copies back are issued once the waits of the forward half are over.
-                        freed = len(done["out"]) == len(offloads) or stream == "out"
-                        if ready and freed and i not in issued[stream]:
-                            issued[stream].add(i)
-                            queues[stream].append(i)
+                for i in sorted(offloads, key=lambda i: schedule.offloads[i].copied_after):
+                    if index > schedule.offloads[i].copied_after and i not in issued["out"]:
+                        issued["out"].add(i)
+                        queues["out"].append(i)
+                # Copies back are issued once the waits of the forward half are over.
+                over = len(done["out"]) == len(offloads)
+                for i in sorted(offloads, key=lambda i: schedule.offloads[i].fetched_before):
+                    due = index >= middle + schedule.offloads[i].fetched_before
+                    if over and due and i not in issued["back"]:
+                        issued["back"].add(i)
+                        queues["back"].append(i)
             for stream, duration in (("out", host.to_host_ps), ("back", host.to_device_ps)):
                 while queues[stream] and not left[stream]:
                     size = int(problem.size_bytes[schedule.offloads[queues[stream][0]].storage])
@@ -132,7 +132,7 @@ def ticked(problem: TrainingProblem, schedule: TrainingSchedule) -> tuple[int, i
                         break
                     done[stream].add(queues[stream].pop(0))
                     progress = True
-            if not running and index <= len(steps):
+            if not progress and not running:
                 waits = any(
                     (
                         index > min(schedule.offloads[i].freed_after, middle - 1)
