@@ -1,0 +1,114 @@
+"""Block-wise plans of a training step: each distinct block solved once, joined by a program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.training.memory import memory_profile
+from planner.training.schedule import recompute_ps
+from planner.training.seed import Seed
+from solvers.training.block_baselines import baseline_schedules
+from solvers.training.block_kinds import block_kinds
+from solvers.training.block_options import block_options
+from solvers.training.blocks import cut_chain
+from solvers.training.chain_program import UNREACHED, ChainProgram
+from solvers.training.chain_schedule import ChainSchedules
+from solvers.training.chain_stages import chain_stages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from planner.training.problem import TrainingProblem
+    from planner.training.schedule import TrainingSchedule
+    from solvers.protocol import Deadline
+    from solvers.training.chain_program import Stage
+
+# Elementary steps of the dynamic program; from it and the blocks follow the memory slots.
+_EFFORT = 2 * 10**8
+_FEWEST_SLOTS, _MOST_SLOTS = 200, 3000
+# Plans that are made into schedules and evaluated, times their steps.
+_EVALUATED_STEPS = 150_000
+_MOST_PLANS = 160
+
+
+def block_plans(problem: TrainingProblem, *, deadline: Deadline) -> list[Seed]:
+    """Return plans over the whole range of budgets, none better than another in both respects.
+
+    The forward half is cut into a chain of blocks at narrow places. Each distinct block is solved
+    once for several trades of kept bytes, bytes while it runs, and time; a dynamic program over
+    the chain chooses among them, and which stretches run again from a checkpoint, for all budgets
+    at once. Classical checkpointing and uniform saving compete.
+
+    Returns
+    -------
+    list of Seed
+        By falling peak and rising recomputation, both exact. What was found by the deadline; not
+        empty, for saving all that the backward half reads is always there.
+    """
+    found: list[Seed] = []
+    for name, schedule in _schedules(problem, deadline):
+        peak = memory_profile(problem, schedule).peak_bytes
+        found.append(Seed(name, schedule, peak, recompute_ps(problem, schedule)))
+        if deadline.expired():
+            break
+    return _frontier(found)
+
+
+def _schedules(
+    problem: TrainingProblem, deadline: Deadline
+) -> Iterator[tuple[str, TrainingSchedule]]:
+    chain = cut_chain(problem)
+    kinds = block_kinds(problem, chain)
+    yield from baseline_schedules(problem, chain, kinds)
+    options = [block_options(kinds.steps[first], deadline=deadline) for first in kinds.first]
+    if deadline.expired():
+        return
+    stages = chain_stages(problem, chain, kinds, options)
+    slot_bytes, slots = _slots(stages)
+    program = ChainProgram(stages, slot_bytes, slots, deadline=deadline)
+    if not program.complete:
+        return
+    schedules = ChainSchedules(problem, chain, kinds, options)
+    steps = 2 * len(problem.operator_names)
+    for budget in _budgets(program, max(12, min(_MOST_PLANS, _EVALUATED_STEPS // steps))):
+        yield "block-dp", schedules.schedule(program.trace(budget))
+
+
+def _slots(stages: list[Stage]) -> tuple[int, int]:
+    """Return the size and number of memory slots: enough to keep everything of every block."""
+    blocks = len(stages)
+    choices = sum(len(stage.options) for stage in stages)
+    work = blocks**3 / 6 + blocks * choices
+    slots = int(min(_MOST_SLOTS, max(_FEWEST_SLOTS, _EFFORT / work)))
+    kept = sum(
+        stage.input_bytes + max(option.kept_bytes for option in stage.options) for stage in stages
+    )
+    running = max(
+        max(stage.base_bytes, stage.backward_base_bytes)
+        + stage.input_bytes
+        + stage.output_bytes
+        + max(max(o.forward_bytes, o.backward_bytes) for o in stage.options)
+        for stage in stages
+    )
+    return -(-(kept + running) // slots) + 1, slots
+
+
+def _budgets(program: ChainProgram, most: int) -> list[int]:
+    """Return numbers of slots at which the least time falls, evenly spread if there are many."""
+    times = program.times()
+    falls = np.flatnonzero(np.diff(times, prepend=UNREACHED) < 0)
+    if len(falls) <= most:
+        return falls.tolist()
+    # Evenly in the logarithm: so are the targets that searches go down.
+    targets = np.geomspace(falls[0], falls[-1], most)
+    return np.unique(falls[np.searchsorted(falls, targets, side="right") - 1]).tolist()
+
+
+def _frontier(seeds: list[Seed]) -> list[Seed]:
+    kept: list[Seed] = []
+    for seed in sorted(seeds, key=lambda s: (s.recompute_ps, s.peak_bytes)):
+        if not kept or seed.peak_bytes < kept[-1].peak_bytes:
+            kept.append(seed)
+    return kept
