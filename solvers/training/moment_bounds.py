@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from solvers.training.moments import Moments
 
 
-def pressure(
-    problem: TrainingProblem, known: Moments, budget_bytes: int
-) -> NDArray[np.float64]:
+def pressure(problem: TrainingProblem, known: Moments, budget_bytes: int) -> NDArray[np.float64]:
     """Return a guess at what each moment will prove, in picoseconds; shape [moments].
 
     As if each storage that the backward half reads later were made again by its operator alone.

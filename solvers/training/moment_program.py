@@ -104,9 +104,7 @@ class _Builder:
             demand = set(self.demands[a + 1])
             for b in range(a + 2, end + 1):
                 demand |= self.demands[b]
-                run = {
-                    f: self.rows.variable("", 0, 1) for f in self._runs(demand.union(held[b]))
-                }
+                run = {f: self.rows.variable("", 0, 1) for f in self._runs(demand.union(held[b]))}
                 for operator, column in run.items():
                     parts = [r[operator] for r in neighbours[a:b] if operator in r]
                     self.rows.add("", [(column, -1), *((part, 1) for part in parts)], lower=0)
