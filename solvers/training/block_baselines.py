@@ -62,7 +62,7 @@ def _first_recomputed(
     dropped: list[frozenset[int]] = []
     gone: set[int] = set()
     for block in chain.blocks:
-        made = {s for o in block.forward for s in problem.writes.row(o).tolist()}
+        made = {s for o in block.forward for s in problem.write_rows[o]}
         gone |= made - set(block.outputs) - chain.constants
         dropped.append(frozenset(gone))
     for index in _some(range(len(dropped))):

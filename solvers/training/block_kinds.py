@@ -106,7 +106,7 @@ def _read_below(problem: TrainingProblem, chain: Chain) -> list[set[int]]:
     for block in chain.blocks:
         needed.append(set(wanted))
         for operator in block.backward:
-            wanted.update(problem.reads.row(operator).tolist())
+            wanted.update(problem.read_rows[operator])
     return needed
 
 
@@ -118,14 +118,14 @@ def _step(problem: TrainingProblem, chain: Chain, block: Block, read_below: set[
         return [storages.setdefault(s, len(storages)) for s in wanted]
 
     number(block.inputs)
-    writes = [number(problem.writes.row(o).tolist()) for o in block.forward]
-    made = {s for o in block.backward for s in problem.writes.row(o).tolist()}
-    read = sorted({s for o in block.backward for s in problem.reads.row(o).tolist()} - made)
+    writes = [number(problem.write_rows[o]) for o in block.forward]
+    made = {s for o in block.backward for s in problem.write_rows[o]}
+    read = sorted({s for o in block.backward for s in problem.read_rows[o]} - made)
     flows = number(s for s in read if s not in storages)
-    written = [number(problem.writes.row(o).tolist()) for o in block.backward]
+    written = [number(problem.write_rows[o]) for o in block.backward]
 
     def reads(operators: Iterable[int]) -> list[list[int]]:
-        return [sorted(number(problem.reads.row(o).tolist())) for o in operators]
+        return [sorted(number(problem.read_rows[o])) for o in operators]
 
     outputs = number(block.outputs)
     operators = [-1, *block.forward, -1, *block.backward]

@@ -170,11 +170,11 @@ def _reach(
     for block, storages in enumerate(crossing):
         readers.update((s, (block, block + 1)) for s in storages)
     for operator in np.flatnonzero(~problem.is_backward & ~problem.in_forward).tolist():
-        spans = [readers[s] for s in problem.reads.row(operator).tolist() if s in readers]
+        spans = [readers[s] for s in problem.read_rows[operator] if s in readers]
         if spans:
             first[operator] = max(span[0] for span in spans)
             last[operator] = max(first[operator], min(span[1] for span in spans))
-            written = problem.writes.row(operator).tolist()
+            written = problem.write_rows[operator]
             readers.update(dict.fromkeys(written, (int(first[operator]), int(last[operator]))))
     return _Reach(first, last, readers)
 
@@ -189,7 +189,7 @@ def _backward_ends(problem: TrainingProblem, reach: _Reach, blocks: int) -> list
     lowest = np.full(len(backward), -1, dtype=np.int64)
     highest = np.full(len(backward), blocks, dtype=np.int64)
     for index, operator in enumerate(backward):
-        for storage in problem.reads.row(operator).tolist():
+        for storage in problem.read_rows[operator]:
             if storage in reach.readers:
                 first, last = reach.readers[storage]
                 lowest[index] = max(lowest[index], first)
@@ -214,8 +214,8 @@ def _carried_bytes(problem: TrainingProblem, backward: Sequence[int]) -> NDArray
     born = dict.fromkeys(problem.tangents.tolist(), 0)
     last: dict[int, int] = {}
     for index, operator in enumerate(backward):
-        last.update(dict.fromkeys(problem.reads.row(operator).tolist(), index))
-        born.update(dict.fromkeys(problem.writes.row(operator).tolist(), index + 1))
+        last.update(dict.fromkeys(problem.read_rows[operator], index))
+        born.update(dict.fromkeys(problem.write_rows[operator], index + 1))
     handed = frozenset(problem.gradients.tolist())
     for storage, first in born.items():
         if storage in last and storage not in handed:
@@ -243,20 +243,20 @@ def _chain(
     # Descending, so that what may be in one of several blocks is where its readers are.
     for operator in range(len(block_of) - 1, -1, -1):
         if not problem.is_backward[operator]:
-            written = problem.writes.row(operator).tolist()
+            written = problem.write_rows[operator]
             block = max((max(readers[s]) for s in written if s in readers), default=0)
             if reach.first[operator] >= 0:
                 block = min(max(block, int(reach.first[operator])), int(reach.last[operator]))
             block_of[operator] = block
             members[block].append(operator)
-        for storage in problem.reads.row(operator).tolist():
+        for storage in problem.read_rows[operator]:
             readers.setdefault(storage, set()).add(int(block_of[operator]))
     constants = set(problem.forward_outputs.tolist())
     over = [*(frozenset(storages) for storages in crossing), frozenset()]
     handed = frozenset(problem.gradients.tolist())
     for operator in problem.forward_operators.tolist():
         block = int(block_of[operator])
-        for storage in problem.writes.row(operator).tolist():
+        for storage in problem.write_rows[operator]:
             beyond = {block, block + 1} if storage in over[block] else {block}
             if storage in handed or not readers.get(storage, beyond) <= beyond:
                 constants.add(storage)

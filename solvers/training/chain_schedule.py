@@ -34,8 +34,7 @@ class ChainSchedules:
         self.solved = solved
         self.blocks = solved.chain.blocks
         self.producer = problem.producer.tolist()
-        self.reads = [problem.reads.row(o).tolist() for o in range(len(problem.reads))]
-        self.writes = [problem.writes.row(o).tolist() for o in range(len(problem.writes))]
+        self.reads, self.writes = problem.read_rows, problem.write_rows
         self.in_forward = problem.in_forward.tolist()
         self.recomputable = problem.recomputable.tolist()
         self.tangents = frozenset(problem.tangents.tolist())

@@ -111,8 +111,8 @@ class _Live:
         self.last: dict[int, int] = {}
         for block in range(blocks - 1, -1, -1):
             for operator in chain.blocks[block].backward:
-                self.last.update(dict.fromkeys(problem.reads.row(operator).tolist(), block))
-                self.born.update(dict.fromkeys(problem.writes.row(operator).tolist(), block))
+                self.last.update(dict.fromkeys(problem.read_rows[operator], block))
+                self.born.update(dict.fromkeys(problem.write_rows[operator], block))
         self.last.update(dict.fromkeys(problem.gradients.tolist(), -1))
         self.flowing = np.zeros(blocks, dtype=np.int64)
         for storage, block in self.born.items():
@@ -144,7 +144,7 @@ class _Live:
         lowest = dict.fromkeys(self.chain.constants, len(blocks) - 1)
         for index in range(len(blocks) - 1, -1, -1):
             for operator in (*blocks[index].forward, *blocks[index].backward):
-                reads = problem.reads.row(operator).tolist()
+                reads = problem.read_rows[operator]
                 lowest.update(dict.fromkeys((s for s in reads if s in lowest), index))
         for storage in (*problem.forward_outputs.tolist(), *problem.gradients.tolist()):
             if storage in lowest:
