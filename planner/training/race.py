@@ -74,13 +74,13 @@ def plan_training(
     started = time.monotonic()
     contenders = _chosen(problem, solvers)
     standings = Standings(problem, budget_bytes, on_progress)
-    standings.save_everything()
-    for known in seeds:
-        standings.offer(known)
-    deadline = Deadline(time_limit)
-    race = _Race(problem, budget_bytes, standings, deadline, seed, contenders)
     with listening_for_ctrl_c() as interruption:
         interruption.hold()
+        standings.save_everything()
+        for known in seeds:
+            standings.offer_or_fail(known)
+        deadline = Deadline(time_limit)
+        race = _Race(problem, budget_bytes, standings, deadline, seed, contenders)
         thread = RaceThread("training", race.run)
         thread.start()
         wait_for([thread], deadline, interruption)
