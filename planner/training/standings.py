@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from planner.errors import InvalidPlanError
 from planner.problem import Status
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from planner.training.schedule import TrainingSchedule
 
 SAVE_ALL = "save-all"
+
+
+class Leader(NamedTuple):
+    """The best plan so far, and by how much it misses the budget."""
+
+    name: str
+    schedule: TrainingSchedule
+    excess_bytes: int
+    extra_ps: int
 
 
 class Standings:
@@ -115,13 +124,13 @@ class Standings:
                 found = found._replace(status=status)
             self._contenders[name] = found._replace(note=note, cpu_s=cpu_s)
 
-    def best(self) -> tuple[str, TrainingSchedule, int, int]:
-        """Return name, schedule, bytes over the budget and extra time of the best plan."""
+    def best(self) -> Leader:
+        """Return the best plan."""
         with self._lock:
             if self._best is None:
                 raise AssertionError("the plan that saves everything is offered first")
             (excess, extra, _), name, schedule = self._best
-            return name, schedule, excess, extra
+            return Leader(name, schedule, excess, extra)
 
     def settled(self) -> bool:
         """Whether nobody can do better, or it is proven that nothing keeps the budget."""

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "mapping_random.hpp"
+#include "training_blocks.hpp"
 #include "training_state.hpp"
 
 namespace planner::training {
@@ -14,10 +16,14 @@ namespace {
 
 using mapping::Random;
 
+// What a byte below the target costs, in parts of one above it: of equally dear choices the smaller
+// one is better, and leads further down.
+constexpr double kBelowTarget = 1e-3;
+
 class Annealing {
  public:
   Annealing(const TrainingModel& model, const Choice& start, const SearchOptions& options)
-      : model_(model), options_(options), random_(options.seed), state_(model) {
+      : model_(model), options_(options), random_(options.seed), state_(model), repetitions_(find_repetitions(model)) {
     state_.assign(start);
   }
 
@@ -51,15 +57,17 @@ class Annealing {
  private:
   double energy_now() const {
     const std::int64_t above = std::max<std::int64_t>(0, state_.peak() - options_.target);
-    return static_cast<double>(state_.recompute()) + options_.price * static_cast<double>(above);
+    return static_cast<double>(state_.recompute()) +
+           options_.price * (static_cast<double>(above) +
+                             kBelowTarget * static_cast<double>(state_.peak()));
   }
 
   bool better(const SearchResult& best) const {
     const auto above = [&](std::int64_t peak) {
       return std::max<std::int64_t>(0, peak - options_.target);
     };
-    return std::make_pair(above(state_.peak()), state_.recompute()) <
-           std::make_pair(above(best.peak), best.recompute);
+    return std::make_tuple(above(state_.peak()), state_.recompute(), state_.peak()) <
+           std::make_tuple(above(best.peak), best.recompute, best.peak);
   }
 
   void flip() {
@@ -89,9 +97,60 @@ class Annealing {
     return other != s && open(other) ? other : -1;
   }
 
+  void flip_operator_like(std::int32_t f, std::int32_t pattern) {
+    const std::vector<char>& saved = state_.choice().saved;
+    const std::vector<char>& repeated = state_.choice().repeated;
+    if (repeated[index(f)] != repeated[index(pattern)]) operators_.push_back(f);
+    const Span mine = model_.writes[f];
+    const Span theirs = model_.writes[pattern];
+    for (std::int32_t i = 0; i < mine.size(); ++i) {
+      const std::int32_t s = mine.begin()[i];
+      if (saved[index(s)] != saved[index(theirs.begin()[i])] && open(s)) storages_.push_back(s);
+    }
+  }
+
+  // Makes one block keep what another one keeps, or exchanges what they keep.
+  void propose_block(bool both) {
+    const Repetition& blocks = repetitions_[index(
+        random_.below(static_cast<std::int32_t>(repetitions_.size())))];
+    const std::int32_t one = blocks.first + blocks.period * random_.below(blocks.count);
+    const std::int32_t other = blocks.first + blocks.period * random_.below(blocks.count);
+    if (one == other) return;
+    for (std::int32_t i = 0; i < blocks.period; ++i) {
+      flip_operator_like(one + i, other + i);
+      if (both) flip_operator_like(other + i, one + i);
+    }
+  }
+
+  // Saves a storage in one block and drops its like in another.
+  void propose_shift() {
+    const std::int32_t s = any(model_.storages_to_choose);
+    const std::int32_t f = model_.producer[index(s)];
+    for (const Repetition& blocks : repetitions_) {
+      if (f < blocks.first || f >= blocks.first + blocks.period * blocks.count) continue;
+      const std::int32_t like = blocks.first + (f - blocks.first) % blocks.period +
+                                blocks.period * random_.below(blocks.count);
+      const Span mine = model_.writes[f];
+      const auto place = std::find(mine.begin(), mine.end(), s) - mine.begin();
+      const std::int32_t other = model_.writes[like].begin()[place];
+      if (other != s && open(other) &&
+          state_.choice().saved[index(s)] != state_.choice().saved[index(other)]) {
+        storages_ = {s, other};
+      }
+      return;
+    }
+  }
+
   void propose() {
     storages_.clear();
     operators_.clear();
+    if (!repetitions_.empty()) {
+      const double which = random_.uniform();
+      if (which < 0.05) propose_block(false);
+      else if (which < 0.10) propose_block(true);
+      else if (which < 0.25) propose_shift();
+      if (!storages_.empty() || !operators_.empty()) return;
+    }
     const double which = random_.uniform();
     if (which < 0.1) {
       operators_.push_back(any(model_.operators_to_choose));
@@ -110,6 +169,7 @@ class Annealing {
   const SearchOptions& options_;
   Random random_;
   TrainingState state_;
+  std::vector<Repetition> repetitions_;
   std::vector<std::int32_t> storages_, operators_;
 };
 

@@ -164,7 +164,7 @@ class _Ladder:
         )
         found = min((walked, greedy), key=lambda one: one.score(target))
         known = next((one for one in self.seeds if one.peak_bytes <= target), None)
-        if known is not None and (0, known.recompute_ps) < found.score(target):
+        if known is not None and (0, known.recompute_ps, known.peak_bytes) < found.score(target):
             self.rungs.append(
                 Rung(target, known.name, known.schedule, known.peak_bytes, known.recompute_ps)
             )

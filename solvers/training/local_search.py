@@ -33,9 +33,9 @@ class KeptChoice(NamedTuple):
     peak_bytes: int
     recompute_ps: int
 
-    def score(self, target_bytes: int) -> tuple[int, int]:
-        """Bytes above a target, then recomputation: less is better."""
-        return max(0, self.peak_bytes - target_bytes), self.recompute_ps
+    def score(self, target_bytes: int) -> tuple[int, int, int]:
+        """Bytes above a target, then recomputation, then the peak: less is better."""
+        return max(0, self.peak_bytes - target_bytes), self.recompute_ps, self.peak_bytes
 
 
 class LocalSearch:

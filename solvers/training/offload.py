@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 _EXCHANGES = 300
 """Sets tried beyond the constructed ones."""
-_RETENTIONS = 120
+_SEARCHED = 3
+"""Schedules of which `mixed_plan` tries more than the constructed sets."""
+_RETENTIONS = 1000
 """Neighbouring sets of saved storages tried by `mixed_plan`."""
 
 
@@ -81,14 +83,18 @@ def mixed_plan(
     TrainingSchedule or None
         None if none of them meets the budget.
     """
-    best: _Mix | None = None
+    found: list[_Mix] = []
     for schedule in schedules:
-        if best is not None and deadline.expired():
+        if found and deadline.expired():
             break
-        mix = _mixed(problem, schedule, budget_bytes, None, deadline)
-        best = min((m for m in (best, mix) if m is not None), default=None, key=_Mix.extra)
-    if best is None:
+        found += _mixed(problem, schedule, budget_bytes)
+    if not found:
         return None
+    found.sort(key=_Mix.extra)
+    for mix in found[:_SEARCHED]:
+        if not deadline.expired():
+            found += _mixed(problem, mix.planned, budget_bytes, deadline)
+    best = min(found, key=_Mix.extra)
     return _neighbours(problem, best, budget_bytes, deadline).planned
 
 
@@ -105,19 +111,15 @@ def _mixed(
     problem: TrainingProblem,
     schedule: TrainingSchedule,
     budget_bytes: int,
-    below_ps: int | None,
-    deadline: Deadline,
-) -> _Mix | None:
-    """Return the schedule with its best offloads; None without any or at ``below_ps`` or more."""
-    recomputed = recompute_ps(problem, schedule)
-    if below_ps is not None and recomputed >= below_ps:
-        return None
+    deadline: Deadline | None = None,
+) -> list[_Mix]:
+    """Return the schedule with offloads, if there are any: constructed, or searched for."""
     offloading = _Offloading(problem, schedule, budget_bytes)
-    # A neighbour is judged by its constructed sets alone.
-    found = offloading.search(deadline) if below_ps is None else offloading.constructed()
-    if found is None or (below_ps is not None and recomputed + found.stall_ps >= below_ps):
-        return None
-    return _Mix(_with_offloads(schedule, found.offloads), recomputed, found.stall_ps)
+    found = offloading.constructed() if deadline is None else offloading.search(deadline)
+    if found is None:
+        return []
+    planned = _with_offloads(schedule, found.offloads)
+    return [_Mix(planned, recompute_ps(problem, schedule), found.stall_ps)]
 
 
 def _neighbours(
@@ -125,28 +127,47 @@ def _neighbours(
 ) -> _Mix:
     """Save one storage fewer, or one more, while that makes the step shorter."""
     outputs = set(problem.forward_outputs.tolist())
-    sizes = problem.size_bytes
+    sizes, producer = problem.size_bytes, problem.producer
     results = [
         storage
         for operator in problem.forward_operators.tolist()
         for storage in problem.writes.row(operator).tolist()
         if storage not in outputs and sizes[storage]
     ]
+
+    def worth(storage: int) -> float:
+        return int(problem.duration_ps[producer[storage]]) / int(sizes[storage])
+
+    def better(changed: Iterable[int]) -> _Mix:
+        neighbour = just_in_time(problem, set(changed) ^ set(best.planned.saved))
+        if recompute_ps(problem, neighbour) >= best.extra():
+            return best
+        return min((best, *_mixed(problem, neighbour, budget_bytes)), key=_Mix.extra)
+
     tried = 0
-    improved = True
-    while improved and best.extra():
-        improved = False
+    before = None
+    while before is not best and best.extra():
+        before = best
+        saved = set(best.planned.saved)
         moved = {offload.storage for offload in best.planned.offloads}
-        # What waits on the link is what is worth recomputing; what is not saved is worth a copy.
-        order = sorted(results, key=lambda s: (s not in moved, -int(sizes[s]), s))
+        # First what is cheap to recompute and waits on the link, then what is dear and recomputed.
+        order = sorted(
+            results,
+            key=lambda s: (s not in moved, s in saved, worth(s) if s in saved else -worth(s), s),
+        )
         for storage in order:
             if tried >= _RETENTIONS or deadline.expired():
                 return best
             tried += 1
-            neighbour = just_in_time(problem, {storage} ^ set(best.planned.saved))
-            mix = _mixed(problem, neighbour, budget_bytes, best.extra(), deadline)
-            if mix is not None:
-                best, improved = mix, True
+            best = better((storage,))
+    chance = random.Random(0)
+    while best.extra() and tried < _RETENTIONS and not deadline.expired():
+        tried += 1
+        saved = sorted(best.planned.saved)
+        others = sorted(set(results) - set(saved))
+        leave = chance.sample(saved, min(len(saved), chance.choice((1, 1, 2, 3))))
+        enter = chance.sample(others, min(len(others), chance.choice((1, 1, 2))))
+        best = better((*leave, *enter))
     return best
 
 

@@ -151,6 +151,18 @@ def least_base(problem: TrainingProblem, grid: StagedGrid) -> int:
     return least
 
 
+def stage_sequences(
+    grid: StagedGrid, computed: set[tuple[int, int]]
+) -> tuple[list[int], list[int]]:
+    """Return the forward and the backward sequence, from what runs in which stage."""
+    halves: tuple[list[int], list[int]] = [], []
+    for t, stage in enumerate(grid.stages):
+        halves[t >= grid.crossing].extend(
+            o for o in stage.operators if o == stage.frontier or (t, o) in computed
+        )
+    return halves
+
+
 def _useful(
     problem: TrainingProblem, read: list[list[int]], producer: dict[int, int]
 ) -> list[set[int]]:
