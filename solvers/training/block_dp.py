@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from solvers.training.chain_program import Stage
 
 # Elementary steps of the dynamic program; from it and the blocks follow the memory slots.
-_EFFORT = 2 * 10**8
+_EFFORT = 4 * 10**8
 _FEWEST_SLOTS, _MOST_SLOTS = 200, 3000
 # Plans that are made into schedules and evaluated, times their steps.
-_EVALUATED_STEPS = 150_000
+_EVALUATED_STEPS = 300_000
 _MOST_PLANS = 160
 # Runs of so many neighbouring blocks are treated as blocks too, if the chain is short enough.
 _WIDTHS = (1, 2, 3, 4)
