@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 
     from planner.training.problem import TrainingProblem
     from solvers.protocol import Deadline
+    from solvers.training.moments import Moments
 
 _SEGMENTS = 8
 _BEST_GUESSES = 6
 _WHOLE = 3
 _EFFORT = 0.5
+"""CP-SAT's deterministic time for each program, about seconds."""
+_SEVERAL = (4, 8, 16, 32, 64)
+"""How many moments are taken together, one after the other."""
+_LARGEST_PROGRAM = 600
+_LARGEST_NEAR_LEAST_PEAK = 3000
+_NEAR = 1.2
+"""Several moments add to the best one where the budget is hardly above the least peak."""
 
 
 class RecomputeBound(NamedTuple):
@@ -50,11 +58,12 @@ def recompute_bound(
     """Return picoseconds that every schedule whose peak is within a budget recomputes for.
 
     Each moment of the backward half gives a bound of its own. Those that promise most are looked
-    at, the best of them in whole numbers. The effort is fixed, so the answer is the same wherever
+    at, the best of them in whole numbers, and with others. The effort is fixed, so the answer is the same wherever
     the deadline allows for it; it always holds.
     """
     known = moments(problem)
-    if budget_bytes < least_peak(problem, known, deadline=deadline):
+    least = least_peak(problem, known, deadline=deadline)
+    if budget_bytes < least:
         return RecomputeBound(None, "least peak")
     best = RecomputeBound(0, "none")
     found: list[tuple[float, int]] = []
@@ -66,16 +75,32 @@ def recompute_bound(
         found.append((math.inf if bound is None else bound, moment))
         if bound is not None and bound > (best.recompute_ps or 0):
             best = RecomputeBound(bound, "memory at one moment, continuous")
-    for guess, moment in sorted(found, reverse=True)[:_WHOLE]:
-        if deadline.expired() or not guess:
+    ranked = [moment for bound, moment in sorted(found, reverse=True) if bound]
+    largest = _LARGEST_NEAR_LEAST_PEAK if budget_bytes <= _NEAR * least else _LARGEST_PROGRAM
+    questions = [[moment] for moment in ranked[:_WHOLE]]
+    if ranked:
+        questions += [_several(known, ranked, count) for count in _SEVERAL]
+    for chosen in questions:
+        if deadline.expired():
             return best
-        program = moment_program(problem, known, budget_bytes, [moment])
+        program = moment_program(problem, known, budget_bytes, chosen)
+        if len(chosen) > 1 and len(program.cost) > largest:
+            return best
+        name = "memory at one moment" if len(chosen) == 1 else "memory at several moments"
         bound = whole_bound(program, _EFFORT, deadline=deadline)
         if bound is None:
-            return RecomputeBound(None, "memory at one moment")
+            return RecomputeBound(None, name)
         if bound > (best.recompute_ps or 0):
-            best = RecomputeBound(bound, "memory at one moment")
+            best = RecomputeBound(bound, name)
     return best
+
+
+def _several(known: Moments, ranked: list[int], count: int) -> list[int]:
+    """Return moments, half of them the best ones and half spread, each the fullest of its part."""
+    base = known.base_bytes
+    parts = np.array_split(np.arange(len(base)), count - count // 2)
+    spread = {int(part[base[part].argmax()]) for part in parts if len(part)}
+    return sorted(spread.union(ranked[: count // 2]))
 
 
 def _promising(guess: NDArray[np.float64]) -> list[int]:
