@@ -19,7 +19,7 @@ from planner.training.schedule import Offload, TrainingSchedule, recompute_ps
 from planner.training.simulator import RoundTrip, copy_times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -92,10 +92,10 @@ def mixed_plan(
         return None
     found.sort(key=_Mix.extra)
     for mix in found[:_SEARCHED]:
-        if not deadline.expired():
-            found += _mixed(problem, mix.planned, budget_bytes, deadline)
-    best = min(found, key=_Mix.extra)
-    return _neighbours(problem, best, budget_bytes, deadline).planned
+        found += _mixed(problem, mix.planned, budget_bytes, deadline)
+    best = _neighbours(problem, min(found, key=_Mix.extra), budget_bytes, deadline)
+    polished = _mixed(problem, best.planned, budget_bytes, deadline)
+    return min((*polished, best), key=_Mix.extra).planned
 
 
 class _Mix(NamedTuple):
@@ -222,7 +222,7 @@ class _Offloading:
     def search(self, deadline: Deadline) -> _Found | None:
         """Return the best of the constructed sets and of exchanges from there."""
         best = self.constructed()
-        if best is None or not best.stall_ps:
+        if best is None or not best.offloads:
             return best
         best = self._without_each(best, deadline)
         chance = random.Random(0)
@@ -239,16 +239,23 @@ class _Offloading:
         return best
 
     def constructed(self) -> _Found | None:
-        """Return the best of a few sets, each made by freeing in one order of preference."""
+        """Return the best of a few sets, or the first that stalls nothing.
+
+        Each is made by freeing in one order of preference.
+        """
         if int(self.live.max()) <= self.budget:
             return _Found((), 0, 0)
         numbers = range(len(self.candidates))
-        found: list[_Found] = []
+        best: _Found | None = None
         for preference in _PREFERENCES:
             order = sorted(numbers, key=lambda i: preference(self.candidates[i]))
-            found += self._timed(self._cover(order))
-            found += self._timed(order)
-        return min(found, default=None, key=_Found.cost)
+            for chosen in (self._cover(order), order):
+                for found in self._timed(chosen):
+                    if best is None or found.cost() < best.cost():
+                        best = found
+                    if not best.stall_ps:
+                        return best
+        return best
 
     def _without_each(self, best: _Found, deadline: Deadline) -> _Found:
         numbers = {c.storage: i for i, c in enumerate(self.candidates)}
@@ -277,21 +284,21 @@ class _Offloading:
                 room -= candidate.size
         return chosen
 
-    def _timed(self, chosen: Iterable[int]) -> list[_Found]:
-        """Return ways to time a set, if it meets the budget; who need not leave, stays."""
+    def _timed(self, chosen: Iterable[int]) -> Iterator[_Found]:
+        """Yield ways to time a set, if it meets the budget; who need not leave, stays."""
         queue = sorted(
             (self.candidates[i] for i in chosen),
             key=lambda c: (c.copied_after, -c.read_before, c.storage),
         )
         freed = self._freed(queue)
         if freed is None:
-            return []
+            return
         away = sorted(freed, key=lambda c: (c.read_before, c.storage))
         live = self.live[self.middle + 1 :].copy()
         for candidate in away:
             live[: candidate.back_by] -= candidate.size
-        soon, late = [0] * len(away), self._just_in_time(away)
-        return [self._judged(away, freed, self._fetched(away, live, f)) for f in (soon, late)]
+        for earliest in (self._just_in_time(away), [0] * len(away)):
+            yield self._judged(away, freed, self._fetched(away, live, earliest))
 
     def _freed(self, queue: Sequence[_Candidate]) -> dict[_Candidate, int] | None:
         """Return after which step each of those leaves that have to; None above the budget."""
