@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 import planner
 from frontends.torch.workspaces import workspace_bytes
@@ -98,8 +100,9 @@ def test_every_verb_takes_a_joint_graph():
     parameters = [s for s in graph.storages if s.kind is StorageKind.CONSTANT]
     assert len(parameters) == 26
     result = planner.plan(module, target="cpu-core", time_limit=5)
-    assert not planner.check(module, result.plan)
-    assert planner.simulate(module, result.plan, "cpu-core").makespan_s > 0
+    target = planner.read_target("cpu-core")
+    assert not planner.check(graph, target, result.plan)
+    assert planner.simulate(graph, target, result.plan).total_s > 0
 
 
 def test_scratch_is_counted_only_if_asked_for():

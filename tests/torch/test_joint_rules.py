@@ -6,8 +6,9 @@ import operator
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from torch import nn
 from torch.fx import Graph, GraphModule
 
