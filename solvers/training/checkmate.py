@@ -12,11 +12,10 @@ from solvers.milp.pulp_process import pulp_available, solve_by_pulp
 from solvers.training.checkmate_model import (
     checkmate_model,
     schedule_of_point,
-    stage_sequences,
     two_phases,
 )
 from solvers.training.incumbent import Incumbent
-from solvers.training.stages import grid_entries, least_base, staged_grid
+from solvers.training.stages import grid_entries, least_base, stage_sequences, staged_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.training.sequences import schedule_of
 from solvers.milp.program import Rows
+from solvers.training.stages import stage_sequences
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from planner.training.problem import TrainingProblem
     from planner.training.schedule import TrainingSchedule
     from solvers.milp.program import Program
-    from solvers.training.stages import StagedGrid, Stage
+    from solvers.training.stages import Stage, StagedGrid
 
 _Term = tuple[int, float]
 
@@ -59,18 +60,6 @@ def checkmate_model(
     Every operator alone has to fit, see `solvers.training.stages.least_base`.
     """
     return _Build(problem, grid, budget_bytes).model()
-
-
-def stage_sequences(
-    grid: StagedGrid, computed: set[tuple[int, int]]
-) -> tuple[list[int], list[int]]:
-    """Return the forward and the backward sequence, from what runs in which stage."""
-    halves: tuple[list[int], list[int]] = [], []
-    for t, stage in enumerate(grid.stages):
-        halves[t >= grid.crossing].extend(
-            o for o in stage.operators if o == stage.frontier or (t, o) in computed
-        )
-    return halves
 
 
 def schedule_of_point(
@@ -316,7 +305,6 @@ def two_phases(grid: StagedGrid, kept: set[tuple[int, int]]) -> set[tuple[int, i
     handed_on = set(grid.gradients)
     for t in range(len(grid.stages) - 1, -1, -1):
         stage = grid.stages[t]
-        inside = set(stage.operators)
         free = grid.outputs if t >= grid.crossing else frozenset()
         wanted = handed_on - free
         handed_on = set(grid.outputs) if t == grid.crossing else set()

@@ -1,23 +1,25 @@
-"""A linear program that every schedule of a training step within a budget satisfies.
+"""A program in whole numbers that every schedule of a training step within a budget satisfies.
 
-Some moments of the backward half are chosen; stages lie between them. Of each schedule let
-``held(s, k)`` say whether forward storage s is somewhere at moment k, and ``run(f, k)`` whether
-forward operator f runs in stage k, which ends at moment k; the last stage follows the last moment.
+Some moments of the backward half are chosen. Of each schedule let ``held(s, a)`` say whether
+forward storage s is somewhere at the a-th of them, ``run(f, a)`` whether forward operator f runs
+between it and the next one, and ``later(f, a)`` whether it runs at any time after it.
 
-- What is held at a moment was held at the one before, or its operator ran in between.
-- So with what a backward operator of the stage reads, and with what a forward operator that runs in
-  the stage reads.
+- What is held at the next one was held at the a-th, or its operator ran in between.
+- So with what the backward half reads in between, and with what a forward operator that runs in
+  between reads; and so with all that is read, or runs, at any time after it.
 - What is held at a moment fits into what the budget leaves there, and into the host.
-- An operator that runs in the forward half runs again in each stage in which it runs; one that the
-  backward half alone needs runs for the first time at no cost.
+- An operator that runs in the forward half runs again wherever it runs; one that the backward half
+  alone needs runs for the first time at no cost.
 
-This is Checkmate's program (arXiv 1910.02653) for few stages, in any order within them, and without
-the memory between moments.
+This is Checkmate's program (arXiv 1910.02653) with few stages, in any order within them, and
+without the memory between moments. ``later`` adds nothing in whole numbers and much to the
+continuous relaxation. With one moment the program is a least cut under a knapsack.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from solvers.milp.program import Rows
 
@@ -39,6 +41,10 @@ def moment_program(
 
     Parameters
     ----------
+    problem : TrainingProblem
+    known : Moments
+        Its moments.
+    budget_bytes : int
     chosen : Sequence of int
         Moments, ascending.
     """
@@ -55,136 +61,124 @@ class _Builder:
         self.chosen = list(chosen)
         self.rows = Rows()
         self.size = problem.size_bytes.tolist()
+        self.duration = problem.duration_ps.tolist()
         self.producer = problem.producer.tolist()
         self.recomputable = problem.recomputable.tolist()
         # Storages without bytes and forward outputs are there whenever they are wanted.
         outputs = set(problem.forward_outputs.tolist())
-        self.forward = problem.forward_operators.tolist()
         self.reads = {
             f: [s for s in problem.reads.row(f).tolist() if self.size[s] and s not in outputs]
-            for f in self.forward
+            for f in problem.forward_operators.tolist()
         }
-        self.writes = {f: problem.writes.row(f).tolist() for f in self.forward}
-        self.demands = self._demands()
-        self.useful = self._useful()
-
-    def _demands(self) -> list[set[int]]:
-        """Of each stage, the forward storages that are read in it, or at its moment."""
-        bounds = [*self.chosen, len(self.known.wanted) - 1]
-        demands: list[set[int]] = []
-        after = -1
-        for last in bounds:
-            wanted = {s for m in range(after + 1, last + 1) for s in self.known.wanted[m]}
-            demands.append({s for s in wanted if self.size[s]})
-            after = last
-        return demands
-
-    def _useful(self) -> list[set[int]]:
-        """Of each moment, the storages of which something that is read later can be made."""
-        found: list[set[int]] = []
-        reached: set[int] = set()
+        last = len(known.wanted) - 1
+        self.demands = [
+            {s for m in range(a + 1, b + 1) for s in known.wanted[m] if self.size[s]}
+            for a, b in pairwise([-1, *self.chosen, last])
+        ]
+        later: set[int] = set()
+        self.useful: list[set[int]] = [set()]
         for demand in reversed(self.demands[1:]):
-            stack = [s for s in demand if s not in reached]
-            reached.update(stack)
-            while stack:
-                operator = self.producer[stack.pop()]
-                if self.recomputable[operator]:
-                    fresh = [s for s in self.reads[operator] if s not in reached]
-                    reached.update(fresh)
-                    stack += fresh
-            found.append(set(reached))
-        return found[::-1]
+            later |= demand
+            self.useful.append(self._sources(later))
+        self.useful.reverse()
 
     def build(self) -> Program:
-        first_runs = self._first_runs()
-        held = self._held(0, self.useful[0])
-        for storage, column in held.items():
-            run = first_runs.get(self.producer[storage])
-            if run is not None and column >= 0:
-                self.rows.add("", [(column, 1), (run, -1)], upper=0)
-        again: dict[int, list[int]] = {f: [run] for f, run in first_runs.items()}
-        for stage in range(1, len(self.demands)):
-            useful = self.useful[stage - 1]
+        held = [self._held(index) for index in range(len(self.chosen))]
+        held.append({})
+        first_runs = self._first_runs(held[0])
+        # Executions of those that run once at no cost.
+        executions: dict[int, list[int]] = {f: [run] for f, run in first_runs.items()}
+        neighbours: list[dict[int, int]] = []
+        for before, after, demand in zip(held[:-1], held[1:], self.demands[1:], strict=True):
             run = {
-                f: self.rows.variable(
-                    "", 0, 1, cost=0 if f in again else float(self.problem.duration_ps[f])
-                )
-                for f in self.forward
-                if self.recomputable[f] and any(s in useful for s in self.writes[f])
+                f: self.rows.variable("", 0, 1, cost=0 if f in executions else self.duration[f])
+                for f in self._runs(demand.union(after))
             }
+            for operator in run.keys() & executions.keys():
+                executions[operator].append(run[operator])
+            self._between(before, after, demand, run)
+            neighbours.append(run)
+        demand: set[int] = set(self.demands[-1])
+        for a in range(len(self.chosen) - 2, -1, -1):
+            demand |= self.demands[a + 1]
+            run = {f: self.rows.variable("", 0, 1) for f in self._runs(demand)}
             for operator, column in run.items():
-                if operator in again:
-                    again[operator].append(column)
-                for storage in self.reads[operator]:
-                    self._there(storage, held, run, [(column, -1)], 0)
-            following = {}
-            if stage < len(self.chosen):
-                following = self._held(stage, self.useful[stage])
-                for storage, column in following.items():
-                    if column == _ALWAYS:
-                        self._there(storage, held, run, [], 1)
-                    else:
-                        self._there(storage, held, run, [(column, -1)], 0)
-            for storage in self.demands[stage]:
-                if following.get(storage) != _ALWAYS:
-                    self._there(storage, held, run, [], 1)
-            held = following
-        for operator, columns in again.items():
-            extra = self.rows.variable(
-                "", 0, len(columns), cost=float(self.problem.duration_ps[operator])
-            )
+                parts = [(r[operator], 1) for r in neighbours[a:] if operator in r]
+                self.rows.add("", [(column, -1), *parts], lower=0)
+            self._between(held[a], {}, demand, run)
+        for operator, columns in sorted(executions.items()):
+            cost = self.duration[operator]
+            extra = self.rows.variable("", 0, len(columns), cost=cost)
             self.rows.add("", [(extra, 1), *((c, -1) for c in columns)], lower=-1)
         return self.rows.program()
 
-    def _first_runs(self) -> dict[int, int]:
-        """Return columns for having run before the first moment, of those that need not have."""
-        useful = self.useful[0]
-        runs: dict[int, int] = {}
-        for operator in self.forward:
-            if self.problem.in_forward[operator]:
-                continue
-            if not any(s in useful for s in self.writes[operator]):
-                continue
-            runs[operator] = self.rows.variable("", 0, 1)
-            for storage in self.reads[operator]:
-                before = runs.get(self.producer[storage])
-                if before is not None:
-                    self.rows.add("", [(runs[operator], 1), (before, -1)], upper=0)
-        return runs
+    def _sources(self, storages: Iterable[int]) -> set[int]:
+        """Return storages and those of which they can be made again."""
+        found = set(storages)
+        stack = list(found)
+        while stack:
+            operator = self.producer[stack.pop()]
+            if self.recomputable[operator]:
+                fresh = [s for s in self.reads[operator] if s not in found]
+                found.update(fresh)
+                stack += fresh
+        return found
 
-    def _held(self, index: int, useful: Iterable[int]) -> dict[int, int]:
-        """Return columns for what is held at a chosen moment, and add the row of its memory."""
+    def _runs(self, storages: Iterable[int]) -> list[int]:
+        """Return the operators of which some of these storages can be made again."""
+        makers = {self.producer[s] for s in self._sources(storages)}
+        return sorted(f for f in makers if self.recomputable[f])
+
+    def _held(self, index: int) -> dict[int, int]:
+        """Return columns for what is held at a moment, and add the row of its memory."""
         known, moment = self.known, self.chosen[index]
         columns: dict[int, int] = {}
-        for storage in sorted({*useful, *self.demands[index]}):
+        for storage in sorted(self.useful[index] | self.demands[index]):
             certain = known.first[storage] <= moment <= known.last[storage]
             if certain or storage in known.wanted[moment]:
                 columns[storage] = _ALWAYS
-            elif storage in useful:
+            elif storage in self.useful[index]:
                 columns[storage] = self.rows.variable("", 0, 1)
-        self.rows.add(
-            "",
-            [(column, self.size[s]) for s, column in columns.items() if column >= 0],
-            upper=self.budget - int(known.base_bytes[moment]),
-        )
+        terms = [(column, self.size[s]) for s, column in columns.items() if column != _ALWAYS]
+        self.rows.add("", terms, upper=self.budget - int(known.base_bytes[moment]))
         return columns
 
-    def _there(
-        self,
-        storage: int,
-        held: dict[int, int],
-        run: dict[int, int],
-        terms: list[tuple[int, int]],
-        least: int,
+    def _first_runs(self, held: dict[int, int]) -> dict[int, int]:
+        """Return columns for runs before the first moment, of those that need not have run."""
+        optional = ~self.problem.in_forward
+        runs: dict[int, int] = {}
+        for operator in self._runs(held):
+            if optional[operator]:
+                runs[operator] = self.rows.variable("", 0, 1)
+                for before in {self.producer[s] for s in self.reads[operator]} & runs.keys():
+                    self.rows.add("", [(runs[operator], 1), (runs[before], -1)], upper=0)
+        for storage, column in held.items():
+            run = runs.get(self.producer[storage])
+            if run is not None and column != _ALWAYS:
+                self.rows.add("", [(column, 1), (run, -1)], upper=0)
+        return runs
+
+    def _between(
+        self, before: dict[int, int], after: dict[int, int], demand: set[int], run: dict[int, int]
     ) -> None:
-        """Add that a storage is held before the stage or made in it, if the terms demand it."""
-        before = held.get(storage, _NEVER)
-        if before == _ALWAYS:
+        """Add what is to be there between two moments, or at the second one."""
+        for operator, column in run.items():
+            for storage in self.reads[operator]:
+                self._there(storage, before, run, column)
+        for storage, column in after.items():
+            self._there(storage, before, run, column)
+        for storage in sorted(demand):
+            if after.get(storage) != _ALWAYS:
+                self._there(storage, before, run, _ALWAYS)
+
+    def _there(
+        self, storage: int, before: dict[int, int], run: dict[int, int], column: int
+    ) -> None:
+        """Add that a storage is held before or made after that, if a column demands it."""
+        ways = [before.get(storage, _NEVER), run.get(self.producer[storage], _NEVER)]
+        if ways[0] == _ALWAYS:
             return
-        terms = [*terms]
-        if before >= 0:
-            terms.append((before, 1))
-        column = run.get(self.producer[storage])
-        if column is not None:
-            terms.append((column, 1))
-        self.rows.add("", terms, lower=least)
+        terms = [(way, 1) for way in ways if way >= 0]
+        if column != _ALWAYS:
+            terms.append((column, -1))
+        self.rows.add("", terms, lower=1 if column == _ALWAYS else 0)
