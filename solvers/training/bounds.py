@@ -9,7 +9,7 @@ import numpy as np
 
 from solvers.training.least_peak import least_peak
 from solvers.training.moment_bounds import linear_bound, pressure, whole_bound
-from solvers.training.moment_program import moment_program
+from solvers.training.moment_program import held_name, moment_program
 from solvers.training.moments import moments
 
 if TYPE_CHECKING:
@@ -41,10 +41,14 @@ class RecomputeBound(NamedTuple):
         None if no schedule is within the budget.
     name : str
         Of the argument.
+    saved : frozenset of int
+        Storages that are to be saved if the moment behind the best bound were all that mattered:
+        a good start for searches, and often their end. Empty where unknown.
     """
 
     recompute_ps: int | None
     name: str
+    saved: frozenset[int] = frozenset()
 
 
 def peak_bound(problem: TrainingProblem) -> int:
@@ -87,12 +91,24 @@ def recompute_bound(
         if len(chosen) > 1 and len(program.cost) > largest:
             return best
         name = "memory at one moment" if len(chosen) == 1 else "memory at several moments"
-        bound = whole_bound(program, _EFFORT, deadline=deadline)
-        if bound is None:
+        answer = whole_bound(program, _EFFORT, deadline=deadline)
+        if answer.bound is None:
             return RecomputeBound(None, name)
-        if bound > (best.recompute_ps or 0):
-            best = RecomputeBound(bound, name)
+        saved = best.saved
+        if len(chosen) == 1 and answer.ones:
+            saved = _saved(known, chosen[0], answer.ones)
+        if answer.bound > (best.recompute_ps or 0):
+            best = RecomputeBound(answer.bound, name, saved)
+        elif not best.saved:
+            best = best._replace(saved=saved)
     return best
+
+
+def _saved(known: Moments, moment: int, ones: frozenset[str]) -> frozenset[int]:
+    """Return what is held at a moment, and what is read up to then."""
+    before = frozenset().union(*known.wanted[: moment + 1])
+    storages = range(len(known.first))
+    return before.union(s for s in storages if held_name(s, moment) in ones)
 
 
 def _several(known: Moments, ranked: list[int], count: int) -> list[int]:
