@@ -14,6 +14,7 @@ from solvers.training.blocks import cut_chain
 from solvers.training.chain_program import UNREACHED, ChainProgram
 from solvers.training.chain_schedule import ChainSchedules
 from solvers.training.chain_stages import solve_blocks
+from solvers.training.ladder import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,9 +31,10 @@ _FEWEST_SLOTS, _MOST_SLOTS = 200, 3000
 # Plans that are made into schedules and evaluated, times their steps.
 _EVALUATED_STEPS = 300_000
 _MOST_PLANS = 160
+_MOST_SLACK = 1.1
 # Runs of so many neighbouring blocks are treated as blocks too, if the chain is short enough.
-_WIDTHS = (1, 2, 3, 4)
-_MOST_RUNS = 256
+_WIDTHS = (1, 2, 4, 6)
+_MOST_RUNS = 336
 
 
 def block_plans(problem: TrainingProblem, *, deadline: Deadline) -> list[Seed]:
@@ -50,19 +52,21 @@ def block_plans(problem: TrainingProblem, *, deadline: Deadline) -> list[Seed]:
         empty, for saving all that the backward half reads is always there.
     """
     found: list[Seed] = []
-    for name, schedule in _schedules(problem, deadline):
-        peak = memory_profile(problem, schedule).peak_bytes
-        found.append(Seed(name, schedule, peak, recompute_ps(problem, schedule)))
+    for seed in _seeds(problem, deadline):
+        found.append(seed)
         if deadline.expired():
             break
     return _frontier(found)
 
 
-def _schedules(
-    problem: TrainingProblem, deadline: Deadline
-) -> Iterator[tuple[str, TrainingSchedule]]:
+def _seeds(problem: TrainingProblem, deadline: Deadline) -> Iterator[Seed]:
     chain = cut_chain(problem)
-    yield from baseline_schedules(problem, chain)
+    most_bytes = 0
+    for name, schedule in baseline_schedules(problem, chain):
+        seed = _seed(problem, name, schedule)
+        # The first one saves everything.
+        most_bytes = most_bytes or seed.peak_bytes
+        yield seed
     solved = solve_blocks(problem, chain, _widths(chain), deadline=deadline)
     if deadline.expired():
         return
@@ -71,9 +75,22 @@ def _schedules(
     if not program.complete:
         return
     schedules = ChainSchedules(problem, solved)
-    steps = 2 * len(problem.operator_names)
-    for budget in _budgets(program, max(12, min(_MOST_PLANS, _EVALUATED_STEPS // steps))):
-        yield "block-dp", schedules.schedule(program.trace(budget))
+    most = max(12, min(_MOST_PLANS, _EVALUATED_STEPS // (2 * len(problem.operator_names))))
+    # Rounded sizes make the program's peaks a little too high, from one target to the next alike.
+    slack, known = 1.0, -1
+    for target in _targets(program, most_bytes, most):
+        budget = program.best_within(int(slack * target / slot_bytes))
+        if budget == known:
+            continue
+        known = budget
+        seed = _seed(problem, "block-dp", schedules.schedule(program.trace(budget)))
+        slack = min(_MOST_SLACK, budget * slot_bytes / max(1, seed.peak_bytes))
+        yield seed
+
+
+def _seed(problem: TrainingProblem, name: str, schedule: TrainingSchedule) -> Seed:
+    peak = memory_profile(problem, schedule).peak_bytes
+    return Seed(name, schedule, peak, recompute_ps(problem, schedule))
 
 
 def _widths(chain: Chain) -> list[int]:
@@ -124,15 +141,25 @@ def _slots(stages: Sequence[Stage]) -> tuple[int, int]:
     return slot_bytes, -(-whole // slot_bytes)
 
 
-def _budgets(program: ChainProgram, most: int) -> list[int]:
-    """Return numbers of slots at which the least time falls, evenly spread if there are many."""
-    times = program.times()
-    falls = np.flatnonzero(np.diff(times, prepend=UNREACHED) < 0)
-    if len(falls) <= most:
-        return falls.tolist()
-    # Evenly in the logarithm: so are the targets that searches go down.
-    targets = np.geomspace(falls[0], falls[-1], most)
-    return np.unique(falls[np.searchsorted(falls, targets, side="right") - 1]).tolist()
+def _targets(program: ChainProgram, most_bytes: int, most: int) -> list[float]:
+    """Return peaks to aim at, falling as those of `solvers.training.ladder` do.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Peak of saving everything, where the targets begin.
+    most : int
+        If there are more targets than this, they are taken in larger steps.
+    """
+    reached = np.flatnonzero(program.times() < UNREACHED)
+    if len(reached) == 0:
+        return []
+    least_bytes = max(1, int(reached[0]) * program.slot_bytes)
+    most_bytes = max(most_bytes, least_bytes)
+    count = 2 + int(np.log(least_bytes / most_bytes) / np.log(STEP))
+    if count <= most:
+        return [most_bytes * STEP**k for k in range(count)]
+    return np.geomspace(most_bytes, least_bytes, most).tolist()
 
 
 def _frontier(seeds: list[Seed]) -> list[Seed]:

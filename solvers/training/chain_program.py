@@ -146,6 +146,15 @@ class ChainProgram:
         """Return the least time of the whole chain for each number of slots."""
         return self.owned[0, len(self.stages) - 1]
 
+    def best_within(self, slots: int) -> int:
+        """Return the fewest slots for the least time within so many, or for any plan."""
+        times = self.times()
+        time = int(times[min(max(slots, 0), self.slots)])
+        reached = np.flatnonzero(times < UNREACHED)
+        if time >= UNREACHED:
+            return int(reached[0])
+        return int(np.flatnonzero(times <= time)[0])
+
     def _slots(self, size_bytes: int) -> int:
         return -(-size_bytes // self.slot_bytes)
 
