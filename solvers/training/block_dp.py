@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,7 @@ _FEWEST_SLOTS, _MOST_SLOTS = 200, 3000
 _EVALUATED_STEPS = 300_000
 _MOST_PLANS = 160
 _MOST_SLACK = 1.1
+_SPARE_PERCENT = (0, 2, 5, 10, 15, 20)
 # Runs of so many neighbouring blocks are treated as blocks too, if the chain is short enough.
 _WIDTHS = (1, 2, 4, 6)
 _MOST_RUNS = 336
@@ -70,8 +71,12 @@ def _seeds(problem: TrainingProblem, deadline: Deadline) -> Iterator[Seed]:
     solved = solve_blocks(problem, chain, _widths(chain), deadline=deadline)
     if deadline.expired():
         return
-    slot_bytes, slots = _slots(solved.stages)
-    program = ChainProgram(solved.stages, slot_bytes, slots, deadline=deadline)
+    slots = _slots(solved.stages)
+    program = ChainProgram(
+        *(solved.stages, slots.size_bytes, slots.number),
+        deadline=deadline,
+        spare_bytes=slots.spare_bytes,
+    )
     if not program.complete:
         return
     schedules = ChainSchedules(problem, solved)
@@ -79,12 +84,12 @@ def _seeds(problem: TrainingProblem, deadline: Deadline) -> Iterator[Seed]:
     # Rounded sizes make the program's peaks a little too high, from one target to the next alike.
     slack, known = 1.0, -1
     for target in _targets(program, most_bytes, most):
-        budget = program.best_within(int(slack * target / slot_bytes))
+        budget = program.best_within(int(slack * target / slots.size_bytes))
         if budget == known:
             continue
         known = budget
         seed = _seed(problem, "block-dp", schedules.schedule(program.trace(budget)))
-        slack = min(_MOST_SLACK, budget * slot_bytes / max(1, seed.peak_bytes))
+        slack = min(_MOST_SLACK, budget * slots.size_bytes / max(1, seed.peak_bytes))
         yield seed
 
 
@@ -99,12 +104,16 @@ def _widths(chain: Chain) -> list[int]:
     return [width for width in _WIDTHS if width == 1 or width * blocks <= _MOST_RUNS]
 
 
-def _slots(stages: Sequence[Stage]) -> tuple[int, int]:
-    """Return the size and number of memory slots: enough to keep everything of every block.
+class _Slots(NamedTuple):
+    """Memory slots: enough of them to keep everything of every block."""
 
-    Of the sizes that give a number within a fifth of the intended one, that which rounding up the
-    sizes that add up wastes least.
-    """
+    size_bytes: int
+    number: int
+    spare_bytes: int
+
+
+def _slots(stages: Sequence[Stage]) -> _Slots:
+    """Return the slots that waste least, of numbers within a fifth of the intended one."""
     blocks = len(stages)
     single = [
         [choice for choice in stage.choices if choice.last == index]
@@ -134,11 +143,18 @@ def _slots(stages: Sequence[Stage]) -> tuple[int, int]:
         ],
         dtype=np.int64,
     )
-    trials = np.unique(np.geomspace(whole / intended, 1.2 * whole / intended, 400).astype(np.int64))
-    trials = trials + 1
-    wasted = [int((-sizes % trial).sum()) for trial in trials.tolist()]
-    slot_bytes = int(trials[int(np.argmin(wasted))])
-    return slot_bytes, -(-whole // slot_bytes)
+    best: tuple[float, int, int] | None = None
+    for size in np.geomspace(whole / intended, 1.2 * whole / intended, 200).astype(int).tolist():
+        slot = size + 1
+        for spare in [slot * percent // 100 for percent in _SPARE_PERCENT]:
+            # Each of them may take ``spare`` more than its slots, which is reserved.
+            taken = np.maximum(0, -(-(sizes - spare) // slot)) * slot + spare
+            wasted = float((taken - sizes).mean())
+            if best is None or wasted < best[0]:
+                best = wasted, slot, spare
+    assert best is not None
+    _, slot, spare = best
+    return _Slots(slot, -(-(whole + 2 * blocks * spare) // slot), spare)
 
 
 def _targets(program: ChainProgram, most_bytes: int, most: int) -> list[float]:
