@@ -20,8 +20,8 @@ from torch.distributed import pipelining
 from torch.distributed.pipelining import schedules
 
 from planner.errors import UsageError
+from planner.pipelining.files.schedule_csv import action_text
 from planner.pipelining.schedule import CopyKind, Pass, PassKind, PipelineSchedule
-from planner.pipelining.schedule_csv import action_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

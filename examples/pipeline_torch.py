@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.errors import InvalidPlanError, PlannerError
-from planner.pipelining.offload_file import read_offload
-from planner.pipelining.order_faults import order_faults
-from planner.pipelining.schedule_csv import (
+from planner.pipelining.checking.order_faults import order_faults
+from planner.pipelining.files.offload_file import read_offload
+from planner.pipelining.files.schedule_csv import (
     action_text,
     in_loss_order,
     read_schedule_csv,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from planner.packing.result import PackResult
     from planner.pipelining.api import pipeline
-    from planner.pipelining.checker import check_pipeline
+    from planner.pipelining.checking.checker import check_pipeline
     from planner.pipelining.costs import VocabularyTimes
     from planner.pipelining.problem import PipelineObjective, PipelineProblem, StageCosts
     from planner.pipelining.result import PipelineResult
@@ -88,7 +88,7 @@ _HOME = {
     "VocabularyTimes": "planner.pipelining.costs",
     "check": "planner.checker",
     "check_packing": "planner.packing.checker",
-    "check_pipeline": "planner.pipelining.checker",
+    "check_pipeline": "planner.pipelining.checking.checker",
     "execute": "planner.execution.api",
     "load": "planner.api",
     "pack": "planner.packing.api",
@@ -152,6 +152,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "torch":  # a package; it needs an extra, so it is not among the names above
+        return import_module("planner.torch")
     if name not in _HOME:
         raise AttributeError(f"module 'planner' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

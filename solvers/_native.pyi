@@ -493,3 +493,72 @@ def zero_bubble_search(
     time_limit_s: float,
     cancel: CancelFlag | None,
 ) -> tuple[NDArray[np.int32], int, int]: ...
+
+class TrainingModel:
+    """A checked training step. Immutable; any thread may use it."""
+
+    def __init__(
+        self,
+        *,
+        is_backward: NDArray[np.bool_],
+        in_forward: NDArray[np.bool_],
+        recomputable: NDArray[np.bool_],
+        read_offsets: NDArray[np.int64],
+        reads: NDArray[np.int32],
+        write_offsets: NDArray[np.int64],
+        writes: NDArray[np.int32],
+        workspace: NDArray[np.int64],
+        duration: NDArray[np.int64],
+        size: NDArray[np.int64],
+        forward_outputs: NDArray[np.int32],
+        gradients: NDArray[np.int32],
+        tangents: NDArray[np.int32],
+    ) -> None: ...
+
+class TrainingEvaluator:
+    """What a training step keeps, changed step by step, and what that costs."""
+
+    def __init__(self, model: TrainingModel) -> None: ...
+    def evaluate(self, saved: NDArray[np.int32], repeated: NDArray[np.int32]) -> tuple[int, int]:
+        """(peak bytes, recompute picoseconds) of saved storages and repeated operators."""
+    def flip(self, saved: NDArray[np.int32], repeated: NDArray[np.int32]) -> tuple[int, int]:
+        """The same after changing whether these are saved and repeated."""
+    def time_flips(self, flips: int) -> float:
+        """Seconds for so many flips of single storages."""
+
+def training_greedy_drop(
+    model: TrainingModel,
+    saved: NDArray[np.int32],
+    *,
+    target: int,
+    time_limit_s: float,
+    cancel: CancelFlag | None,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Drop saved storages while the peak is above the target: (saved, repeated)."""
+
+class TrainingSearch:
+    """Annealing that remembers the cheapest choice seen at each of many peaks."""
+
+    def __init__(self, model: TrainingModel, greatest_peak: int) -> None: ...
+    def offer(self, saved: NDArray[np.int32], repeated: NDArray[np.int32]) -> None:
+        """Remember a choice."""
+    def walk(
+        self,
+        *,
+        target: int,
+        evaluations: int,
+        seed: int,
+        price: float,
+        hottest: float,
+        coldest: float,
+        time_limit_s: float,
+        cancel: CancelFlag | None,
+    ) -> None:
+        """Anneal recomputation plus priced bytes above a target, from what is known to be best."""
+    def frontier(self) -> list[tuple[tuple[NDArray[np.int32], NDArray[np.int32]], int, int]]:
+        """[((saved, repeated), peak, recompute)] by falling peak and growing recomputation."""
+    def figures(self) -> list[int]:
+        """Peak and recompute of each choice of the frontier, in one row."""
+    @property
+    def evaluations(self) -> int:
+        """Moves tried."""

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import warnings
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
+from frontends.torch.batch_norm import forget_unused_statistics, replacements
+from frontends.torch.duplicates import without_duplicates
+from frontends.torch.effects import is_mutation
+from frontends.torch.halves import divide, forward_output_count, is_joint, primals, results_of
+from frontends.torch.kept_state import keep_state_for_backward
 from planner.errors import LoweringError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from torch.fx import Graph, Node
+
+    from frontends.torch.batch_norm import Replacement
+    from frontends.torch.halves import Halves
 
 
 class TracedProgram(NamedTuple):
@@ -26,12 +37,19 @@ class TracedProgram(NamedTuple):
         Placeholders that hold parameters, buffers and lifted constants.
     module : torch.nn.Module or None
         What ``get_attr`` nodes name attributes of.
+    halves : Halves or None
+        Of a training step, which writes over its state at the end and runs every operator in each
+        step, those on constants alone included. None for other programs.
+    replacements : mapping of Node to Replacement
+        What may be run in place of operators that must not run again themselves.
     """
 
     name: str
     graph: Graph
     constants: frozenset[str]
     module: torch.nn.Module | None
+    halves: Halves | None = None
+    replacements: Mapping[Node, Replacement] = MappingProxyType({})
 
 
 def traced_program(source: Any) -> TracedProgram:
@@ -47,10 +65,60 @@ def traced_program(source: Any) -> TracedProgram:
     if isinstance(source, ExportedProgram):
         return _exported(source)
     if isinstance(source, GraphModule):
-        return _module(source)
+        return joint_graph_program(source) if is_joint(source) else _module(source)
     raise UsageError(
         f"cannot plan a {type(source).__name__}. Give a torch.export.ExportedProgram "
         "(torch.export.export(model, inputs)) or a torch.fx.GraphModule."
+    )
+
+
+def joint_graph_program(
+    module: GraphModule,
+    *,
+    num_fwd_outputs: int | None = None,
+    static_lifetime_input_indices: Collection[int] | None = None,
+    mutated_inputs: Collection[int] = (),
+) -> TracedProgram:
+    """Read a joint forward and backward graph as AOTAutograd traces it.
+
+    Parameters
+    ----------
+    module : GraphModule
+        Is not changed: the program is a simplified copy, ``program.module``.
+    num_fwd_outputs : int, optional
+        Default: all results but the last ones, of which there is one a primal.
+    static_lifetime_input_indices : collection of int, optional
+        Primals that are parameters and buffers. Default: those that have a gradient or are written
+        over.
+    mutated_inputs : collection of int
+        Primals that are written over, besides those that the graph tells.
+
+    Raises
+    ------
+    planner.errors.LoweringError
+        If nodes call modules.
+    """
+    _refuse_calls(module)
+    module = without_duplicates(module)
+    forget_unused_statistics(module.graph)
+    if num_fwd_outputs is None:
+        num_fwd_outputs = forward_output_count(module.graph)
+    halves = divide(module.graph, num_fwd_outputs, mutated_inputs)
+    if keep_state_for_backward(module.graph, halves):
+        halves = divide(module.graph, num_fwd_outputs, mutated_inputs)
+    inputs = primals(module.graph)
+    if static_lifetime_input_indices is None:
+        gradients = results_of(module.graph)[num_fwd_outputs:]
+        trained = [
+            node for node, gradient in zip(inputs, gradients, strict=False) if gradient is not None
+        ]
+        constants = {*trained, *halves.state}
+    else:
+        constants = {inputs[index] for index in static_lifetime_input_indices}
+    return TracedProgram(
+        *(type(module).__name__, module.graph, frozenset(node.name for node in constants), module),
+        halves,
+        replacements(module.graph, halves.state),
     )
 
 
@@ -71,12 +139,8 @@ def _exported(program: ExportedProgram) -> TracedProgram:
 
 
 def _module(module: GraphModule) -> TracedProgram:
+    _refuse_calls(module)
     for node in module.graph.nodes:
-        if node.op in ("call_module", "call_method"):
-            raise LoweringError(
-                f'node "{node.name}" calls {node.target}, whose operators are not in the graph. '
-                "Trace with torch.export.export(model, inputs) instead of symbolic_trace."
-            )
         if is_mutation(node):
             raise LoweringError(
                 f'node "{node.name}" ({node.target}) writes over its operand. Make the graph '
@@ -90,15 +154,13 @@ def _module(module: GraphModule) -> TracedProgram:
     return TracedProgram(type(module).__name__, module.graph, frozenset(constants), module)
 
 
-def is_mutation(node: Node) -> bool:
-    """Whether a node's operator writes over an operand."""
-    schema = getattr(node.target, "_schema", None)
-    return node.op == "call_function" and schema is not None and bool(schema.is_mutable)
-
-
-def is_random(node: Node) -> bool:
-    """Whether two runs of a node's operator give different results."""
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+def _refuse_calls(module: GraphModule) -> None:
+    for node in module.graph.nodes:
+        if node.op in ("call_module", "call_method"):
+            raise LoweringError(
+                f'node "{node.name}" calls {node.target}, whose operators are not in the graph. '
+                "Trace with torch.export.export(model, inputs) instead of symbolic_trace."
+            )
 
 
 def operator_type(node: Node) -> str:

@@ -10,7 +10,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from planner.errors import LoweringError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
 _DTYPES = {
     torch.bool: "bool",
@@ -50,10 +50,12 @@ class Sizes:
     ----------
     dims : mapping of str to int
         By the names that the program gives its symbols: ``s31``.
+    hints : bool
+        Symbols without a number have the size that the program was traced with.
     """
 
-    def __init__(self, dims: Mapping[str, int]) -> None:
-        self._dims = dims
+    def __init__(self, dims: Mapping[str, int], *, hints: bool = False) -> None:
+        self._dims, self._hints = dims, hints
         self._used: set[str] = set()
 
     def tensor(self, value: torch.Tensor, name: str) -> TracedTensor:
@@ -102,6 +104,13 @@ class Sizes:
         symbols = {str(symbol): symbol for symbol in expression.free_symbols}
         self._used.update(symbols)
         missing = [symbol for symbol in symbols if symbol not in self._dims]
+        if missing and self._hints:
+            known = {
+                symbol: self._dims[text] for text, symbol in symbols.items() if text in self._dims
+            }
+            number = hint(size, expression.subs(known))
+            if number is not None:
+                return number
         if missing:
             raise LoweringError(
                 f'"{name}" has the size {expression}. Bind {missing[0]}: '
@@ -111,11 +120,33 @@ class Sizes:
         return int(bound)
 
 
-def tensors_of(value: Any) -> Iterable[tuple[str, torch.Tensor]]:
+def hint(size: Any, expression: Any = None) -> int | None:
+    """Return the number that a size had in the trace; None if it depends on data."""
+    if isinstance(size, int):
+        return size
+    try:
+        number = size.node.shape_env.optimization_hint(
+            size.node.expr if expression is None else expression, fallback=None
+        )
+        return int(number)
+    except Exception:  # each version of torch has its own for data-dependent sizes
+        return None
+
+
+def tensors_of(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of a node's value, each with the suffix that tells it from the others."""
     if isinstance(value, torch.Tensor):
         yield "", value
     elif isinstance(value, (tuple, list)):
         for index, element in enumerate(value):
-            if isinstance(element, torch.Tensor):
-                yield f".{index}", element
+            for suffix, tensor in tensors_of(element):
+                yield f".{index}{suffix}", tensor
+
+
+def storages_of(value: Any) -> list[StorageWeakRef]:
+    """Storages of the dense tensors in a node's value."""
+    return [
+        StorageWeakRef(tensor.untyped_storage())
+        for _, tensor in tensors_of(value)
+        if tensor.layout is torch.strided
+    ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.bench.pipeline_published import TABLE_5, TABLE_8
 from planner.errors import UsageError
-from planner.pipelining.costs_file import CostRow
+from planner.pipelining.files.costs_file import CostRow
 from planner.pipelining.problem import PipelineObjective
 
 if TYPE_CHECKING:

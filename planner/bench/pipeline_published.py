@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
-from planner.pipelining.costs_file import CostRow
+from planner.pipelining.files.costs_file import CostRow
 
 _SEQUENCE = 1024
 _MICROSECOND = Fraction(1, 10**6)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.bench.cpu_time import cpu_seconds
 from planner.bench.pipeline_published import TABLES
-from planner.pipelining.checker import check_pipeline
+from planner.pipelining.checking.checker import check_pipeline
 from planner.pipelining.placements import linear_placement, looped_placement, v_placement
 from planner.pipelining.problem import PipelineProblem, StageCosts
 from planner.pipelining.simulator import bubble_rate, simulate_pipeline

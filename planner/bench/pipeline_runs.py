@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.bench.cpu_time import cpu_seconds
 from planner.errors import InvalidPlanError, UsageError
-from planner.pipelining.checker import check_pipeline
+from planner.pipelining.checking.checker import check_pipeline
+from planner.pipelining.checking.violation import PipelineViolationKind
 from planner.pipelining.construction import built
 from planner.pipelining.delayed_starts import best_timeline, cost_ticks
 from planner.pipelining.memory import device_memory
 from planner.pipelining.race import race, solver_names
 from planner.pipelining.result import OVER_LIMIT
 from planner.pipelining.simulator import simulate_pipeline
-from planner.pipelining.violation import PipelineViolationKind
 from planner.problem import Status
 from planner.race_thread import RaceThread, run_interruptibly
 from planner.registry import SOLVERS
@@ -206,7 +206,7 @@ def run_cases(
 def _warm_up(seed: int) -> None:
     """Load what the solvers need: that is no part of their time on the first case."""
     from planner.bench.pipeline_cases import PipelineCase, Setting
-    from planner.pipelining.costs_file import CostRow
+    from planner.pipelining.files.costs_file import CostRow
 
     times = (Fraction(time) for time in (3, 3, 2, 1))
     setting = Setting("warm-up", (CostRow(*times, activation_bytes=1000, kept_bytes=400),), 2, 3)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from planner.pipelining.costs import ProblemFamily, VocabularyTimes
-    from planner.pipelining.partition import Partition
+    from planner.pipelining.partitioning.partition import Partition
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.result import PipelineResult
     from planner.pipelining.schedule import PipelineSchedule
@@ -217,7 +217,7 @@ def exact_seconds(text: str) -> Fraction:
     argparse.ArgumentTypeError
         If it is malformed, negative or more than a day.
     """
-    from planner.pipelining.costs_file import parse_time
+    from planner.pipelining.files.costs_file import parse_time
 
     try:
         return parse_time(text)
@@ -298,8 +298,8 @@ def _given(
 ) -> tuple[PipelineProblem, str, PipelineSchedule, tuple[str, ...]]:
     """Return problem, placement and schedule of ``--schedule``, and notes on the problem."""
     from planner.pipelining.api import placed_as, placement_name
+    from planner.pipelining.files.schedule_csv import read_schedule_csv
     from planner.pipelining.race import require_legal
-    from planner.pipelining.schedule_csv import read_schedule_csv
 
     path = Path(options.schedule)
     if path.suffix.lower() == ".csv":
@@ -313,7 +313,7 @@ def _given(
             options.chunks = -(-len(schedule.device_of) // max(1, len(schedule.passes)))
         schedule = _with_copies(path, schedule)
     else:
-        from planner.pipelining.file import read_schedule
+        from planner.pipelining.files.schedule_file import read_schedule
 
         stored = read_schedule(path)
         schedule = stored.schedule
@@ -336,7 +336,7 @@ def _given(
 
 def _with_copies(path: Path, schedule: PipelineSchedule) -> PipelineSchedule:
     """Add the copies to the host that lie in a file beside a CSV."""
-    from planner.pipelining.offload_file import read_offload
+    from planner.pipelining.files.offload_file import read_offload
 
     beside = path.with_suffix(".offload.json")
     return read_offload(beside, schedule) if beside.exists() else schedule
@@ -388,10 +388,10 @@ def _hand_over(result: PipelineResult, directory: Path | None, options: argparse
 def _write(result: PipelineResult, directory: Path, source: str) -> tuple[list[Path], list[str]]:
     """Write all files or none; return them, and what their formats leave out."""
     from planner.json_text import dump_json
-    from planner.pipelining.file import schedule_to_json
-    from planner.pipelining.offload_file import offload_to_json
-    from planner.pipelining.partition import partition_fields
-    from planner.pipelining.schedule_csv import schedule_to_csv
+    from planner.pipelining.files.offload_file import offload_to_json
+    from planner.pipelining.files.schedule_csv import schedule_to_csv
+    from planner.pipelining.files.schedule_file import schedule_to_json
+    from planner.pipelining.partitioning.partition import partition_fields
     from planner.report.pipeline_html import render_pipeline_html
     from planner.report.pipeline_svg import render_pipeline_svg
     from planner.report.pipeline_trace import render_pipeline_trace

@@ -16,13 +16,13 @@ from planner.pipelining.costs import (
     problem_family,
     require_plannable,
 )
-from planner.pipelining.costs_file import CostRow, read_costs
+from planner.pipelining.files.costs_file import CostRow, read_costs
 from planner.pipelining.problem import PipelineObjective, PipelineProblem, StageCosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from planner.pipelining.partition import Partition
+    from planner.pipelining.partitioning.partition import Partition
     from planner.pipelining.result import PipelineResult
     from planner.pipelining.schedule import PipelineSchedule
     from planner.target import Target
@@ -58,9 +58,10 @@ def pipeline(
     Parameters
     ----------
     costs : path, sequence of StageCosts or CostRow, or PipelineProblem
-        A file as `planner.pipelining.costs_file.read_costs` reads it; the costs of each stage, or
-        of each device, or of one device for all, where ticks count as seconds; or a whole problem,
-        which has everything below but ``schedule``, ``solvers``, ``time_limit`` and ``seed``.
+        A file as `planner.pipelining.files.costs_file.read_costs` reads it; the costs of each
+        stage, or of each device, or of one device for all, where ticks count as seconds; or a whole
+        problem, which has everything below but ``schedule``, ``solvers``, ``time_limit`` and
+        ``seed``.
     model : path, onnx.ModelProto or Graph, optional
         In place of costs: a model, lowered with the batch of one microbatch, to be cut into
         balanced stages.
@@ -285,7 +286,7 @@ def model_family(
         As for `pipeline`, and as for `planner.load`.
     """
     from planner.api import load
-    from planner.pipelining.model_problems import model_problems
+    from planner.pipelining.partitioning.model_problems import model_problems
     from planner.target_file import read_target
 
     counted = _require_settings(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from planner.errors import InvalidPlanError, UsageError
 from planner.interruption import listening_for_ctrl_c
-from planner.pipelining.checker import check_pipeline
+from planner.pipelining.checking.checker import check_pipeline
+from planner.pipelining.checking.order_faults import order_faults
 from planner.pipelining.contest import FALLBACK, Contest
 from planner.pipelining.delayed_starts import best_timeline
-from planner.pipelining.order_faults import order_faults
 from planner.registry import SOLVERS
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def race(
     contest = Contest(problems, chosen, Deadline(time_limit), seed, on_progress)
     with listening_for_ctrl_c() as interruption:
         contest.run(interruption)
-        result = contest.result(interruption)
+        result = contest.standings.result(interruption)
         return replace(result, wall_s=time.monotonic() - started)
 
 
@@ -100,11 +100,11 @@ def price(
         _refuse(schedule.name, order_faults(schedule, problem.microbatches))
     require_legal(problem, best_timeline(problem, schedule))
     contest = Contest({placement: problem}, ((), ()), Deadline(time_limit), 0, None)
-    contest.offer(placement, schedule.name, schedule)
+    contest.standings.offer(placement, schedule.name, schedule)
     with listening_for_ctrl_c() as interruption:
         interruption.hold()
         contest.prove(interruption)
-        return replace(contest.result(interruption), wall_s=time.monotonic() - started)
+        return replace(contest.standings.result(interruption), wall_s=time.monotonic() - started)
 
 
 def require_legal(problem: PipelineProblem, timeline: PipelineTimeline) -> None:

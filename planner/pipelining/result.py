@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planner.pipelining.delayed_starts import cost_ticks
 from planner.pipelining.memory import device_memory, host_memory
-from planner.pipelining.partition import partition_fields
+from planner.pipelining.partitioning.partition import partition_fields
 from planner.pipelining.simulator import bubble_rate, simulate_pipeline
 from planner.problem import Status
 
 if TYPE_CHECKING:
-    from planner.pipelining.partition import Partition
+    from planner.pipelining.partitioning.partition import Partition
     from planner.pipelining.problem import PipelineProblem
     from planner.pipelining.schedule import PipelineSchedule
     from planner.pipelining.simulator import PipelineTimeline

@@ -15,7 +15,7 @@ from planner.report.quantities import (
 )
 
 if TYPE_CHECKING:
-    from planner.pipelining.partition import Partition, PartitionStage
+    from planner.pipelining.partitioning.partition import Partition, PartitionStage
 
 _NAME_WIDTH = 34
 _OPERATOR_WIDTH = 24

@@ -27,4 +27,5 @@ NB_MODULE(_native, m) {
   planner::bind_pipeline(m);
   planner::bind_pipeline_suffix(m);
   planner::bind_pipeline_zero_bubble(m);
+  planner::bind_training(m);
 }

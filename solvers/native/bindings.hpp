@@ -17,5 +17,6 @@ void bind_pipeline_ranked_order(nanobind::module_& m);
 void bind_pipeline(nanobind::module_& m);
 void bind_pipeline_suffix(nanobind::module_& m);
 void bind_pipeline_zero_bubble(nanobind::module_& m);
+void bind_training(nanobind::module_& m);
 
 }  // namespace planner

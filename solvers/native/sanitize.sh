@@ -29,4 +29,5 @@ LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:
   tests/joint/test_joint_beam.py tests/joint/test_joint_eviction.py tests/joint/test_joint_exact.py \
   tests/joint/test_joint_spill_set*.py tests/game/test_game_play.py \
   tests/game/test_game_program_order.py tests/mapping/test_mapping_kernels.py \
-  tests/mapping/test_mapping_agent.py tests/pipeline/test_pipeline_search_native.py
+  tests/mapping/test_mapping_agent.py tests/pipeline/test_pipeline_search_native.py \
+  tests/training/test_training_evaluator.py tests/training/test_training_ladder.py

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from planner.pipelining.partition_problem import StageBytes
+from planner.pipelining.partitioning.partition_problem import StageBytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from planner.pipelining.partition_problem import PartitionProblem
+    from planner.pipelining.partitioning.partition_problem import PartitionProblem
 
 MOST_CUTS = 500
 MOST_CUTS_WITH_LIMITS = 64

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner.pipelining.partition_problem import StageBytes
+from planner.pipelining.partitioning.partition_problem import StageBytes
 from solvers.pipeline.paired_partition import paired_partition
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from planner.pipelining.partition_problem import PartitionProblem
+    from planner.pipelining.partitioning.partition_problem import PartitionProblem
 
 _UNREACHABLE = np.int64(1) << 61
 _EVENNESS_BITS = 16

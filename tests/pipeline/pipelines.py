@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from planner.pipelining.memory import device_memory
 from planner.pipelining.placements import placement
 from planner.pipelining.problem import (
     Offloading,
@@ -126,3 +129,37 @@ def sharded() -> tuple[PipelineProblem, PipelineTimeline]:
     )
     schedule = PipelineSchedule("sharded", (0, 0), (order,), units=(units,))
     return pipeline, simulate_pipeline(pipeline, schedule)
+
+
+def plain() -> tuple[PipelineProblem, PipelineTimeline]:
+    """1F1B on three devices."""
+    pipeline = problem(devices=3, microbatches=4)
+    return pipeline, one_f_one_b(pipeline)
+
+
+def with_fused() -> tuple[PipelineProblem, PipelineTimeline]:
+    """1F1B whose B and W are one pass."""
+    pipeline = problem(devices=3, microbatches=4)
+    return pipeline, one_f_one_b(pipeline, fused=True)
+
+
+def limited() -> tuple[PipelineProblem, PipelineTimeline]:
+    """1F1B under limits of just what it needs."""
+    pipeline, timeline = plain()
+    peaks = tuple(profile.peak for profile in device_memory(pipeline, timeline))
+    return replace(pipeline, limits=peaks), timeline
+
+
+def one_stream() -> tuple[PipelineProblem, PipelineTimeline]:
+    """Copies in both directions wait for each other."""
+    return offloaded(streams=1)
+
+
+def two_barriers() -> tuple[PipelineProblem, PipelineTimeline]:
+    """The gradient of the operand of the output layer waits for T."""
+    return split_vocabulary(barriers=2)
+
+
+def tight_host() -> tuple[PipelineProblem, PipelineTimeline]:
+    """The host has room for one microbatch."""
+    return offloaded(host_bytes=1000)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from planner.cli.main import main
-from planner.pipelining.file import read_schedule
-from planner.pipelining.schedule_csv import read_schedule_csv
+from planner.pipelining.files.schedule_csv import read_schedule_csv
+from planner.pipelining.files.schedule_file import read_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 import planner
 from planner.errors import BadFileError, UsageError
 from planner.pipelining.api import pipeline_problems
-from planner.pipelining.costs import common_tick, cut_rows
-from planner.pipelining.costs_file import CostRow, parse_costs, parse_time, read_costs
+from planner.pipelining.clock import common_tick
+from planner.pipelining.costs import cut_rows
+from planner.pipelining.files.costs_file import CostRow, parse_costs, parse_time, read_costs
 from planner.pipelining.memory_limits import memory_limits, one_f_one_b_bytes
 from planner.pipelining.problem import StageCosts
 

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import BadFileError, InvalidPlanError, UsageError
-from planner.pipelining.order_faults import order_faults
-from planner.pipelining.precedence import precedence
-from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule, WeightUnit
-from planner.pipelining.schedule_csv import (
+from planner.pipelining.checking.order_faults import order_faults
+from planner.pipelining.files.schedule_csv import (
     in_loss_order,
     read_schedule_csv,
     schedule_from_csv,
     schedule_to_csv,
     write_schedule_csv,
 )
+from planner.pipelining.precedence import precedence
+from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule, WeightUnit
 
 from .random_orders import disordered, legal_schedule, schedules, unit_problem, with_copies
 
@@ -275,7 +275,8 @@ def test_a_file_that_is_too_large_or_no_file_is_refused(tmp_path: Path) -> None:
 
 def test_reading_and_writing_never_imports_torch() -> None:
     code = (
-        "import sys, planner.pipelining.schedule_csv, planner.pipelining.order_faults, "
-        "planner.pipelining.offload_file; sys.exit('torch' in sys.modules)"
+        "import sys, planner.pipelining.files.schedule_csv, "
+        "planner.pipelining.checking.order_faults, "
+        "planner.pipelining.files.offload_file; sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -11,7 +11,7 @@ import planner
 from planner.cli.main import main
 from planner.pipelining.contest import FALLBACK
 from planner.pipelining.costs import VocabularyTimes
-from planner.pipelining.costs_file import _BYTES, _TIMES, parse_costs
+from planner.pipelining.files.costs_file import _BYTES, _TIMES, parse_costs
 from planner.pipelining.race import solver_names
 
 if TYPE_CHECKING:

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from planner.pipelining.delayed_starts import delay_first_passes
+from planner.pipelining.files.offload_file import write_offload
+from planner.pipelining.files.schedule_csv import (
+    in_loss_order,
+    read_schedule_csv,
+    write_schedule_csv,
+)
 from planner.pipelining.memory import device_memory
-from planner.pipelining.offload_file import write_offload
 from planner.pipelining.placements import placement
 from planner.pipelining.problem import Offloading, PipelineProblem, StageCosts
 from planner.pipelining.schedule import PipelineSchedule
-from planner.pipelining.schedule_csv import in_loss_order, read_schedule_csv, write_schedule_csv
 from planner.pipelining.simulator import simulate_pipeline
 
 from .constructions import NO_HURRY, construct, constructor

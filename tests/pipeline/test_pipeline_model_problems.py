@@ -9,9 +9,9 @@ import pytest
 import planner
 from frontends import zoo
 from planner.errors import DoesNotFitError, UsageError
-from planner.pipelining.checker import check_pipeline
+from planner.pipelining.checking.checker import check_pipeline
 from planner.pipelining.costs import linked_to_host
-from planner.pipelining.model_problems import model_problems
+from planner.pipelining.partitioning.model_problems import model_problems
 from planner.pipelining.race import race
 from planner.target_file import read_target
 

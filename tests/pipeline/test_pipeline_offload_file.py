@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 import planner
 from planner.errors import BadFileError, InvalidPlanError, PlannerError
-from planner.pipelining.offload_file import (
+from planner.pipelining.files.offload_file import (
     offload_from_json,
     offload_to_json,
     read_offload,
     write_offload,
 )
-from planner.pipelining.schedule_csv import in_loss_order, schedule_from_csv
+from planner.pipelining.files.schedule_csv import in_loss_order, schedule_from_csv
 
 from .random_orders import schedules, with_copies
 

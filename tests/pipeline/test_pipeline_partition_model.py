@@ -13,14 +13,14 @@ import pytest
 import planner
 from frontends import zoo
 from planner.errors import DoesNotFitError, LoweringError, UsageError
-from planner.pipelining.megatron_layout import megatron_layout
 from planner.pipelining.memory import device_memory
-from planner.pipelining.output_layer import find_output_layer
-from planner.pipelining.partition import Partition, partition_fields
-from planner.pipelining.partition_model import partition_model
+from planner.pipelining.partitioning.megatron_layout import megatron_layout
+from planner.pipelining.partitioning.output_layer import find_output_layer
+from planner.pipelining.partitioning.partition import Partition, partition_fields
+from planner.pipelining.partitioning.partition_model import partition_model
+from planner.pipelining.partitioning.training_costs import training_costs
 from planner.pipelining.schedule import Pass, PassKind, PipelineSchedule
 from planner.pipelining.simulator import simulate_pipeline
-from planner.pipelining.training_costs import training_costs
 from planner.report.pipeline_partition_text import render_partition
 from planner.target import Compute, Memory, Target
 from planner.target_file import read_target

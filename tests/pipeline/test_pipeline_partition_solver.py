@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.pipelining.partition_problem import OperatorBytes, PartitionProblem
+from planner.pipelining.partitioning.partition_problem import OperatorBytes, PartitionProblem
+from planner.pipelining.partitioning.training_costs import Held
 from planner.pipelining.placements import linear_placement, looped_placement, v_placement
-from planner.pipelining.training_costs import Held
 from solvers.pipeline.partition import best_partition
 
 

@@ -11,7 +11,7 @@ import pytest
 import planner
 from planner.errors import DoesNotFitError, InvalidPlanError, UsageError
 from planner.pipelining import race as pipeline_race
-from planner.pipelining.checker import check_pipeline
+from planner.pipelining.checking.checker import check_pipeline
 from planner.pipelining.memory import device_memory
 from planner.pipelining.problem import (
     Offloading,

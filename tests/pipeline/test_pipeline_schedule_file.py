@@ -13,7 +13,7 @@ import pytest
 
 import planner
 from planner.errors import BadFileError, UsageError
-from planner.pipelining.file import (
+from planner.pipelining.files.schedule_file import (
     read_schedule,
     schedule_from_json,
     schedule_to_json,

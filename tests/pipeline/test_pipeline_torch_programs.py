@@ -12,9 +12,9 @@ import pytest
 import planner
 from planner.errors import LoweringError, UsageError
 from planner.graph import StorageKind
-from planner.pipelining.output_layer import find_output_layer
-from planner.pipelining.partition_model import partition_model
-from planner.pipelining.training_costs import distinct, training_costs
+from planner.pipelining.partitioning.output_layer import find_output_layer
+from planner.pipelining.partitioning.partition_model import partition_model
+from planner.pipelining.partitioning.training_costs import distinct, training_costs
 from planner.target import Compute, Memory, Target
 from planner.target_file import read_target
 

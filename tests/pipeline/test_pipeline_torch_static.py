@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.pipelining.checking.order_faults import order_faults
 from planner.pipelining.delayed_starts import delay_first_passes
+from planner.pipelining.files.offload_file import offload_from_json, offload_to_json
+from planner.pipelining.files.schedule_csv import schedule_from_csv, schedule_to_csv
 from planner.pipelining.memory import device_memory
-from planner.pipelining.offload_file import offload_from_json, offload_to_json
-from planner.pipelining.order_faults import order_faults
 from planner.pipelining.placements import placement
 from planner.pipelining.problem import Offloading, PipelineProblem, StageCosts
 from planner.pipelining.schedule import PipelineSchedule
-from planner.pipelining.schedule_csv import schedule_from_csv, schedule_to_csv
 from planner.pipelining.simulator import simulate_pipeline
 from solvers.pipeline.constructors.catalogue import CONSTRUCTORS, Constructor, InapplicableError
 

@@ -8,7 +8,7 @@ import planner
 from frontends import zoo
 from planner.errors import LoweringError
 from planner.graph import Graph, ModelReference, Operator, Storage, StorageKind, Tensor
-from planner.pipelining.training_costs import TrainingCosts, distinct, training_costs
+from planner.pipelining.partitioning.training_costs import TrainingCosts, distinct, training_costs
 from planner.target import Compute, Memory, Target
 from planner.target_file import read_target
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from planner.pipelining.schedule_csv import schedule_from_csv
+from planner.pipelining.files.schedule_csv import schedule_from_csv
 
 if TYPE_CHECKING:
     from planner.pipelining.schedule import PipelineSchedule

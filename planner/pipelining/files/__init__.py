@@ -1,0 +1,1 @@
+"""Costs, schedules and copies as files: read strictly, written whole."""

@@ -1,0 +1,122 @@
+"""A partitioner of joint graphs that plans them to a peak in bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch._functorch.partitioners import default_partition
+from torch._inductor.custom_graph_pass import CustomPartitionerFn
+
+from planner.errors import PlannerError
+from planner.torch.compile_errors import as_compile_error
+from planner.torch.joint_capture import CapturedStep, mutated_inputs
+from planner.torch.planning import PlanOptions, plan_captured
+from planner.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch.fx import GraphModule
+
+    from planner.target import Target
+    from planner.torch.planned_step import PlannedStep
+
+
+class PeakPartitioner(CustomPartitionerFn):
+    """Cuts joint graphs in two halves whose step keeps a budget of bytes.
+
+    Attributes
+    ----------
+    options : PlanOptions
+    plans : list of PlannedStep
+        Of all graphs compiled so far. Of graphs that need no backward half there is none.
+    """
+
+    def __init__(self, options: PlanOptions) -> None:
+        self.options = options
+        self.plans: list[PlannedStep] = []
+
+    def uuid(self) -> str:
+        """Return what the halves depend on beside the graph: this code, and the options."""
+        return hashlib.sha256(repr((_code_version(), self.options)).encode()).hexdigest()
+
+    def __call__(
+        self,
+        gm: GraphModule,
+        joint_inputs: Sequence[object],
+        *,
+        num_fwd_outputs: int,
+        static_lifetime_input_indices: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> tuple[GraphModule, GraphModule]:
+        """Plan a joint graph, and return its forward and its backward module.
+
+        Raises
+        ------
+        planner.errors.DoesNotFitError
+            If no plan keeps the budget.
+        planner.errors.LoweringError
+            If the graph's tensors have no known sizes.
+        """
+        static = tuple(static_lifetime_input_indices or ())
+        if all(result is None for result in gm.graph.output_node().args[0][num_fwd_outputs:]):
+            return default_partition(
+                gm,
+                joint_inputs,
+                num_fwd_outputs=num_fwd_outputs,
+                static_lifetime_input_indices=list(static),
+            )
+        mutated = mutated_inputs(gm, num_fwd_outputs)
+        step = CapturedStep(gm, num_fwd_outputs, static, mutated)
+        try:
+            planned = plan_captured(step, self.options)
+        except PlannerError as error:
+            raise as_compile_error(error) from None
+        self.plans.append(planned)
+        return planned.halves()
+
+
+def partitioner(
+    *,
+    budget_bytes: int,
+    target: str | Target | None = None,
+    host_bytes: int = 0,
+    time_limit: float = 10.0,
+    seed: int = 0,
+) -> PeakPartitioner:
+    """Return a partitioner for ``torch._inductor.config.custom_partitioner_fn``.
+
+    Every graph that ``torch.compile`` cuts out of the program is planned to the budget on its own.
+    Inductor fuses operators afterwards, so the peak of the step stays below the planned one where
+    it materialises no more than the graph does.
+
+    Parameters
+    ----------
+    budget_bytes : int
+        Most bytes live at once, above parameters, buffers and inputs.
+    target, host_bytes, time_limit, seed
+        See `planner.torch.plan`.
+
+    Returns
+    -------
+    PeakPartitioner
+        Its ``plans`` tell what became of each compiled graph.
+
+    Raises
+    ------
+    planner.errors.UsageError
+        If an option is wrong.
+    """
+    return PeakPartitioner(PlanOptions(budget_bytes, target, host_bytes, time_limit, seed))
+
+
+def _code_version() -> str:
+    """Return the version of this package, and a digest of the code that plans and emits."""
+    digest = hashlib.sha256(VERSION.encode())
+    root = Path(__file__).parents[1]
+    for folder in (root / "torch", root / "training", root.parent / "frontends" / "torch"):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

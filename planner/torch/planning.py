@@ -1,0 +1,194 @@
+"""Planning a training step of a PyTorch model to a peak in bytes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from planner.errors import UsageError
+from planner.target import Target
+from planner.target_file import read_target
+from planner.torch.joint_capture import CapturedStep, capture
+from planner.torch.planned_step import PlannedStep
+from planner.torch.saved_sets import torch_seeds
+from planner.training.host import host_link
+from planner.training.misfit import misfit
+from planner.training.race import plan_training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from frontends.torch.joint import JointProgram
+
+# Twelve layers of GPT-2 take most of a second for each minimum cut that no other budget shares.
+_SEED_BUDGETS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
+_CPU_TARGET, _GPU_TARGET = "cpu-core", "gpu-80g"
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What a training step is planned to, and with how much effort.
+
+    Attributes
+    ----------
+    budget_bytes : int
+        Above parameters, buffers and inputs.
+    target : str, Target or None
+        Whose rates give the durations. None: one that suits the step's device.
+    host_bytes : int
+        Most bytes to offload to the host.
+    time_limit : float
+        Seconds of planning.
+    seed : int
+    torch_budgets : tuple of float
+        Budgets at which PyTorch's own partitioner is asked for plans to start from.
+    """
+
+    budget_bytes: int
+    target: str | Target | None = None
+    host_bytes: int = 0
+    time_limit: float = 10.0
+    seed: int = 0
+    torch_budgets: tuple[float, ...] = _SEED_BUDGETS
+
+    def __post_init__(self) -> None:
+        if isinstance(self.budget_bytes, bool) or not isinstance(self.budget_bytes, int):
+            raise UsageError(
+                f"budget_bytes is {self.budget_bytes!r}; give a whole number of bytes."
+            )
+        if self.budget_bytes < 0:
+            raise UsageError(f"budget_bytes is {self.budget_bytes:,}; give 0 or more.")
+        if self.host_bytes < 0:
+            raise UsageError(f"host_bytes is {self.host_bytes:,}; give 0 or more.")
+        if not self.time_limit > 0:
+            raise UsageError(f"time_limit is {self.time_limit}; give seconds above 0.")
+        for budget in self.torch_budgets:
+            if not 0 <= budget <= 1:
+                raise UsageError(f"torch_budgets has {budget}; PyTorch's go from 0 to 1.")
+
+
+def plan(
+    model: Callable[..., Any],
+    inputs: Any,
+    *,
+    budget_bytes: int,
+    loss: Callable[[Any], Any] | None = None,
+    target: str | Target | None = None,
+    host_bytes: int = 0,
+    time_limit: float = 10.0,
+    seed: int = 0,
+    torch_budgets: tuple[float, ...] = _SEED_BUDGETS,
+    on_progress: Callable[[str], None] | None = None,
+) -> PlannedStep:
+    """Plan one training step without running it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+    inputs : tensor, tuple or dict
+        The model's argument, its arguments, or its keyword arguments; they may be fake tensors, or
+        lie on the ``meta`` device, as may the model's parameters.
+    budget_bytes : int
+        Most bytes live at once, above parameters, buffers and inputs.
+    loss : callable, optional
+        Takes the model's result. Without it, gradients of all results come from outside.
+    target : str or Target, optional
+        Whose rates give the durations. Default: ``cpu-core``, or ``gpu-80g`` for a step on CUDA.
+    host_bytes : int
+        Most bytes to offload to the host; the target has to describe it.
+    time_limit : float
+        Seconds of planning.
+    seed : int
+    torch_budgets : tuple of float
+        Budgets at which PyTorch's own partitioner is asked for plans to start from.
+    on_progress : callable, optional
+        Receives one line per improvement.
+
+    Raises
+    ------
+    planner.errors.DoesNotFitError
+        If no plan keeps the budget, or none was found.
+    planner.errors.LoweringError
+        If the step is not one graph of tensors of known sizes.
+    planner.errors.UsageError
+        If the model cannot be called so, nothing in it asks for a gradient, or an option is wrong.
+    """
+    options = PlanOptions(budget_bytes, target, host_bytes, time_limit, seed, torch_budgets)
+    return plan_captured(capture(model, inputs, loss), options, on_progress)
+
+
+def plan_captured(
+    captured: CapturedStep,
+    options: PlanOptions,
+    on_progress: Callable[[str], None] | None = None,
+) -> PlannedStep:
+    """Plan a traced step.
+
+    Raises
+    ------
+    planner.errors.DoesNotFitError
+        If no plan keeps the budget, or none was found.
+    planner.errors.LoweringError
+        If the step's tensors have no known sizes.
+    """
+    started = time.monotonic()
+    joint = lowered(captured, options.target, options.host_bytes)
+    seeds = torch_seeds(joint, options.torch_budgets)
+    # A plan that came late beats none.
+    left = max(options.time_limit - (time.monotonic() - started), options.time_limit / 10)
+    result = plan_training(
+        joint.problem,
+        options.budget_bytes,
+        seeds=seeds,
+        time_limit=left,
+        seed=options.seed,
+        on_progress=on_progress,
+    )
+    if not result.fits:
+        raise misfit(result)
+    return PlannedStep(joint, result)
+
+
+def lowered(
+    captured: CapturedStep, target: str | Target | None = None, host_bytes: int = 0
+) -> JointProgram:
+    """Lower a traced step to a training problem.
+
+    Raises
+    ------
+    planner.errors.LoweringError
+        If the step's tensors have no known sizes.
+    planner.errors.UsageError
+        If the target is unknown, has no rates, or has no host for ``host_bytes``.
+    """
+    from frontends.torch.joint import joint_program
+    from frontends.torch.workspaces import workspace_bytes
+
+    machine = _target(captured, target)
+    host = host_link(machine, host_bytes)
+    if host is None and host_bytes:
+        raise UsageError(
+            f'target "{machine.name}" describes no host memory to offload to. Give one that does, '
+            f"such as {_GPU_TARGET}, or host_bytes=0."
+        )
+    return joint_program(
+        captured.module,
+        num_fwd_outputs=captured.num_fwd_outputs,
+        static_lifetime_input_indices=captured.static_input_indices,
+        target=machine,
+        workspaces=workspace_bytes,
+        host=host,
+    )
+
+
+def _target(captured: CapturedStep, target: str | Target | None) -> Target:
+    if isinstance(target, Target):
+        return target
+    if target is None:
+        values = [n.meta.get("val") for n in captured.module.graph.find_nodes(op="placeholder")]
+        on_gpu = any(isinstance(v, torch.Tensor) and v.device.type == "cuda" for v in values)
+        target = _GPU_TARGET if on_gpu else _CPU_TARGET
+    return read_target(target)

@@ -1,0 +1,263 @@
+"""The race for a training step: published baselines, the ladder, exact programs, offloading.
+
+Every plan passes `check_training` before it may win.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from planner.errors import UsageError
+from planner.interruption import listening_for_ctrl_c
+from planner.race_thread import RaceThread, wait_for
+from planner.training.just_in_time import just_in_time
+from planner.training.memory import memory_profile
+from planner.training.result import FrontierPoint
+from planner.training.schedule import recompute_ps
+from planner.training.seed import Seed
+from planner.training.standings import Standings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from planner.training.problem import TrainingProblem
+    from planner.training.result import TrainingResult
+    from solvers.protocol import Deadline
+
+NOT_NEEDED = "nothing was left to find"
+# Of what time is left.
+_BOUND_SHARE = 0.3
+_BLOCKS_SHARE = 0.2
+_LADDER_SHARE = 0.8
+
+
+def plan_training(
+    problem: TrainingProblem,
+    budget_bytes: int,
+    *,
+    seeds: Sequence[Seed] = (),
+    time_limit: float = 10.0,
+    seed: int = 0,
+    solvers: Sequence[str] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> TrainingResult:
+    """Plan what is kept, recomputed and offloaded, for the least extra time within a budget.
+
+    Parameters
+    ----------
+    problem : TrainingProblem
+    budget_bytes : int
+        Above parameters, buffers and inputs.
+    seeds : sequence of Seed
+        Plans of others: they compete, and the ladder starts from them.
+    time_limit : float
+        Seconds. The plan that saves everything is made in any case.
+    seed : int
+    solvers : sequence of str or None
+        Names of ``solvers.training.catalogue``; None for all that the size allows.
+    on_progress : callable or None
+        Receives one line per improvement.
+
+    Returns
+    -------
+    TrainingResult
+        Its ``fits`` says whether the budget is kept.
+
+    Raises
+    ------
+    UsageError
+        If a solver is unknown.
+    """
+    from solvers.protocol import Deadline
+
+    started = time.monotonic()
+    contenders = _chosen(problem, solvers)
+    standings = Standings(problem, budget_bytes, on_progress)
+    with listening_for_ctrl_c() as interruption:
+        interruption.hold()
+        standings.save_everything()
+        for known in seeds:
+            standings.offer_or_fail(known)
+        deadline = Deadline(time_limit)
+        race = _Race(problem, budget_bytes, standings, deadline, seed, contenders)
+        thread = RaceThread("training", race.run)
+        thread.start()
+        wait_for([thread], deadline, interruption)
+        return standings.result(time.monotonic() - started, interrupted=interruption.heard)
+
+
+class _Race:
+    """Who runs when."""
+
+    def __init__(
+        self,
+        problem: TrainingProblem,
+        budget_bytes: int,
+        standings: Standings,
+        deadline: Deadline,
+        seed: int,
+        contenders: tuple[str, ...],
+    ) -> None:
+        self._problem, self._budget = problem, budget_bytes
+        self._standings, self._deadline = standings, deadline
+        self._seed, self._contenders = seed, contenders
+
+    def run(self) -> None:
+        """Let all run, until nobody can do better."""
+        jobs = {
+            "bound": self._bound_peak,
+            "greedy": self._greedy,
+            "block-dp": self._blocks,
+            "ladder": self._ladder,
+        }
+        for name, job in jobs.items():
+            if name == "bound" or name in self._contenders:
+                self._let(name, job)
+        self._let("bound", self._bound_time)
+        jobs = {
+            "moccasin": lambda: self._exact("moccasin"),
+            "checkmate": lambda: self._exact("checkmate"),
+            "offload": self._offload,
+        }
+        for name, job in jobs.items():
+            if name in self._contenders:
+                self._let(name, job)
+
+    def _let(self, name: str, job: Callable[[], str]) -> None:
+        if self._deadline.expired():
+            self._standings.report(name, "skipped", "no time was left")
+            return
+        started = time.thread_time()
+        try:
+            note, status = job(), "bound" if name == "bound" else "unknown"
+        except Exception as error:  # who crashes loses, the race goes on
+            note, status = f"{type(error).__name__}: {error}", "failed"
+        self._standings.report(name, status, note, time.thread_time() - started)
+
+    def _bound_peak(self) -> str:
+        from solvers.training.bounds import peak_bound
+
+        bound = peak_bound(self._problem)
+        self._standings.peak_bound_bytes = bound
+        self._standings.impossible = bound > self._budget
+        return f"no peak below {bound:,} bytes"
+
+    def _bound_time(self) -> str:
+        from solvers.training.bounds import recompute_bound
+
+        bound = recompute_bound(
+            self._problem,
+            self._budget,
+            deadline=self._deadline.within(_BOUND_SHARE * self._deadline.remaining_s()),
+        )
+        self._standings.bound_name = bound.name
+        if bound.recompute_ps is None:
+            self._standings.impossible = True
+        else:
+            self._standings.extra_bound_ps = bound.recompute_ps
+        return bound.name
+
+    def _greedy(self) -> str:
+        from solvers.training.greedy_drop import greedy_drop
+
+        retention = greedy_drop(self._problem, self._budget)
+        self._standings.consider("greedy", just_in_time(self._problem, *retention))
+        return ""
+
+    def _blocks(self) -> str:
+        from solvers.training.block_dp import block_plans
+
+        share = self._deadline.within(_BLOCKS_SHARE * self._deadline.remaining_s())
+        plans = block_plans(self._problem, deadline=share)
+        for known in plans:
+            self._standings.offer(known._replace(name=f"block-dp {known.name}"))
+        return f"{len(plans)} plans"
+
+    def _ladder(self) -> str:
+        from solvers.training.ladder import descend
+
+        descent = descend(
+            self._problem,
+            self._budget,
+            seeds=tuple(self._standings.seeds),
+            deadline=self._deadline.within(_LADDER_SHARE * self._deadline.remaining_s()),
+            seed=self._seed,
+        )
+        self._standings.frontier = tuple(FrontierPoint(*rung) for rung in descent.rungs)
+        self._standings.frontier_complete = descent.complete
+        for rung in descent.rungs:
+            known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
+            self._standings.offer(known)
+        return "" if descent.complete else "stopped by the time limit"
+
+    def _offload(self) -> str:
+        from solvers.training.offload import mixed_plan
+
+        if self._problem.host is None:
+            return "no host memory was given"
+        if self._standings.settled():
+            return NOT_NEEDED
+        known = sorted(self._standings.seeds, key=lambda known: known.recompute_ps)
+        schedule = mixed_plan(
+            self._problem, [k.schedule for k in known], self._budget, deadline=self._deadline
+        )
+        if schedule is not None:
+            self._standings.consider("offload", schedule)
+        return ""
+
+    def _exact(self, name: str) -> str:
+        """Solve at the budget; then, as long as nothing is lost, at less than the peak found.
+
+        Of all plans of the least extra time the one of the least peak is a function of the problem,
+        so that peaks fall with budgets here too.
+        """
+        from solvers.training.checkmate import CheckmateTraining
+        from solvers.training.moccasin import MoccasinTraining
+
+        solver = MoccasinTraining() if name == "moccasin" else CheckmateTraining()
+        budget, least, found = self._budget, self._standings.best(), None
+        if self._standings.settled():
+            return NOT_NEEDED
+        while not self._deadline.expired():
+            outcome = solver.solve(
+                *(self._problem, budget),
+                deadline=self._deadline,
+                seed=self._seed,
+                incumbent=found or (None if least.excess_bytes else least.schedule),
+                lower_bound=self._standings.extra_bound_ps,
+            )
+            if outcome.solution is None:
+                break
+            extra = recompute_ps(self._problem, outcome.solution)
+            if not least.excess_bytes and extra > least.extra_ps - (found is None):
+                break
+            found, least = outcome.solution, least._replace(excess_bytes=0, extra_ps=extra)
+            budget = memory_profile(self._problem, found).peak_bytes - 1
+        if found is not None:
+            self._standings.consider(name, found)
+        return ""
+
+
+def _chosen(problem: TrainingProblem, solvers: Sequence[str] | None) -> tuple[str, ...]:
+    """Return who takes part.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown.
+    """
+    from solvers.training.catalogue import CONTENDERS
+
+    known = [contender.name for contender in CONTENDERS]
+    for name in solvers or ():
+        if name not in known:
+            raise UsageError(f"no training solver {name!r}. There are: {', '.join(known)}.")
+    if solvers is not None:
+        return tuple(solvers)
+    operators = len(problem.duration_ps)
+    return tuple(
+        contender.name
+        for contender in CONTENDERS
+        if contender.most_operators is None or operators <= contender.most_operators
+    )

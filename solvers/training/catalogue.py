@@ -1,0 +1,38 @@
+"""Who competes for the plan of a training step, and where the method comes from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Contender(NamedTuple):
+    """A contender of the race.
+
+    Attributes
+    ----------
+    name : str
+    source : str
+        What it does, and the paper, where there is one.
+    most_operators : int or None
+        Larger problems are not given to it unless it is asked for by name.
+    """
+
+    name: str
+    source: str
+    most_operators: int | None = None
+
+
+CONTENDERS = (
+    Contender("greedy", "drops the saved storage of most bytes for the least recomputation"),
+    Contender(
+        "block-dp",
+        "identical blocks solved once, rotor's dynamic program across them "
+        "(arXiv 1911.13214, 2307.01236)",
+    ),
+    Contender(
+        "ladder", "local search on the exact peak, down a ladder of budgets; starts from all others"
+    ),
+    Contender("checkmate", "Checkmate's integer program through PuLP (arXiv 1910.02653)", 40),
+    Contender("moccasin", "Moccasin's retention intervals by CP-SAT (arXiv 2304.14463)", 80),
+    Contender("offload", "saved storages by way of the host, timed by events"),
+)
