@@ -44,7 +44,9 @@ def compiled(
         return planned_halves(joint, schedule)
 
     backend = aot_autograd(fw_compiler=boxed, bw_compiler=boxed, partition_fn=partition)
-    return ChosenStep(torch.compile(model, backend=backend, fullgraph=True, dynamic=False), predicted)
+    return ChosenStep(
+        torch.compile(model, backend=backend, fullgraph=True, dynamic=False), predicted
+    )
 
 
 def gradients(model: nn.Module, call: Callable[..., Any], inputs: Any) -> list[torch.Tensor | None]:

@@ -12,6 +12,7 @@ from dataclasses import replace  # noqa: E402
 
 from torch import nn  # noqa: E402
 
+from planner.torch.live_bytes import measure  # noqa: E402
 from planner.training.just_in_time import just_in_time  # noqa: E402
 from planner.training.schedule import Offload  # noqa: E402
 
@@ -55,13 +56,10 @@ def everything_offloaded(problem):
 
 
 @pytest.mark.parametrize("name", TOLERANCE)
-@pytest.mark.parametrize(
-    "choose", [everything_kept, by_chance(1, 0.3, 0.5)], ids=["kept", "recomputed and repeated"]
-)
-def test_measured_peak_is_the_predicted_one_and_gradients_are_those_of_eager(name, choose):
+def test_measured_peak_is_the_predicted_one_and_gradients_are_those_of_eager(name):
     model, inputs = getattr(training_models, name)()
     expected = gradients(model, model, inputs)
-    step = compiled(model, choose)
+    step = compiled(model, by_chance(1, 0.3, 0.5))
     assert equal(gradients(model, step.call, inputs), expected)
     peak = measured(model, step.call, inputs)
     assert abs(peak - step.predicted[0]) <= TOLERANCE[name] * peak
@@ -69,7 +67,7 @@ def test_measured_peak_is_the_predicted_one_and_gradients_are_those_of_eager(nam
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TOLERANCE)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(5))
 def test_schedules_by_chance_measure_as_predicted(name, seed):
     model, inputs = getattr(training_models, name)()
     expected = gradients(model, model, inputs)
@@ -154,10 +152,8 @@ def test_tangents_die_at_their_last_read():
     def run():
         (step.call(inputs) * weight).sum().backward()
 
-    from planner.torch import measure
-
     run()
     model.zero_grad(set_to_none=True)
-    # The result dies with the product, the plan counts it to the end.
+    # Here the result dies before the backward half; a plan counts it to the end.
     result = 512 * 256 * 4
-    assert abs(measure(run) + result - step.predicted[0]) <= max(0.01 * step.predicted[0], result)
+    assert abs(measure(run) + result - step.predicted[0]) <= 0.01 * step.predicted[0]
