@@ -77,6 +77,16 @@ def recompute_bound(
     return inquiry.best
 
 
+def choice_at_fullest_moment(
+    problem: TrainingProblem, budget_bytes: int, *, deadline: Deadline
+) -> frozenset[int]:
+    """Return what to save if the most promising moment were all that mattered; maybe nothing."""
+    inquiry = _Inquiry(problem, budget_bytes, deadline)
+    guess = pressure(problem, inquiry.known, budget_bytes)
+    inquiry.ends([int(guess.argmax())])
+    return inquiry.best.saved
+
+
 class _Inquiry:
     """Questions about one budget, and the best answer so far."""
 
