@@ -152,6 +152,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "torch":  # a package; it needs an extra, so it is not among the names above
+        return import_module("planner.torch")
     if name not in _HOME:
         raise AttributeError(f"module 'planner' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

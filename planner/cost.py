@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.errors import UsageError
@@ -27,6 +29,10 @@ class OperatorCost(NamedTuple):
     memory_s: float
 
 
+# ``float8e4m3fn`` has 8.
+_BITS = re.compile(r"[0-9]+")
+
+
 class Operand(NamedTuple):
     """A tensor that an operator reads or writes, and how many bytes of it."""
 
@@ -36,7 +42,12 @@ class Operand(NamedTuple):
 
 
 # Operators that read as much of their first operand, a table, as they give out.
-_LOOKUPS = frozenset({"Gather", "GatherElements", "GatherND"})
+_LOOKUPS = frozenset(
+    {
+        *("Gather", "GatherElements", "GatherND"),
+        *("aten.embedding", "aten.gather", "aten.index", "aten.index_select"),
+    }
+)
 
 
 def operands(graph: Graph, operator: int) -> Iterator[Operand]:
@@ -51,12 +62,20 @@ def operands(graph: Graph, operator: int) -> Iterator[Operand]:
     looked_up = sum(tensor.size_bytes for tensor in results) if node.type in _LOOKUPS else None
     for position, index in enumerate(node.inputs):
         tensor = graph.tensors[index]
-        size = tensor.size_bytes
+        size = _content_bytes(tensor)
         if position == 0 and looked_up is not None:
             size = min(size, looked_up)
         yield Operand(tensor, size, writes=False)
     for tensor in results:
         yield Operand(tensor, tensor.size_bytes, writes=True)
+
+
+def _content_bytes(tensor: Tensor) -> int:
+    """Bytes of a tensor's elements: fewer than those of its range if others lie between them."""
+    bits = _BITS.search(tensor.dtype)
+    if bits is None or not tensor.shape:
+        return tensor.size_bytes
+    return min(tensor.size_bytes, -(-prod(tensor.shape) * int(bits.group()) // 8))
 
 
 def operator_cost(

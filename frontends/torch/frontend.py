@@ -2,7 +2,7 @@
 
 Values that share a storage in the trace are views of one storage, so that half of the nodes of a
 training graph cost nothing. Of an operator with several results the results are planned, never the
-tuple; what is computed from weights alone is folded into a constant.
+tuple; what is computed from weights alone is folded into a constant, except in a training step.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ def load_torch(source: Any, *, dims: Mapping[str, int] | None = None) -> Graph:
     Parameters
     ----------
     source : torch.export.ExportedProgram or torch.fx.GraphModule
-        Of ATen operators, with fake values (``node.meta["val"]``).
+        Of ATen operators, with fake values (``node.meta["val"]``). A module may be the joint
+        forward and backward graph of a training step, as AOTAutograd hands it to a partitioner:
+        nothing of it is folded, and its operators know their halves.
     dims : mapping
-        Sizes of symbolic dimensions, by the names of their symbols: ``{"s31": 8}``.
+        Sizes of symbolic dimensions, by the names of their symbols: ``{"s31": 8}``. In a joint
+        graph the others have the sizes that it was traced with.
 
     Raises
     ------
@@ -57,7 +60,7 @@ class Lowering:
     program : TracedProgram
     sizes : Sizes
     workspace_bytes : callable, optional
-        Scratch that the operator of a node needs.
+        Scratch that the operator of a node needs; None where that is unknown.
 
     Attributes
     ----------
@@ -71,7 +74,7 @@ class Lowering:
         self,
         program: TracedProgram,
         sizes: Sizes,
-        workspace_bytes: Callable[[Node], int] | None = None,
+        workspace_bytes: Callable[[Node], int | None] | None = None,
     ) -> None:
         self.program, self.sizes, self.workspace_bytes = program, sizes, workspace_bytes
         self.values: dict[Node, dict[str, int]] = {}
@@ -82,7 +85,7 @@ class Lowering:
         self.storage_sizes: list[int] = []
         self.storage_kinds: list[StorageKind] = []
         self.outputs: set[int] = set()
-        self.folded = 0
+        self.folded = self.unknown_workspaces = 0
         self._storage_of: dict[StorageWeakRef, int] = {}
 
     def graph(self, dims: Mapping[str, int]) -> Graph:
@@ -96,11 +99,16 @@ class Lowering:
                 zip(self.storage_names, self.storage_sizes, self.storage_kinds, strict=True)
             )
         )
-        notes = ()
+        notes: list[str] = []
         if self.folded:
-            notes = (f"Folded {self.folded} nodes: constants alone decide the results.",)
+            notes.append(f"Folded {self.folded} nodes: constants alone decide the results.")
+        if self.unknown_workspaces:
+            notes.append(
+                f"The scratch of {self.unknown_workspaces} operators is not counted: they are too "
+                "large to be run for a measurement."
+            )
         model = ModelReference(self.program.name, dims=tuple(dims.items()))
-        return Graph(model, tuple(self.operators), tuple(self.tensors), storages, notes)
+        return Graph(model, tuple(self.operators), tuple(self.tensors), storages, tuple(notes))
 
     def _node(self, node: Node) -> None:
         if node.op == "placeholder":
@@ -187,8 +195,7 @@ class Lowering:
         result_shapes = [self.tensors[t].shape for t in results]
         read = {self.tensors[t].storage for t in inputs}
         copies = any(self.tensors[t].storage not in read for t in results)
-        workspace = self.workspace_bytes(node) if self.workspace_bytes is not None and copies else 0
-        outputs = [*results, *self._workspace(node, workspace)]
+        outputs = [*results, *(self._workspace(node) if copies else ())]
         self.operator_of[node] = len(self.operators)
         self.operators.append(
             Operator(
@@ -216,7 +223,9 @@ class Lowering:
             node not in halves.state_readers or node in self.program.replacements
         )
 
-    def _workspace(self, node: Node, size: int) -> tuple[int, ...]:
+    def _workspace(self, node: Node) -> tuple[int, ...]:
+        size = self.workspace_bytes(node) if self.workspace_bytes is not None else 0
+        self.unknown_workspaces += size is None
         if not size:
             return ()
         name = f"{node.name}.workspace"

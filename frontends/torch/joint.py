@@ -76,7 +76,7 @@ def joint_program(
     static_lifetime_input_indices: Sequence[int] | None = None,
     target: Target,
     mutated_inputs: Collection[int] = (),
-    workspaces: Callable[[Node], int] | None = None,
+    workspaces: Callable[[Node], int | None] | None = None,
     host: HostLink | None = None,
 ) -> JointProgram:
     """Lower what AOTAutograd hands to a partitioner.

@@ -108,9 +108,9 @@ class Sizes:
             known = {
                 symbol: self._dims[text] for text, symbol in symbols.items() if text in self._dims
             }
-            hint = _hint(size, expression.subs(known))
-            if hint is not None:
-                return hint
+            number = hint(size, expression.subs(known))
+            if number is not None:
+                return number
         if missing:
             raise LoweringError(
                 f'"{name}" has the size {expression}. Bind {missing[0]}: '
@@ -120,14 +120,17 @@ class Sizes:
         return int(bound)
 
 
-def _hint(size: Any, expression: Any) -> int | None:
-    from torch.utils._sympy.numbers import int_oo
-
+def hint(size: Any, expression: Any = None) -> int | None:
+    """Return the number that a size had in the trace; None if it depends on data."""
+    if isinstance(size, int):
+        return size
     try:
-        hint = size.node.shape_env.optimization_hint(expression, fallback=None)
+        number = size.node.shape_env.optimization_hint(
+            size.node.expr if expression is None else expression, fallback=None
+        )
+        return int(number)
     except Exception:  # each version of torch has its own for data-dependent sizes
         return None
-    return None if hint in (None, int_oo) else int(hint)
 
 
 def tensors_of(value: Any) -> Iterator[tuple[str, torch.Tensor]]:

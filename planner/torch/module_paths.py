@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch.fx import Node
 
+# The tracer's name of the variable that holds the model.
+_ROOT = re.compile(r"^L\['[^']*'\]\.?")
+
 
 def module_path(node: Node) -> str:
     """Return the path of the module whose forward called an operator, or had it called."""
     stack = node.meta.get("nn_module_stack") or node.meta.get("fwd_nn_module_stack") or {}
-    return next((str(entry[0]) for entry in reversed(list(stack.values()))), "")
+    path = next((str(entry[0]) for entry in reversed(list(stack.values()))), "")
+    return _ROOT.sub("", path)

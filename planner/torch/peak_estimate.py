@@ -15,6 +15,8 @@ from planner.training.memory import memory_profile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from planner.training.problem import TrainingProblem
+
 _LISTED = 10
 
 
@@ -73,6 +75,31 @@ class Estimate:
         return self.text()
 
 
+def _kept(problem: TrainingProblem) -> set[int]:
+    """Return what the backward half needs of the forward half as autograd divides them.
+
+    What the forward's results do not need, autograd computes when it goes backward.
+    """
+    kept: set[int] = set()
+    seen: set[int] = set()
+    stack = [*problem.backward_operators.tolist()]
+    wanted = problem.gradients.tolist()
+    while stack or wanted:
+        while wanted:
+            storage = wanted.pop()
+            operator = int(problem.producer[storage])
+            if operator < 0 or problem.is_backward[operator]:
+                continue
+            if problem.in_forward[operator]:
+                kept.add(storage)
+            elif operator not in seen:
+                seen.add(operator)
+                stack.append(operator)
+        if stack:
+            wanted = problem.reads.row(stack.pop()).tolist()
+    return kept
+
+
 def estimate(
     model: Callable[..., Any], inputs: Any, *, loss: Callable[[Any], Any] | None = None
 ) -> Estimate:
@@ -99,7 +126,7 @@ def estimate(
     """
     joint = lowered(capture(model, inputs, loss))
     problem = joint.problem
-    schedule = just_in_time(problem, problem.boundary.tolist())
+    schedule = just_in_time(problem, _kept(problem))
     profile = memory_profile(problem, schedule)
     step, middle = profile.peak_step, profile.forward_steps
     module = ""

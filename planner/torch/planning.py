@@ -165,6 +165,7 @@ def lowered(
         If the target is unknown, has no rates, or has no host for ``host_bytes``.
     """
     from frontends.torch.joint import joint_program
+    from frontends.torch.workspaces import workspace_bytes
 
     machine = _target(captured, target)
     host = host_link(machine, host_bytes)
@@ -178,6 +179,7 @@ def lowered(
         num_fwd_outputs=captured.num_fwd_outputs,
         static_lifetime_input_indices=captured.static_input_indices,
         target=machine,
+        workspaces=workspace_bytes,
         host=host,
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+import networkx
 import torch
+from networkx.algorithms.flow import boykov_kolmogorov
 from torch import fx
 from torch._functorch import partitioners
 from torch.fx.experimental.proxy_tensor import is_sym_node
@@ -46,7 +48,7 @@ def torch_saved_sets(
     budgets : sequence of float
         Values of ``torch._functorch.config.activation_memory_budget``.
     """
-    module = fx.GraphModule(joint.module, copy.deepcopy(joint.module.graph))
+    module = _copied(joint.module)
     choose = partitioners.choose_saved_values_set
     cuts: dict[Any, Any] = {}
     times: dict[fx.Node, float] = {}
@@ -67,7 +69,11 @@ def torch_saved_sets(
     def choose_all(graph: fx.Graph, info: Any, memory_budget: float = 1.0) -> Any:
         raise _Chosen({budget: choose(graph, info, budget) for budget in budgets})
 
+    # The cut nearest to the sink is the same whatever algorithm finds the flow; this one is five
+    # times as fast on these graphs as the default.
+    quick_cut = partial(networkx.minimum_cut, flow_func=boykov_kolmogorov)
     with (
+        patch.object(networkx, "minimum_cut", quick_cut),
         patch.object(partitioners, "solve_min_cut", solve_once),
         patch.object(partitioners, "estimate_runtime", estimate_once),
         patch.object(partitioners, "choose_saved_values_set", choose_all),
@@ -101,6 +107,14 @@ def torch_seeds(joint: JointProgram, budgets: Sequence[float] = SWEEP) -> tuple[
             recomputed = recompute_ps(joint.problem, schedule)
             seeds[saved] = Seed(f"torch {budget:g}", schedule, peak, recomputed)
     return tuple(seeds.values())
+
+
+def _copied(module: fx.GraphModule) -> fx.GraphModule:
+    """Return a module that the partitioner may write into; a deep copy would take the tensors."""
+    graph = fx.Graph()
+    output = graph.output(graph.graph_copy(module.graph, {}))
+    output.meta.update(module.graph.output_node().meta)
+    return fx.GraphModule(module, graph)
 
 
 def _storages(joint: JointProgram) -> dict[str, int]:

@@ -43,8 +43,7 @@ class _Demand:
         self.saved = set(saved) - self.outputs
         self.repeated = frozenset(repeated)
         self.producer = problem.producer.tolist()
-        self.reads = [problem.reads.row(o).tolist() for o in range(len(problem.reads))]
-        self.writes = [problem.writes.row(o).tolist() for o in range(len(problem.writes))]
+        self.reads, self.writes = problem.read_rows, problem.write_rows
 
     def schedule(self) -> TrainingSchedule:
         # What cannot be recomputed becomes known as it is demanded, and lessens the demand.

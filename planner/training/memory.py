@@ -69,9 +69,11 @@ def memory_profile(problem: TrainingProblem, schedule: TrainingSchedule) -> Memo
     """
     steps = len(schedule.forward) + 1 + len(schedule.backward)
     change = np.zeros(steps + 1, dtype=np.int64)
-    for storage, first, last in lifetimes(problem, schedule):
-        change[first] += problem.size_bytes[storage]
-        change[last + 1] -= problem.size_bytes[storage]
+    storages, firsts, lasts = (
+        np.array(lifetimes(problem, schedule), dtype=np.int64).reshape(-1, 3).T
+    )
+    np.add.at(change, firsts, problem.size_bytes[storages])
+    np.subtract.at(change, lasts + 1, problem.size_bytes[storages])
     live = np.cumsum(change[:-1])
     middle = len(schedule.forward)
     live[:middle] += problem.workspace_bytes[list(schedule.forward)]
@@ -138,9 +140,9 @@ def _half(
     found: list[Lifetime] = []
     for step in range(len(sequence) - 1, -1, -1):
         operator = sequence[step]
-        for storage in problem.writes.row(operator).tolist():
+        for storage in problem.write_rows[operator]:
             begin = first_step + step
             found.append(Lifetime(storage, begin, last_use.pop(storage, begin)))
-        for storage in problem.reads.row(operator).tolist():
+        for storage in problem.read_rows[operator]:
             last_use.setdefault(storage, first_step + step)
     return found

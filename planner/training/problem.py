@@ -118,6 +118,16 @@ class TrainingProblem:
         return np.flatnonzero(self.is_backward).astype(np.int32)
 
     @cached_property
+    def read_rows(self) -> list[list[int]]:
+        """Rows of ``reads`` as lists, for code that walks over operators one by one."""
+        return [self.reads.row(operator).tolist() for operator in range(len(self.reads))]
+
+    @cached_property
+    def write_rows(self) -> list[list[int]]:
+        """Rows of ``writes`` as lists."""
+        return [self.writes.row(operator).tolist() for operator in range(len(self.writes))]
+
+    @cached_property
     def boundary(self) -> NDArray[np.int32]:
         """Forward storages that the backward half reads or hands out, forward outputs apart.
 

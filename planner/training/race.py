@@ -12,7 +12,9 @@ from planner.errors import UsageError
 from planner.interruption import listening_for_ctrl_c
 from planner.race_thread import RaceThread, wait_for
 from planner.training.just_in_time import just_in_time
+from planner.training.memory import memory_profile
 from planner.training.result import FrontierPoint
+from planner.training.schedule import recompute_ps
 from planner.training.seed import Seed
 from planner.training.standings import Standings
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from planner.training.result import TrainingResult
     from solvers.protocol import Deadline
 
+NOT_NEEDED = "nothing was left to find"
 # Of what time is left.
 _BOUND_SHARE = 0.3
 _BLOCKS_SHARE = 0.2
@@ -71,13 +74,13 @@ def plan_training(
     started = time.monotonic()
     contenders = _chosen(problem, solvers)
     standings = Standings(problem, budget_bytes, on_progress)
-    standings.save_everything()
-    for known in seeds:
-        standings.offer(known)
-    deadline = Deadline(time_limit)
-    race = _Race(problem, budget_bytes, standings, deadline, seed, contenders)
     with listening_for_ctrl_c() as interruption:
         interruption.hold()
+        standings.save_everything()
+        for known in seeds:
+            standings.offer_or_fail(known)
+        deadline = Deadline(time_limit)
+        race = _Race(problem, budget_bytes, standings, deadline, seed, contenders)
         thread = RaceThread("training", race.run)
         thread.start()
         wait_for([thread], deadline, interruption)
@@ -107,18 +110,19 @@ class _Race:
             "greedy": self._greedy,
             "block-dp": self._blocks,
             "ladder": self._ladder,
-            "offload": self._offload,
         }
         for name, job in jobs.items():
             if name == "bound" or name in self._contenders:
                 self._let(name, job)
         self._let("bound", self._bound_time)
-        for name in ("moccasin", "checkmate"):
+        jobs = {
+            "moccasin": lambda: self._exact("moccasin"),
+            "checkmate": lambda: self._exact("checkmate"),
+            "offload": self._offload,
+        }
+        for name, job in jobs.items():
             if name in self._contenders:
-                if self._standings.settled():
-                    self._standings.report(name, "skipped", "nothing was left to find")
-                else:
-                    self._let(name, lambda name=name: self._exact(name))
+                self._let(name, job)
 
     def _let(self, name: str, job: Callable[[], str]) -> None:
         if self._deadline.expired():
@@ -180,36 +184,61 @@ class _Race:
             deadline=self._deadline.within(_LADDER_SHARE * self._deadline.remaining_s()),
             seed=self._seed,
         )
-        self._standings.frontier = tuple(FrontierPoint(*rung) for rung in descent.rungs)
+        self._standings.frontier = tuple(
+            FrontierPoint(r.target_bytes, r.name, r.schedule, r.peak_bytes, r.recompute_ps)
+            for r in descent.rungs
+        )
         self._standings.frontier_complete = descent.complete
-        for rung in descent.rungs:
-            known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
-            self._standings.offer(known)
+        rung = descent.at(self._budget) or descent.rungs[-1]
+        known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
+        self._standings.offer(known)
         return "" if descent.complete else "stopped by the time limit"
 
     def _offload(self) -> str:
-        from solvers.training.offload import offload_plan
+        from solvers.training.offload import mixed_plan
 
         if self._problem.host is None:
             return "no host memory was given"
-        for known in sorted(self._standings.seeds, key=lambda known: known.recompute_ps):
-            if self._deadline.expired():
-                return "stopped by the time limit"
-            moved = offload_plan(
-                self._problem, known.schedule, self._budget, deadline=self._deadline
-            )
-            if moved is not None:
-                self._standings.consider(f"offload {known.name}", moved)
+        if self._standings.settled():
+            return NOT_NEEDED
+        known = sorted(self._standings.seeds, key=lambda known: known.recompute_ps)
+        schedule = mixed_plan(
+            self._problem, [k.schedule for k in known], self._budget, deadline=self._deadline
+        )
+        if schedule is not None:
+            self._standings.consider("offload", schedule)
         return ""
 
     def _exact(self, name: str) -> str:
-        if name == "moccasin":
-            from solvers.training.moccasin import moccasin as solve
-        else:
-            from solvers.training.checkmate import checkmate as solve
-        outcome = solve(self._problem, self._budget, deadline=self._deadline)
-        if outcome.solution is not None:
-            self._standings.consider(name, outcome.solution)
+        """Solve at the budget; then, as long as nothing is lost, at less than the peak found.
+
+        Of all plans of the least extra time the one of the least peak is a function of the problem,
+        so that peaks fall with budgets here too.
+        """
+        from solvers.training.checkmate import CheckmateTraining
+        from solvers.training.moccasin import MoccasinTraining
+
+        solver = MoccasinTraining() if name == "moccasin" else CheckmateTraining()
+        budget, least, found = self._budget, self._standings.best(), None
+        if self._standings.settled():
+            return NOT_NEEDED
+        while not self._deadline.expired():
+            outcome = solver.solve(
+                *(self._problem, budget),
+                deadline=self._deadline,
+                seed=self._seed,
+                incumbent=found or (None if least.excess_bytes else least.schedule),
+                lower_bound=self._standings.extra_bound_ps,
+            )
+            if outcome.solution is None:
+                break
+            extra = recompute_ps(self._problem, outcome.solution)
+            if not least.excess_bytes and extra > least.extra_ps - (found is None):
+                break
+            found, least = outcome.solution, least._replace(excess_bytes=0, extra_ps=extra)
+            budget = memory_profile(self._problem, found).peak_bytes - 1
+        if found is not None:
+            self._standings.consider(name, found)
         return ""
 
 

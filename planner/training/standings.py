@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from planner.errors import InvalidPlanError
 from planner.problem import Status
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from planner.training.schedule import TrainingSchedule
 
 SAVE_ALL = "save-all"
+
+
+class Leader(NamedTuple):
+    """The best plan so far, and by how much it misses the budget."""
+
+    name: str
+    schedule: TrainingSchedule
+    excess_bytes: int
+    extra_ps: int
 
 
 class Standings:
@@ -82,9 +91,11 @@ class Standings:
         with self._lock:
             leads = self._best is None or key < self._best[0]
         if leads:
-            violations = check_training(self._problem, schedule, max(peak, self._budget))
+            violations = check_training(self._problem, schedule, peak)
             if violations:
                 raise InvalidPlanError(f"{name} is not legal: {violations[0].message}")
+            if recomputed < (actual := recompute_ps(self._problem, schedule)):
+                raise InvalidPlanError(f"{name} recomputes {actual:,} ps, not {recomputed:,}.")
         with self._lock:
             if not schedule.offloads:
                 self.seeds.append(seed)
@@ -96,6 +107,13 @@ class Standings:
             before = self._contenders.get(contender)
             if before is None or before.peak_bytes is None or key < self._key(before):
                 self._contenders[contender] = TrainingContender(contender, status, peak, extra)
+
+    def offer_or_fail(self, seed: Seed) -> None:
+        """Judge a plan of somebody else; an illegal one is reported."""
+        try:
+            self.offer(seed)
+        except InvalidPlanError as error:
+            self.report(seed.name.split(" ")[0], "failed", str(error))
 
     def _key(self, contender: TrainingContender) -> tuple[int, int, int]:
         peak, extra = contender.peak_bytes or 0, contender.extra_ps or 0
@@ -115,13 +133,13 @@ class Standings:
                 found = found._replace(status=status)
             self._contenders[name] = found._replace(note=note, cpu_s=cpu_s)
 
-    def best(self) -> tuple[str, TrainingSchedule, int, int]:
-        """Return name, schedule, bytes over the budget and extra time of the best plan."""
+    def best(self) -> Leader:
+        """Return the best plan."""
         with self._lock:
             if self._best is None:
                 raise AssertionError("the plan that saves everything is offered first")
             (excess, extra, _), name, schedule = self._best
-            return name, schedule, excess, extra
+            return Leader(name, schedule, excess, extra)
 
     def settled(self) -> bool:
         """Whether nobody can do better, or it is proven that nothing keeps the budget."""

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from planner.training.just_in_time import just_in_time
+from solvers.training.block_kinds import block_kinds
 from solvers.training.saving_cut import SavingCuts
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from planner.training.problem import TrainingProblem
     from planner.training.schedule import TrainingSchedule
-    from solvers.training.block_kinds import BlockKinds
     from solvers.training.blocks import Chain
 
 _CORNERS = 16
@@ -21,7 +21,7 @@ _MOST_PER_RULE = 12
 
 
 def baseline_schedules(
-    problem: TrainingProblem, chain: Chain, kinds: BlockKinds
+    problem: TrainingProblem, chain: Chain
 ) -> Iterator[tuple[str, TrainingSchedule]]:
     """Yield named schedules, the one that recomputes nothing first.
 
@@ -42,7 +42,7 @@ def baseline_schedules(
         yield "saving-cut", just_in_time(problem, corner)
     yield from _every_few_inputs(problem, chain)
     yield from _first_recomputed(problem, chain, boundary)
-    yield from _selective(problem, chain, kinds, boundary)
+    yield from _selective(problem, chain, boundary)
 
 
 def _every_few_inputs(
@@ -62,7 +62,7 @@ def _first_recomputed(
     dropped: list[frozenset[int]] = []
     gone: set[int] = set()
     for block in chain.blocks:
-        made = {s for o in block.forward for s in problem.writes.row(o).tolist()}
+        made = {s for o in block.forward for s in problem.write_rows[o]}
         gone |= made - set(block.outputs) - chain.constants
         dropped.append(frozenset(gone))
     for index in _some(range(len(dropped))):
@@ -73,8 +73,9 @@ def _first_recomputed(
 
 
 def _selective(
-    problem: TrainingProblem, chain: Chain, kinds: BlockKinds, boundary: frozenset[int]
+    problem: TrainingProblem, chain: Chain, boundary: frozenset[int]
 ) -> Iterator[tuple[str, TrainingSchedule]]:
+    kinds = block_kinds(problem, chain)
     kind, count = Counter(kinds.kind).most_common(1)[0]
     if count < 2:
         return

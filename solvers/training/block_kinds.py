@@ -8,11 +8,12 @@ import numpy as np
 
 from planner.graph import RaggedArray
 from planner.training.problem import TrainingProblem
+from solvers.training.blocks import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from solvers.training.blocks import Block, Chain
+    from solvers.training.blocks import Chain
 
 
 class BlockStep(NamedTuple):
@@ -52,36 +53,50 @@ class BlockStep(NamedTuple):
 
 
 class BlockKinds(NamedTuple):
-    """The blocks of a chain, and one number for all that are the same.
+    """Blocks and runs of neighbouring blocks, and one number for all that are the same.
 
     Attributes
     ----------
+    spans : tuple of (int, int)
+        First and last block of each. The single blocks come first, in their order.
     steps : tuple of BlockStep
-        Of each block.
+        Of each.
     kind : tuple of int
-        Of each block.
+        Of each.
     first : tuple of int
-        The first block of each kind.
+        The first of each kind.
     """
 
+    spans: tuple[tuple[int, int], ...]
     steps: tuple[BlockStep, ...]
     kind: tuple[int, ...]
     first: tuple[int, ...]
 
 
-def block_kinds(problem: TrainingProblem, chain: Chain) -> BlockKinds:
-    """Return every block as a training step, equal ones marked as such."""
+def block_kinds(problem: TrainingProblem, chain: Chain, widths: Sequence[int] = (1,)) -> BlockKinds:
+    """Return runs of so many blocks as training steps, equal ones marked as such."""
+    blocks = chain.blocks
     needed = _read_below(problem, chain)
-    steps = tuple(_step(problem, chain, block, needed[i]) for i, block in enumerate(chain.blocks))
+    spans = [(i, i + w - 1) for w in widths for i in range(len(blocks) - w + 1)]
+    steps = tuple(
+        _step(problem, chain, _merged(blocks[first : last + 1]), needed[first])
+        for first, last in spans
+    )
     kinds: dict[tuple[object, ...], int] = {}
-    first: list[int] = []
+    first_of: list[int] = []
     kind: list[int] = []
     for i, step in enumerate(steps):
         number = kinds.setdefault(step.signature, len(kinds))
         kind.append(number)
-        if number == len(first):
-            first.append(i)
-    return BlockKinds(steps, tuple(kind), tuple(first))
+        if number == len(first_of):
+            first_of.append(i)
+    return BlockKinds(tuple(spans), steps, tuple(kind), tuple(first_of))
+
+
+def _merged(blocks: Sequence[Block]) -> Block:
+    forward = sorted(o for block in blocks for o in block.forward)
+    backward = sorted(o for block in blocks for o in block.backward)
+    return Block(tuple(forward), tuple(backward), blocks[0].inputs, blocks[-1].outputs)
 
 
 def _read_below(problem: TrainingProblem, chain: Chain) -> list[set[int]]:
@@ -91,7 +106,7 @@ def _read_below(problem: TrainingProblem, chain: Chain) -> list[set[int]]:
     for block in chain.blocks:
         needed.append(set(wanted))
         for operator in block.backward:
-            wanted.update(problem.reads.row(operator).tolist())
+            wanted.update(problem.read_rows[operator])
     return needed
 
 
@@ -103,14 +118,14 @@ def _step(problem: TrainingProblem, chain: Chain, block: Block, read_below: set[
         return [storages.setdefault(s, len(storages)) for s in wanted]
 
     number(block.inputs)
-    writes = [number(problem.writes.row(o).tolist()) for o in block.forward]
-    made = {s for o in block.backward for s in problem.writes.row(o).tolist()}
-    read = sorted({s for o in block.backward for s in problem.reads.row(o).tolist()} - made)
+    writes = [number(problem.write_rows[o]) for o in block.forward]
+    made = {s for o in block.backward for s in problem.write_rows[o]}
+    read = sorted({s for o in block.backward for s in problem.read_rows[o]} - made)
     flows = number(s for s in read if s not in storages)
-    written = [number(problem.writes.row(o).tolist()) for o in block.backward]
+    written = [number(problem.write_rows[o]) for o in block.backward]
 
     def reads(operators: Iterable[int]) -> list[list[int]]:
-        return [sorted(number(problem.reads.row(o).tolist())) for o in operators]
+        return [sorted(number(problem.read_rows[o])) for o in operators]
 
     outputs = number(block.outputs)
     operators = [-1, *block.forward, -1, *block.backward]

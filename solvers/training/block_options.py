@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _CORNERS = 14
 _MOST_OPTIONS = 24
 # Evaluations of one block times its operators: what the search of one kind of block may cost.
-_EFFORT = 30_000
-_MOST_EVALUATIONS = 300
+_EFFORT = 6_000
+_MOST_EVALUATIONS = 150
 
 
 class BlockOption(NamedTuple):
@@ -54,69 +54,69 @@ class BlockOption(NamedTuple):
     backward_ps: int
 
 
-class BlockOptions(NamedTuple):
-    """What the search of one kind of block found.
+def unrepeatable(step: BlockStep) -> frozenset[int]:
+    """Return the fewest bytes without which some of a block could not be recomputed.
 
-    Attributes
-    ----------
-    fixed : frozenset of int
-        Storages kept in every case, because nothing recomputes them; local numbers.
-    options : tuple of BlockOption
-        At least one saves nothing but ``fixed``.
+    None where all its operators can. Local numbers.
     """
+    problem = step.problem
+    if problem.recomputable[problem.forward_operators[1:-1]].all():
+        return frozenset()
+    price = problem.size_bytes.copy()
+    price[: step.inputs] = 0
+    cuts = SavingCuts(problem, {*problem.boundary.tolist(), *step.outputs}, price)
+    return cuts.saved(cuts.dear()) - frozenset(range(step.inputs))
 
-    fixed: frozenset[int]
-    options: tuple[BlockOption, ...]
 
-
-def block_options(step: BlockStep, *, deadline: Deadline) -> BlockOptions:
+def block_options(
+    step: BlockStep, fixed: frozenset[int], *, deadline: Deadline
+) -> tuple[BlockOption, ...]:
     """Return what can be traded in one block: kept bytes, bytes while it runs, and time.
 
-    The corners of saved bytes against recomputation come from minimum cuts, with the inputs free
-    and at their price; between neighbours the way is gone storage by storage. Results of the
-    leanest choices are then forgotten early, where that lowers what is live at the worst step.
+    The corners of saved bytes against recomputation come from minimum cuts, with inputs and
+    outputs free and at their price, as others may keep them; between neighbours the way is gone
+    storage by storage. Results of the leanest choices are then forgotten early, where that lowers
+    what is live at the worst step.
+
+    Parameters
+    ----------
+    fixed : frozenset of int
+        Storages that are kept in every case, see `unrepeatable`; local numbers.
     """
-    return _Search(step, deadline).run()
+    return _Search(step, fixed, deadline).run()
 
 
 class _Search:
-    def __init__(self, step: BlockStep, deadline: Deadline) -> None:
+    def __init__(self, step: BlockStep, fixed: frozenset[int], deadline: Deadline) -> None:
         self.step = step
         self.deadline = deadline
         self.inputs = frozenset(range(step.inputs))
-        self.fixed = self._fixed()
+        self.fixed = fixed
         self.problem = _without_bytes(step.problem, self.inputs | self.fixed)
         self.boundary = frozenset(step.problem.boundary.tolist())
         self.found: dict[tuple[frozenset[int], frozenset[int]], BlockOption] = {}
         size = len(step.operators)
         self.evaluations = max(8, min(_MOST_EVALUATIONS, _EFFORT // size))
 
-    def _fixed(self) -> frozenset[int]:
-        problem = self.step.problem
-        forward = problem.forward_operators[1:-1]
-        if problem.recomputable[forward].all():
-            return frozenset()
-        wanted = {*problem.boundary.tolist(), *self.step.outputs}
-        cuts = SavingCuts(problem, wanted, self._price(self.inputs))
-        return cuts.saved(cuts.dear()) - self.inputs
-
     def _price(self, free: frozenset[int]) -> np.ndarray:
         price = self.step.problem.size_bytes.copy()
         price[list(free)] = 0
         return price
 
-    def run(self) -> BlockOptions:
+    def run(self) -> tuple[BlockOption, ...]:
         self._option(frozenset())
-        for free in (self.inputs | self.fixed, self.fixed):
+        outputs = self.step.outputs
+        for free in (self.inputs, self.inputs | outputs, frozenset[int](), outputs):
+            free |= self.fixed
             cuts = SavingCuts(self.step.problem, self.boundary, self._price(free))
             corners = cuts.corners(_CORNERS)
             for corner in corners:
                 self._option(corner)
             for many, few in pairwise(corners):
                 self._walk(cuts, many, few)
-        for saved in self._leanest(3):
+        for saved in self._leanest(2):
             self._forget(saved)
-        return BlockOptions(self.fixed, _frontier(list(self.found.values())))
+        return _frontier(list(self.found.values()))
 
     def _spent(self) -> bool:
         return len(self.found) >= self.evaluations or self.deadline.expired()
@@ -175,7 +175,7 @@ class _Search:
             if life.first < worst < life.last and life.first > profile.forward_steps:
                 size = int(problem.size_bytes[life.storage])
                 found[maker] = found.get(maker, 0) + size
-        return sorted((m for m in found if found[m]), key=lambda m: (-found[m], m))[:8]
+        return sorted((m for m in found if found[m]), key=lambda m: (-found[m], m))[:5]
 
     def _option(self, saved: frozenset[int], repeated: frozenset[int] = frozenset()) -> BlockOption:
         saved = saved - self.inputs - self.fixed

@@ -18,7 +18,6 @@ MOST_BLOCKS = 96
 # A storage that crosses a larger share of the forward half than this may count as a constant.
 _CONSTANT_SPAN = 0.2
 _MOST_CONSTANTS = 24
-_WIDEST_CUT = 3
 
 
 class Block(NamedTuple):
@@ -58,16 +57,14 @@ class Chain(NamedTuple):
 def cut_chain(problem: TrainingProblem, most_blocks: int = MOST_BLOCKS) -> Chain:
     """Cut a training step at the narrowest places of its forward half.
 
-    A cut is a place between two operators over which one storage passes, constants apart: those
-    of the storages with the longest spans that make the largest block plus the constants smallest.
-    If single storages do not cut it well, wider cuts are taken.
+    A cut is a place between two operators over which one storage passes, constants apart: as many
+    of the storages with the longest spans as make the largest block plus the constants smallest.
     """
     forward = _ForwardHalf(problem)
     cuts, skipping = forward.best_cuts(most_blocks)
-    place = forward.places(cuts)
     crossing = [forward.crossing(p, skipping) for p in cuts]
-    ends = _backward_ends(problem, place, crossing, skipping)
-    return _chain(problem, place, crossing, ends)
+    reach = _reach(problem, forward.places(cuts), crossing, skipping)
+    return _chain(problem, reach, crossing, _backward_ends(problem, reach, len(cuts) + 1))
 
 
 class _ForwardHalf:
@@ -97,31 +94,26 @@ class _ForwardHalf:
         long = np.flatnonzero(span > max(2, _CONSTANT_SPAN * len(self.operators)))
         order = long[np.lexsort((long, -span[long]))][:_MOST_CONSTANTS].tolist()
         best: tuple[int, list[int], frozenset[int]] | None = None
-        for width in range(1, _WIDEST_CUT + 1):
-            found: tuple[int, list[int], frozenset[int]] | None = None
-            for many in range(len(order) + 1):
-                skipping = frozenset(order[:many])
-                cuts = self._cuts(width, skipping, most_blocks)
-                largest = max(self._block_bytes(cuts), default=0)
-                score = largest + int(self.problem.size_bytes[order[:many]].sum())
-                if found is None or score < found[0]:
-                    found = score, cuts, skipping
-            # Wider cuts make for costlier checkpoints: only where they halve the largest block.
-            if found is not None and (best is None or 2 * found[0] < best[0]):
-                best = found
+        for many in range(len(order) + 1):
+            skipping = frozenset(order[:many])
+            cuts = self._cuts(skipping, most_blocks)
+            score = max(self._block_bytes(cuts), default=0)
+            score += int(self.problem.size_bytes[order[:many]].sum())
+            if best is None or score < best[0]:
+                best = score, cuts, skipping
         return ([], frozenset()) if best is None else best[1:]
 
-    def _cuts(self, width: int, skipping: Collection[int], most_blocks: int) -> list[int]:
+    def _cuts(self, skipping: Collection[int], most_blocks: int) -> list[int]:
         count = len(self.operators)
         spans = np.flatnonzero(self.last > self.first)
         spans = spans[~np.isin(spans, list(skipping))]
         change = np.zeros(count + 1, dtype=np.int64)
         np.add.at(change, self.first[spans] + 1, 1)
         np.subtract.at(change, self.last[spans] + 1, 1)
-        # The same storages over several places in a row make one cut, where they are complete.
+        # Of several places in a row with the same storage over them, the first is the cut.
         born = np.zeros(count + 1, dtype=np.bool_)
         born[self.first[spans] + 1] = True
-        narrow = (np.cumsum(change)[:count] <= width) & born[:count]
+        narrow = (np.cumsum(change)[:count] <= 1) & born[:count]
         narrow[:1] = False
         places = np.flatnonzero(narrow)
         shortest = count / most_blocks
@@ -140,43 +132,68 @@ class _ForwardHalf:
         return tuple(s for s in over.tolist() if s not in skipping)
 
     def places(self, cuts: list[int]) -> NDArray[np.int64]:
-        """Return the block of each forward operator; -1 of what reads nothing and may wait."""
-        problem = self.problem
+        """Return the block of each operator that has to run forward, -1 of the others."""
         place = np.searchsorted(np.array(cuts, dtype=np.int64), self.position, side="right")
         place[self.position < 0] = -1
-        producer = problem.producer
-        for operator in np.flatnonzero(~problem.is_backward & ~problem.in_forward).tolist():
-            reads = problem.reads.row(operator)
-            place[operator] = max((int(place[producer[s]]) for s in reads), default=-1)
         return place
 
 
-def _backward_ends(
+class _Reach(NamedTuple):
+    """The first and last block to which a forward operator, or a reader of it, may belong.
+
+    Both are -1 of operators that read nothing and may run in either half.
+
+    Attributes
+    ----------
+    first, last : int64 array of shape [operators]
+    readers : dict of int to (int, int)
+        Of each forward storage, constants apart, the first and last block that may read it.
+    """
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    readers: dict[int, tuple[int, int]]
+
+
+def _reach(
     problem: TrainingProblem,
     place: NDArray[np.int64],
     crossing: Sequence[Sequence[int]],
     skipping: Collection[int],
-) -> list[int]:
+) -> _Reach:
+    first, last = place.copy(), place.copy()
+    producer = problem.producer
+    claimed = (place[producer] >= 0) & (producer >= 0)
+    claimed[list(skipping)] = False
+    home = place[producer].tolist()
+    readers = {s: (home[s], home[s]) for s in np.flatnonzero(claimed).tolist()}
+    for block, storages in enumerate(crossing):
+        readers.update((s, (block, block + 1)) for s in storages)
+    for operator in np.flatnonzero(~problem.is_backward & ~problem.in_forward).tolist():
+        spans = [readers[s] for s in problem.read_rows[operator] if s in readers]
+        if spans:
+            first[operator] = max(span[0] for span in spans)
+            last[operator] = max(first[operator], min(span[1] for span in spans))
+            written = problem.write_rows[operator]
+            readers.update(dict.fromkeys(written, (int(first[operator]), int(last[operator]))))
+    return _Reach(first, last, readers)
+
+
+def _backward_ends(problem: TrainingProblem, reach: _Reach, blocks: int) -> list[int]:
     """Return where the backward stretch of each block ends, among the backward operators.
 
     Blocks run backward from the last to the first. Between the last operator that needs a block
     and the first that needs the one before, the stretch ends where the fewest bytes cross.
     """
-    over = [frozenset(storages) for storages in crossing]
-    blocks = len(over) + 1
     backward = problem.backward_operators.tolist()
-    producer, forward = problem.producer, ~problem.is_backward
     lowest = np.full(len(backward), -1, dtype=np.int64)
     highest = np.full(len(backward), blocks, dtype=np.int64)
     for index, operator in enumerate(backward):
-        for storage in problem.reads.row(operator).tolist():
-            maker = int(producer[storage])
-            if maker < 0 or not forward[maker] or place[maker] < 0 or storage in skipping:
-                continue
-            block = int(place[maker])
-            crosses = block + 1 < blocks and storage in over[block]
-            lowest[index] = max(lowest[index], block)
-            highest[index] = min(highest[index], block + 1 if crosses else block)
+        for storage in problem.read_rows[operator]:
+            if storage in reach.readers:
+                first, last = reach.readers[storage]
+                lowest[index] = max(lowest[index], first)
+                highest[index] = min(highest[index], last)
     carried = _carried_bytes(problem, backward)
     ends = [len(backward)] * blocks
     start = 0
@@ -197,8 +214,8 @@ def _carried_bytes(problem: TrainingProblem, backward: Sequence[int]) -> NDArray
     born = dict.fromkeys(problem.tangents.tolist(), 0)
     last: dict[int, int] = {}
     for index, operator in enumerate(backward):
-        last.update(dict.fromkeys(problem.reads.row(operator).tolist(), index))
-        born.update(dict.fromkeys(problem.writes.row(operator).tolist(), index + 1))
+        last.update(dict.fromkeys(problem.read_rows[operator], index))
+        born.update(dict.fromkeys(problem.write_rows[operator], index + 1))
     handed = frozenset(problem.gradients.tolist())
     for storage, first in born.items():
         if storage in last and storage not in handed:
@@ -209,44 +226,44 @@ def _carried_bytes(problem: TrainingProblem, backward: Sequence[int]) -> NDArray
 
 def _chain(
     problem: TrainingProblem,
-    place: NDArray[np.int64],
+    reach: _Reach,
     crossing: Sequence[Sequence[int]],
     ends: Sequence[int],
 ) -> Chain:
     """Return the chain; what is read beyond its block and the cut after it is constant."""
     blocks = len(ends)
     backward = problem.backward_operators.tolist()
-    block_of = place.copy()
     starts = [*ends[1:], 0]
     stretches = [backward[starts[b] : ends[b]] for b in range(blocks)]
+    block_of = np.zeros(len(problem.operator_names), dtype=np.int64)
     for block, operators in enumerate(stretches):
         block_of[operators] = block
     readers: dict[int, set[int]] = {}
-    # Descending, so that what may wait is placed after its readers.
+    members: list[list[int]] = [[] for _ in range(blocks)]
+    # Descending, so that what may be in one of several blocks is where its readers are.
     for operator in range(len(block_of) - 1, -1, -1):
-        if block_of[operator] < 0:
-            used = [max(readers.get(s, {0})) for s in problem.writes.row(operator).tolist()]
-            block_of[operator] = max(used, default=0)
-        for storage in problem.reads.row(operator).tolist():
+        if not problem.is_backward[operator]:
+            written = problem.write_rows[operator]
+            block = max((max(readers[s]) for s in written if s in readers), default=0)
+            if reach.first[operator] >= 0:
+                block = min(max(block, int(reach.first[operator])), int(reach.last[operator]))
+            block_of[operator] = block
+            members[block].append(operator)
+        for storage in problem.read_rows[operator]:
             readers.setdefault(storage, set()).add(int(block_of[operator]))
     constants = set(problem.forward_outputs.tolist())
-    over = [frozenset(storages) for storages in crossing]
+    over = [*(frozenset(storages) for storages in crossing), frozenset()]
     handed = frozenset(problem.gradients.tolist())
     for operator in problem.forward_operators.tolist():
         block = int(block_of[operator])
-        for storage in problem.writes.row(operator).tolist():
-            beyond = {block}
-            if block + 1 < blocks and storage in over[block]:
-                beyond.add(block + 1)
+        for storage in problem.write_rows[operator]:
+            beyond = {block, block + 1} if storage in over[block] else {block}
             if storage in handed or not readers.get(storage, beyond) <= beyond:
                 constants.add(storage)
-    members: list[list[int]] = [[] for _ in range(blocks)]
-    for operator in problem.forward_operators.tolist():
-        members[int(block_of[operator])].append(operator)
     cuts = [(), *(tuple(s for s in storages if s not in constants) for storages in crossing), ()]
     return Chain(
         tuple(
-            Block(tuple(members[b]), tuple(stretches[b]), cuts[b], cuts[b + 1])
+            Block(tuple(members[b][::-1]), tuple(stretches[b]), cuts[b], cuts[b + 1])
             for b in range(blocks)
         ),
         frozenset(constants),

@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from planner.training.problem import TrainingProblem
-    from solvers.training.block_kinds import BlockKinds
-    from solvers.training.block_options import BlockOption, BlockOptions
-    from solvers.training.blocks import Chain
     from solvers.training.chain_program import Action
+    from solvers.training.chain_stages import SolvedChain
 
 
 class _CannotRecomputeError(Exception):
@@ -29,40 +27,21 @@ class ChainSchedules:
     `planner.training.just_in_time`. A storage that would be needed though its plan forgot it, and
     that cannot be recomputed, is kept from then on in all plans.
 
-    Parameters
-    ----------
-    options : sequence of BlockOptions
-        Of each kind of block.
     """
 
-    def __init__(
-        self,
-        problem: TrainingProblem,
-        chain: Chain,
-        kinds: BlockKinds,
-        options: Sequence[BlockOptions],
-    ) -> None:
+    def __init__(self, problem: TrainingProblem, solved: SolvedChain) -> None:
         self.problem = problem
-        self.chain = chain
-        self.kinds = kinds
-        self.options = options
+        self.solved = solved
+        self.blocks = solved.chain.blocks
         self.producer = problem.producer.tolist()
-        self.reads = [problem.reads.row(o).tolist() for o in range(len(problem.reads))]
-        self.writes = [problem.writes.row(o).tolist() for o in range(len(problem.writes))]
+        self.reads, self.writes = problem.read_rows, problem.write_rows
         self.in_forward = problem.in_forward.tolist()
         self.recomputable = problem.recomputable.tolist()
         self.tangents = frozenset(problem.tangents.tolist())
-        self.always = set(chain.constants) | set(problem.forward_outputs.tolist())
-        self.fixed = [
-            self._global(block, options[kind].fixed) for block, kind in enumerate(kinds.kind)
-        ]
+        self.always = set(solved.chain.constants) | set(problem.forward_outputs.tolist())
         self.made = [
-            frozenset(s for o in block.forward for s in self.writes[o]) for block in chain.blocks
+            frozenset(s for o in block.forward for s in self.writes[o]) for block in self.blocks
         ]
-
-    def _global(self, block: int, local: Iterable[int]) -> frozenset[int]:
-        storages = self.kinds.steps[block].storages
-        return frozenset(storages[s] for s in local)
 
     def schedule(self, actions: Sequence[Action]) -> TrainingSchedule:
         """Return the schedule of these actions."""
@@ -96,46 +75,45 @@ class _Run:
         self._burst(self.shared.problem.gradients.tolist())
         return TrainingSchedule(self.forward or (), tuple(self.sequence), self._crossing())
 
-    def _option(self, block: int, index: int) -> BlockOption:
-        return self.shared.options[self.shared.kinds.kind[block]].options[index]
-
     def _ahead(self, action: Action) -> None:
         shared, blocks = self.shared, range(action.first, action.last + 1)
-        outputs = set(shared.chain.blocks[action.last].outputs)
+        outputs = set(shared.blocks[action.last].outputs)
         kept: frozenset[int] = frozenset()
         if action.move is Move.KEEP:
-            local = self._option(action.first, action.option).saved
-            kept = shared._global(action.first, local)
+            step = shared.solved.choice_steps[action.first][action.choice]
+            option = shared.solved.stages[action.first].choices[action.choice].option
+            kept = frozenset(step.storages[s] for s in option.saved)
         wanted = outputs | kept
         operators: set[int] = set()
         if self.forward is None:
             for block in blocks:
-                members = shared.chain.blocks[block].forward
-                operators.update(o for o in members if shared.in_forward[o])
-                self.stay |= shared.fixed[block]
-                wanted |= shared.fixed[block]
+                operators.update(o for o in shared.blocks[block].forward if shared.in_forward[o])
+                self.stay |= shared.solved.fixed[block]
+                wanted |= shared.solved.fixed[block]
                 wanted |= shared.made[block] & shared.always
             wanted.difference_update(s for o in operators for s in shared.writes[o])
         self._run(self._closure(wanted, operators))
         for block in blocks:
             self._forget(shared.made[block] - outputs - kept)
         if action.move is Move.KEEP and action.release_input:
-            self._forget(shared.chain.blocks[action.first].inputs)
+            self._forget(shared.blocks[action.first].inputs)
 
     def _reverse(self, action: Action) -> None:
         if self.forward is None:
             self._turn()
-        shared, block = self.shared, self.shared.chain.blocks[action.first]
-        step = shared.kinds.steps[action.first]
-        option = self._option(action.first, action.option)
+        shared, blocks = self.shared, range(action.last, action.first - 1, -1)
+        step = shared.solved.choice_steps[action.first][action.choice]
+        option = shared.solved.stages[action.first].choices[action.choice].option
         repeated = frozenset(step.operators[o] for o in option.repeated)
-        for operator in block.backward:
-            self._burst(shared.reads[operator], repeated)
-            self._run((operator,))
-        self.stay -= shared.fixed[action.first] - shared.always
-        self._forget(shared.made[action.first])
+        for block in blocks:
+            for operator in shared.blocks[block].backward:
+                self._burst(shared.reads[operator], repeated)
+                self._run((operator,))
+        for block in blocks:
+            self.stay -= shared.solved.fixed[block] - shared.always
+            self._forget(shared.made[block])
         if action.release_input:
-            self._forget(block.inputs)
+            self._forget(shared.blocks[action.first].inputs)
 
     def _turn(self) -> None:
         self.forward = tuple(self.sequence)

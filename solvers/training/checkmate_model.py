@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planner.training.sequences import schedule_of
 from solvers.milp.program import Rows
+from solvers.training.stages import stage_sequences
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from planner.training.problem import TrainingProblem
     from planner.training.schedule import TrainingSchedule
     from solvers.milp.program import Program
-    from solvers.training.stages import StagedGrid, Stage
+    from solvers.protocol import Deadline
+    from solvers.training.stages import Stage, StagedGrid
 
 _Term = tuple[int, float]
 
@@ -52,25 +54,14 @@ class CheckmateModel(NamedTuple):
 
 
 def checkmate_model(
-    problem: TrainingProblem, grid: StagedGrid, budget_bytes: int
-) -> CheckmateModel:
+    problem: TrainingProblem, grid: StagedGrid, budget_bytes: int, *, deadline: Deadline
+) -> CheckmateModel | None:
     """Build the program of all schedules in the grid with peaks up to the budget.
 
-    Every operator alone has to fit, see `solvers.training.stages.least_base`.
+    Every operator alone has to fit, see `solvers.training.stages.least_base`. None if the time does
+    not suffice.
     """
-    return _Build(problem, grid, budget_bytes).model()
-
-
-def stage_sequences(
-    grid: StagedGrid, computed: set[tuple[int, int]]
-) -> tuple[list[int], list[int]]:
-    """Return the forward and the backward sequence, from what runs in which stage."""
-    halves: tuple[list[int], list[int]] = [], []
-    for t, stage in enumerate(grid.stages):
-        halves[t >= grid.crossing].extend(
-            o for o in stage.operators if o == stage.frontier or (t, o) in computed
-        )
-    return halves
+    return _Build(problem, grid, budget_bytes).model(deadline)
 
 
 def schedule_of_point(
@@ -106,10 +97,12 @@ class _Build:
             for storage in reads:
                 self.users[storage].append(operator)
 
-    def model(self) -> CheckmateModel:
+    def model(self, deadline: Deadline) -> CheckmateModel | None:
         self._computed_columns()
         self._kept_columns()
         for t, stage in enumerate(self.grid.stages):
+            if deadline.expired():
+                return None
             self._original_outputs(t)
             self._dependencies(t, stage)
             self._keeping(t)
@@ -316,7 +309,6 @@ def two_phases(grid: StagedGrid, kept: set[tuple[int, int]]) -> set[tuple[int, i
     handed_on = set(grid.gradients)
     for t in range(len(grid.stages) - 1, -1, -1):
         stage = grid.stages[t]
-        inside = set(stage.operators)
         free = grid.outputs if t >= grid.crossing else frozenset()
         wanted = handed_on - free
         handed_on = set(grid.outputs) if t == grid.crossing else set()

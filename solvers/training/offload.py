@@ -19,7 +19,7 @@ from planner.training.schedule import Offload, TrainingSchedule, recompute_ps
 from planner.training.simulator import RoundTrip, copy_times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 _EXCHANGES = 300
 """Sets tried beyond the constructed ones."""
-_RETENTIONS = 120
+_SEARCHED = 3
+"""Schedules of which `mixed_plan` tries more than the constructed sets."""
+_RETENTIONS = 1000
 """Neighbouring sets of saved storages tried by `mixed_plan`."""
 
 
@@ -81,15 +83,19 @@ def mixed_plan(
     TrainingSchedule or None
         None if none of them meets the budget.
     """
-    best: _Mix | None = None
+    found: list[_Mix] = []
     for schedule in schedules:
-        if best is not None and deadline.expired():
+        if found and deadline.expired():
             break
-        mix = _mixed(problem, schedule, budget_bytes, None, deadline)
-        best = min((m for m in (best, mix) if m is not None), default=None, key=_Mix.extra)
-    if best is None:
+        found += _mixed(problem, schedule, budget_bytes)
+    if not found:
         return None
-    return _neighbours(problem, best, budget_bytes, deadline).planned
+    found.sort(key=_Mix.extra)
+    for mix in found[:_SEARCHED]:
+        found += _mixed(problem, mix.planned, budget_bytes, deadline)
+    best = _neighbours(problem, min(found, key=_Mix.extra), budget_bytes, deadline)
+    polished = _mixed(problem, best.planned, budget_bytes, deadline)
+    return min((*polished, best), key=_Mix.extra).planned
 
 
 class _Mix(NamedTuple):
@@ -105,19 +111,15 @@ def _mixed(
     problem: TrainingProblem,
     schedule: TrainingSchedule,
     budget_bytes: int,
-    below_ps: int | None,
-    deadline: Deadline,
-) -> _Mix | None:
-    """Return the schedule with its best offloads; None without any or at ``below_ps`` or more."""
-    recomputed = recompute_ps(problem, schedule)
-    if below_ps is not None and recomputed >= below_ps:
-        return None
+    deadline: Deadline | None = None,
+) -> list[_Mix]:
+    """Return the schedule with offloads, if there are any: constructed, or searched for."""
     offloading = _Offloading(problem, schedule, budget_bytes)
-    # A neighbour is judged by its constructed sets alone.
-    found = offloading.search(deadline) if below_ps is None else offloading.constructed()
-    if found is None or (below_ps is not None and recomputed + found.stall_ps >= below_ps):
-        return None
-    return _Mix(_with_offloads(schedule, found.offloads), recomputed, found.stall_ps)
+    found = offloading.constructed() if deadline is None else offloading.search(deadline)
+    if found is None:
+        return []
+    planned = _with_offloads(schedule, found.offloads)
+    return [_Mix(planned, recompute_ps(problem, schedule), found.stall_ps)]
 
 
 def _neighbours(
@@ -125,29 +127,55 @@ def _neighbours(
 ) -> _Mix:
     """Save one storage fewer, or one more, while that makes the step shorter."""
     outputs = set(problem.forward_outputs.tolist())
-    sizes = problem.size_bytes
+    sizes, producer = problem.size_bytes, problem.producer
     results = [
         storage
         for operator in problem.forward_operators.tolist()
         for storage in problem.writes.row(operator).tolist()
         if storage not in outputs and sizes[storage]
     ]
+
+    def worth(storage: int) -> float:
+        return int(problem.duration_ps[producer[storage]]) / int(sizes[storage])
+
+    def better(changed: Iterable[int]) -> _Mix:
+        neighbour = just_in_time(problem, set(changed) ^ set(best.planned.saved))
+        if recompute_ps(problem, neighbour) >= best.extra():
+            return best
+        return min((best, *_mixed(problem, neighbour, budget_bytes)), key=_Mix.extra)
+
     tried = 0
-    improved = True
-    while improved and best.extra():
-        improved = False
+    before = None
+    while before is not best and best.extra():
+        before = best
+        saved = set(best.planned.saved)
         moved = {offload.storage for offload in best.planned.offloads}
-        # What waits on the link is what is worth recomputing; what is not saved is worth a copy.
-        order = sorted(results, key=lambda s: (s not in moved, -int(sizes[s]), s))
+        # First what is cheap to recompute and waits on the link, then what is dear and recomputed.
+        order = sorted(
+            results,
+            key=lambda s: (s not in moved, s in saved, worth(s) if s in saved else -worth(s), s),
+        )
         for storage in order:
             if tried >= _RETENTIONS or deadline.expired():
                 return best
             tried += 1
-            neighbour = just_in_time(problem, {storage} ^ set(best.planned.saved))
-            mix = _mixed(problem, neighbour, budget_bytes, best.extra(), deadline)
-            if mix is not None:
-                best, improved = mix, True
+            best = better((storage,))
+    chance = random.Random(0)
+    while best.extra() and tried < _RETENTIONS and not deadline.expired():
+        tried += 1
+        saved = sorted(best.planned.saved, key=lambda s: (worth(s), s))
+        others = sorted(set(results).difference(saved), key=lambda s: (-worth(s), s))
+        leave = _preferred(chance, saved, chance.randint(1, 3))
+        enter = _preferred(chance, others, chance.randint(1, 2))
+        best = better((*leave, *enter))
     return best
+
+
+def _preferred(chance: random.Random, storages: Sequence[int], count: int) -> set[int]:
+    """Return a few of them, the first ones more often than the last."""
+    if not storages:
+        return set()
+    return {storages[int(len(storages) * chance.random() ** 2)] for _ in range(count)}
 
 
 class _Candidate(NamedTuple):
@@ -201,7 +229,7 @@ class _Offloading:
     def search(self, deadline: Deadline) -> _Found | None:
         """Return the best of the constructed sets and of exchanges from there."""
         best = self.constructed()
-        if best is None or not best.stall_ps:
+        if best is None or not best.offloads:
             return best
         best = self._without_each(best, deadline)
         chance = random.Random(0)
@@ -218,16 +246,23 @@ class _Offloading:
         return best
 
     def constructed(self) -> _Found | None:
-        """Return the best of a few sets, each made by freeing in one order of preference."""
+        """Return the best of a few sets, or the first that stalls nothing.
+
+        Each is made by freeing in one order of preference.
+        """
         if int(self.live.max()) <= self.budget:
             return _Found((), 0, 0)
         numbers = range(len(self.candidates))
-        found: list[_Found] = []
+        best: _Found | None = None
         for preference in _PREFERENCES:
             order = sorted(numbers, key=lambda i: preference(self.candidates[i]))
-            found += self._timed(self._cover(order))
-            found += self._timed(order)
-        return min(found, default=None, key=_Found.cost)
+            for chosen in (self._cover(order), order):
+                for found in self._timed(chosen):
+                    if best is None or found.cost() < best.cost():
+                        best = found
+                    if not best.stall_ps:
+                        return best
+        return best
 
     def _without_each(self, best: _Found, deadline: Deadline) -> _Found:
         numbers = {c.storage: i for i, c in enumerate(self.candidates)}
@@ -256,21 +291,21 @@ class _Offloading:
                 room -= candidate.size
         return chosen
 
-    def _timed(self, chosen: Iterable[int]) -> list[_Found]:
-        """Return ways to time a set, if it meets the budget; who need not leave, stays."""
+    def _timed(self, chosen: Iterable[int]) -> Iterator[_Found]:
+        """Yield ways to time a set, if it meets the budget; who need not leave, stays."""
         queue = sorted(
             (self.candidates[i] for i in chosen),
             key=lambda c: (c.copied_after, -c.read_before, c.storage),
         )
         freed = self._freed(queue)
         if freed is None:
-            return []
+            return
         away = sorted(freed, key=lambda c: (c.read_before, c.storage))
         live = self.live[self.middle + 1 :].copy()
         for candidate in away:
             live[: candidate.back_by] -= candidate.size
-        soon, late = [0] * len(away), self._just_in_time(away)
-        return [self._judged(away, freed, self._fetched(away, live, f)) for f in (soon, late)]
+        for earliest in (self._just_in_time(away), [0] * len(away)):
+            yield self._judged(away, freed, self._fetched(away, live, earliest))
 
     def _freed(self, queue: Sequence[_Candidate]) -> dict[_Candidate, int] | None:
         """Return after which step each of those leaves that have to; None above the budget."""

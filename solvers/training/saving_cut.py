@@ -55,9 +55,9 @@ class SavingCuts:
             node = 2 + operator
             recomputed = operator if problem.recomputable[operator] else -1
             rows.append((node, sink, -1, recomputed))
-            for storage in problem.writes.row(operator).tolist():
+            for storage in problem.write_rows[operator]:
                 rows.append((2 + operators + storage, node, storage, -1))
-            for storage in problem.reads.row(operator).tolist():
+            for storage in problem.read_rows[operator]:
                 maker = int(self.producer[storage])
                 if maker >= 0 and forward[maker]:
                     rows.append((node, 2 + operators + storage, -1, -1))
@@ -96,7 +96,7 @@ class SavingCuts:
             maker = int(self.producer[stack.pop()])
             if maker not in again:
                 again.add(maker)
-                stack += [s for s in self.problem.reads.row(maker).tolist() if s not in saved]
+                stack += [s for s in self.problem.read_rows[maker] if s not in saved]
         return again
 
     def corners(self, most: int) -> list[frozenset[int]]:

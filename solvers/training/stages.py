@@ -100,11 +100,7 @@ def staged_grid(problem: TrainingProblem, *, forward_again: bool = True) -> Stag
     recomputable = problem.recomputable.tolist()
     useful = _useful(problem, read, producer)
     needed = [o for o in forward if in_forward[o] or any(s in useful[0] for s in written[o])]
-    again = [
-        o
-        for o in needed
-        if recomputable[o] and (not in_forward[o] or any(size[s] for s in written[o]))
-    ]
+    again = [o for o in needed if recomputable[o]]
     stages: list[Stage] = []
     early = [o for o in again if forward_again or not in_forward[o]]
     for frontier in (o for o in forward if in_forward[o]):
@@ -149,6 +145,18 @@ def least_base(problem: TrainingProblem, grid: StagedGrid) -> int:
         held = stage.frontier_bytes + int(problem.workspace_bytes[stage.frontier])
         least = max(least, held + sum(grid.sizes[s] for s in operands))
     return least
+
+
+def stage_sequences(
+    grid: StagedGrid, computed: set[tuple[int, int]]
+) -> tuple[list[int], list[int]]:
+    """Return the forward and the backward sequence, from what runs in which stage."""
+    halves: tuple[list[int], list[int]] = [], []
+    for t, stage in enumerate(grid.stages):
+        halves[t >= grid.crossing].extend(
+            o for o in stage.operators if o == stage.frontier or (t, o) in computed
+        )
+    return halves
 
 
 def _useful(
