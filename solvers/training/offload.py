@@ -52,7 +52,7 @@ def offload_plan(
 
 def mixed_plan(
     problem: TrainingProblem,
-    schedules: Iterable[TrainingSchedule],
+    schedules: Sequence[TrainingSchedule],
     budget_bytes: int,
     *,
     deadline: Deadline,
@@ -65,6 +65,7 @@ def mixed_plan(
     Parameters
     ----------
     schedules : starting points, best from the least recomputation to the least peak
+        Past the deadline only the last one is looked at.
 
     Returns
     -------
@@ -72,10 +73,9 @@ def mixed_plan(
         None if none of them meets the budget.
     """
     found: list[_Mix] = []
-    for schedule in schedules:
-        if found and deadline.expired():
-            break
-        found += _mixed(problem, schedule, budget_bytes)
+    for number, schedule in enumerate(schedules, 1):
+        if not deadline.expired() or (number == len(schedules) and not found):
+            found += _mixed(problem, schedule, budget_bytes)
     if not found:
         return None
     found.sort(key=_Mix.extra)

@@ -175,6 +175,7 @@ def test_an_expired_deadline_still_gives_a_plan_that_fits() -> None:
     for planned in (
         offload_plan(problem, schedule, budget, deadline=Deadline(0)),
         mixed_plan(problem, [schedule], budget, deadline=Deadline(0)),
+        mixed_plan(problem, [just_in_time(problem, ()), schedule], budget, deadline=Deadline(0)),
     ):
         assert planned is not None
         assert check_training(problem, planned, budget) == []
