@@ -38,6 +38,15 @@ class PeakPartitioner(CustomPartitionerFn):
         self.options = options
         self.plans: list[PlannedStep] = []
 
+    # Inductor copies and pickles its configuration, this object included; plans hold fake tensors,
+    # which allow neither.
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PeakPartitioner:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PeakPartitioner, (self.options,)
+
     def uuid(self) -> str:
         """Return what the halves depend on beside the graph: this code, and the options."""
         return hashlib.sha256(repr((_code_version(), self.options)).encode()).hexdigest()

@@ -184,11 +184,14 @@ class _Race:
             deadline=self._deadline.within(_LADDER_SHARE * self._deadline.remaining_s()),
             seed=self._seed,
         )
-        self._standings.frontier = tuple(FrontierPoint(*rung) for rung in descent.rungs)
+        self._standings.frontier = tuple(
+            FrontierPoint(r.target_bytes, r.name, r.schedule, r.peak_bytes, r.recompute_ps)
+            for r in descent.rungs
+        )
         self._standings.frontier_complete = descent.complete
-        for rung in descent.rungs:
-            known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
-            self._standings.offer(known)
+        rung = descent.at(self._budget) or descent.rungs[-1]
+        known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
+        self._standings.offer(known)
         return "" if descent.complete else "stopped by the time limit"
 
     def _offload(self) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
     from solvers.training.stages import StagedGrid
 
-MOST_ENTRIES = 60_000
+MOST_ENTRIES = 30_000
 """Operators and operands of all stages beyond which no program is built."""
 
 
@@ -32,7 +32,9 @@ def relaxed_bound(
     """
     if grid_entries(grid) > MOST_ENTRIES or deadline.expired():
         return 0
-    model = checkmate_model(problem, grid, budget_bytes)
+    model = checkmate_model(problem, grid, budget_bytes, deadline=deadline)
+    if model is None:
+        return 0
     bound = GrowingProgram(model.program).solve(deadline).bound
     if not math.isfinite(bound):
         return 0

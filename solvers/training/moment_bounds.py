@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -59,10 +59,23 @@ def linear_bound(program: Program, *, deadline: Deadline) -> int | None:
     return max(0, math.ceil(bound)) if math.isfinite(bound) else None
 
 
-def whole_bound(program: Program, effort: float, *, deadline: Deadline) -> int | None:
-    """Return a bound on a program's least cost from CP-SAT, which computes in whole numbers.
+class WholeAnswer(NamedTuple):
+    """What CP-SAT says of a program.
 
-    None if nothing satisfies the program.
+    Attributes
+    ----------
+    bound : int or None
+        On the least cost; None if nothing satisfies the program.
+    ones : frozenset of str
+        Names of columns that are not 0 in the best point found.
+    """
+
+    bound: int | None
+    ones: frozenset[str] = frozenset()
+
+
+def whole_bound(program: Program, effort: float, *, deadline: Deadline) -> WholeAnswer:
+    """Return a bound on a program's least cost from CP-SAT, which computes in whole numbers.
 
     Parameters
     ----------
@@ -101,6 +114,10 @@ def whole_bound(program: Program, effort: float, *, deadline: Deadline) -> int |
     solver.parameters.max_deterministic_time = effort
     status = solve_until(solver, model, deadline).status
     if status == cp_model.INFEASIBLE:
-        return None
+        return WholeAnswer(None)
     bound = solver.best_objective_bound
-    return max(0, math.floor(bound)) * unit if math.isfinite(bound) else 0
+    ones: frozenset[str] = frozenset()
+    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        named = zip(program.names, columns, strict=True)
+        ones = frozenset(name for name, column in named if name and solver.value(column))
+    return WholeAnswer(max(0, math.floor(bound)) * unit if math.isfinite(bound) else 0, ones)

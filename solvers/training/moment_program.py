@@ -51,6 +51,11 @@ def moment_program(
     return _Builder(problem, known, budget_bytes, chosen).build()
 
 
+def held_name(storage: int, moment: int) -> str:
+    """Return the name of the column that says whether a storage is held at a moment."""
+    return f"held {storage} at {moment}"
+
+
 class _Builder:
     def __init__(
         self, problem: TrainingProblem, known: Moments, budget_bytes: int, chosen: Sequence[int]
@@ -138,7 +143,7 @@ class _Builder:
             if certain or storage in known.wanted[moment]:
                 columns[storage] = _ALWAYS
             elif storage in self.useful[index]:
-                columns[storage] = self.rows.variable("", 0, 1)
+                columns[storage] = self.rows.variable(held_name(storage, moment), 0, 1)
         terms = [(column, self.size[s]) for s, column in columns.items() if column != _ALWAYS]
         self.rows.add("", terms, upper=self.budget - int(known.base_bytes[moment]))
         return columns

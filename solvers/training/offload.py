@@ -163,12 +163,19 @@ def _neighbours(
     chance = random.Random(0)
     while best.extra() and tried < _RETENTIONS and not deadline.expired():
         tried += 1
-        saved = sorted(best.planned.saved)
-        others = sorted(set(results) - set(saved))
-        leave = chance.sample(saved, min(len(saved), chance.choice((1, 1, 2, 3))))
-        enter = chance.sample(others, min(len(others), chance.choice((1, 1, 2))))
+        saved = sorted(best.planned.saved, key=lambda s: (worth(s), s))
+        others = sorted(set(results).difference(saved), key=lambda s: (-worth(s), s))
+        leave = _preferred(chance, saved, chance.randint(1, 3))
+        enter = _preferred(chance, others, chance.randint(1, 2))
         best = better((*leave, *enter))
     return best
+
+
+def _preferred(chance: random.Random, storages: Sequence[int], count: int) -> set[int]:
+    """Return a few of them, the first ones more often than the last."""
+    if not storages:
+        return set()
+    return {storages[int(len(storages) * chance.random() ** 2)] for _ in range(count)}
 
 
 class _Candidate(NamedTuple):

@@ -99,6 +99,16 @@ def test_four_layers_of_a_transformer_are_bounded_by_what_is_achieved() -> None:
     assert bound_of(problem, budget // 2) == 24_267_980_800
 
 
+@pytest.mark.parametrize("share", [0.9, 0.8, 0.7, 0.6])
+def test_the_choice_behind_a_bound_attains_it(share: float) -> None:
+    problem = transformer_problem(4)
+    budget = int(share * outcome(problem, set(problem.boundary.tolist()), set())[0])
+    bound = recompute_bound(problem, budget, deadline=Deadline(60))
+    peak, extra = outcome(problem, set(bound.saved), set())
+    assert peak <= budget
+    assert extra == bound.recompute_ps
+
+
 def test_equal_layers_of_a_chain_are_bounded_by_what_is_achieved() -> None:
     problem = chain_problem([4] * 24, [3] * 24)
     assert bound_of(problem, 84) == 18
