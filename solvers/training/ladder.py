@@ -23,9 +23,10 @@ STEP = 0.99
 """From one target to the next."""
 _EVALUATIONS_PER_OPERATOR = 4
 _FEWEST_EVALUATIONS = 1_000
-_ATTEMPTS = 4
-"""At a target that is missed, each with bytes above it dearer than in the last."""
-_DEARER = 4.0
+_ATTEMPTS = 8
+"""At a target that is missed: after the first one on the whole profile, each with bytes above the
+target dearer than in the last."""
+_DEARER = 2.0
 _GRACE_S = 0.5
 """For the greedy choice when the deadline has come: a plan for the budget is better than none."""
 
@@ -135,11 +136,18 @@ def _search(
     effort = max(_FEWEST_EVALUATIONS, _EVALUATIONS_PER_OPERATOR * operators)
     walks = 0
 
-    def walk(target: int, price: float = PRICE) -> None:
+    def walk(target: int, attempt: int = 0) -> None:
         nonlocal walks
         walks += 1
         walk_seed = seed * 1_000_003 + walks
-        search.walk(target, effort, deadline=deadline, seed=walk_seed, price=price)
+        search.walk(
+            target,
+            effort,
+            deadline=deadline,
+            seed=walk_seed,
+            price=PRICE * _DEARER**attempt,
+            whole_profile=attempt > 0,
+        )
         if on_progress is not None:
             on_progress(f"target {target:,} bytes, least peak {search.least_peak_bytes():,}")
 
@@ -149,7 +157,7 @@ def _search(
         attempt = 0
         while attempt < _ATTEMPTS and not deadline.expired():
             least = search.least_peak_bytes()
-            walk(target, PRICE * _DEARER**attempt)
+            walk(target, attempt)
             if search.least_peak_bytes() <= target:
                 break
             attempt = attempt + 1 if search.least_peak_bytes() == least else min(attempt, 1)
