@@ -536,18 +536,29 @@ def training_greedy_drop(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Drop saved storages while the peak is above the target: (saved, repeated)."""
 
-def training_search(
-    model: TrainingModel,
-    saved: NDArray[np.int32],
-    repeated: NDArray[np.int32],
-    *,
-    target: int,
-    evaluations: int,
-    seed: int = 0,
-    price: float,
-    hottest: float,
-    coldest: float,
-    time_limit_s: float,
-    cancel: CancelFlag | None,
-) -> tuple[tuple[NDArray[np.int32], NDArray[np.int32]], int, int, int]:
-    """Annealing from a choice: ((saved, repeated), peak, recompute, evaluations)."""
+class TrainingSearch:
+    """Annealing that remembers the cheapest choice seen at each of many peaks."""
+
+    def __init__(self, model: TrainingModel, greatest_peak: int) -> None: ...
+    def offer(self, saved: NDArray[np.int32], repeated: NDArray[np.int32]) -> None:
+        """Remember a choice."""
+    def walk(
+        self,
+        *,
+        target: int,
+        evaluations: int,
+        seed: int,
+        price: float,
+        hottest: float,
+        coldest: float,
+        time_limit_s: float,
+        cancel: CancelFlag | None,
+    ) -> None:
+        """Anneal recomputation plus priced bytes above a target, from what is known to be best."""
+    def frontier(self) -> list[tuple[tuple[NDArray[np.int32], NDArray[np.int32]], int, int]]:
+        """[((saved, repeated), peak, recompute)] by falling peak and growing recomputation."""
+    def figures(self) -> list[int]:
+        """Peak and recompute of each choice of the frontier, in one row."""
+    @property
+    def evaluations(self) -> int:
+        """Moves tried."""

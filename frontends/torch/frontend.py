@@ -2,7 +2,7 @@
 
 Values that share a storage in the trace are views of one storage, so that half of the nodes of a
 training graph cost nothing. Of an operator with several results the results are planned, never the
-tuple; what is computed from weights alone is folded into a constant.
+tuple; what is computed from weights alone is folded into a constant, except in a training step.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ def load_torch(source: Any, *, dims: Mapping[str, int] | None = None) -> Graph:
     Parameters
     ----------
     source : torch.export.ExportedProgram or torch.fx.GraphModule
-        Of ATen operators, with fake values (``node.meta["val"]``).
+        Of ATen operators, with fake values (``node.meta["val"]``). A module may be the joint
+        forward and backward graph of a training step, as AOTAutograd hands it to a partitioner:
+        nothing of it is folded, and its operators know their halves.
     dims : mapping
-        Sizes of symbolic dimensions, by the names of their symbols: ``{"s31": 8}``.
+        Sizes of symbolic dimensions, by the names of their symbols: ``{"s31": 8}``. In a joint
+        graph the others have the sizes that it was traced with.
 
     Raises
     ------

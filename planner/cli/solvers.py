@@ -18,6 +18,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the table."""
     from planner.registry import CONTENDERS, SOLVERS
     from solvers.pipeline.constructors.catalogue import CONSTRUCTORS
+    from solvers.training.catalogue import CONTENDERS as TRAINING_CONTENDERS
 
     groups = {"contenders": CONTENDERS, **SOLVERS}
     rows = [
@@ -43,6 +44,17 @@ def run(options: argparse.Namespace) -> int:
             "reason": "",
         }
         for constructor in CONSTRUCTORS
+    ]
+    rows += [
+        {
+            "group": "training steps",
+            "name": contender.name,
+            "purpose": contender.source,
+            "by_default": True,
+            "available": True,
+            "reason": "",
+        }
+        for contender in TRAINING_CONTENDERS
     ]
     if options.json:
         print(json.dumps(rows, indent=2, sort_keys=True))

@@ -74,13 +74,13 @@ def plan_training(
     started = time.monotonic()
     contenders = _chosen(problem, solvers)
     standings = Standings(problem, budget_bytes, on_progress)
-    standings.save_everything()
-    for known in seeds:
-        standings.offer(known)
-    deadline = Deadline(time_limit)
-    race = _Race(problem, budget_bytes, standings, deadline, seed, contenders)
     with listening_for_ctrl_c() as interruption:
         interruption.hold()
+        standings.save_everything()
+        for known in seeds:
+            standings.offer_or_fail(known)
+        deadline = Deadline(time_limit)
+        race = _Race(problem, budget_bytes, standings, deadline, seed, contenders)
         thread = RaceThread("training", race.run)
         thread.start()
         wait_for([thread], deadline, interruption)
@@ -184,11 +184,14 @@ class _Race:
             deadline=self._deadline.within(_LADDER_SHARE * self._deadline.remaining_s()),
             seed=self._seed,
         )
-        self._standings.frontier = tuple(FrontierPoint(*rung) for rung in descent.rungs)
+        self._standings.frontier = tuple(
+            FrontierPoint(r.target_bytes, r.name, r.schedule, r.peak_bytes, r.recompute_ps)
+            for r in descent.rungs
+        )
         self._standings.frontier_complete = descent.complete
-        for rung in descent.rungs:
-            known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
-            self._standings.offer(known)
+        rung = descent.at(self._budget) or descent.rungs[-1]
+        known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
+        self._standings.offer(known)
         return "" if descent.complete else "stopped by the time limit"
 
     def _offload(self) -> str:

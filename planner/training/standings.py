@@ -91,9 +91,11 @@ class Standings:
         with self._lock:
             leads = self._best is None or key < self._best[0]
         if leads:
-            violations = check_training(self._problem, schedule, max(peak, self._budget))
+            violations = check_training(self._problem, schedule, peak)
             if violations:
                 raise InvalidPlanError(f"{name} is not legal: {violations[0].message}")
+            if recomputed < (actual := recompute_ps(self._problem, schedule)):
+                raise InvalidPlanError(f"{name} recomputes {actual:,} ps, not {recomputed:,}.")
         with self._lock:
             if not schedule.offloads:
                 self.seeds.append(seed)
@@ -105,6 +107,13 @@ class Standings:
             before = self._contenders.get(contender)
             if before is None or before.peak_bytes is None or key < self._key(before):
                 self._contenders[contender] = TrainingContender(contender, status, peak, extra)
+
+    def offer_or_fail(self, seed: Seed) -> None:
+        """Judge a plan of somebody else; an illegal one is reported."""
+        try:
+            self.offer(seed)
+        except InvalidPlanError as error:
+            self.report(seed.name.split(" ")[0], "failed", str(error))
 
     def _key(self, contender: TrainingContender) -> tuple[int, int, int]:
         peak, extra = contender.peak_bytes or 0, contender.extra_ps or 0

@@ -1,6 +1,7 @@
 // Python's view of the kernels of training steps.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <cstdint>
 #include <optional>
@@ -150,21 +151,48 @@ class TrainingEvaluator {
   TrainingState state_;
 };
 
-nb::tuple training_search(const TrainingStep& step, const Indices& saved, const Indices& repeated,
-                          std::int64_t target, std::int64_t evaluations, std::uint64_t seed,
-                          double price, double hottest, double coldest, double time_limit_s,
-                          const CancelFlag* cancel) {
-  const Choice start = read_choice(step, saved, repeated);
-  training::SearchResult result;
-  {
+// The search with the model that it refers to.
+class TrainingWalks {
+ public:
+  TrainingWalks(const TrainingStep& step, std::int64_t greatest_peak)
+      : step_(step), search_(step_.model, greatest_peak) {}
+  TrainingWalks(const TrainingWalks&) = delete;
+  TrainingWalks& operator=(const TrainingWalks&) = delete;
+
+  void offer(const Indices& saved, const Indices& repeated) {
+    search_.offer(read_choice(step_, saved, repeated));
+  }
+
+  void walk(std::int64_t target, std::int64_t evaluations, std::uint64_t seed, double price,
+            double hottest, double coldest, double time_limit_s, const CancelFlag* cancel) {
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
-    result = training::anneal(step.model, start,
-                              {seed, target, evaluations, price, hottest, coldest}, control);
+    search_.walk({seed, target, evaluations, price, hottest, coldest}, control);
   }
-  return nb::make_tuple(to_arrays(step, result.choice), result.peak, result.recompute,
-                        result.evaluations);
-}
+
+  nb::list frontier() const {
+    nb::list found;
+    for (const training::Found* one : search_.frontier()) {
+      found.append(nb::make_tuple(to_arrays(step_, one->choice), one->peak, one->recompute));
+    }
+    return found;
+  }
+
+  std::vector<std::int64_t> figures() const {
+    std::vector<std::int64_t> numbers;
+    for (const training::Found* one : search_.frontier()) {
+      numbers.push_back(one->peak);
+      numbers.push_back(one->recompute);
+    }
+    return numbers;
+  }
+
+  std::int64_t evaluations() const { return search_.evaluations(); }
+
+ private:
+  TrainingStep step_;
+  training::TrainingSearch search_;
+};
 
 nb::tuple training_greedy_drop(const TrainingStep& step, const Indices& saved,
                                std::int64_t target, double time_limit_s, const CancelFlag* cancel) {
@@ -209,11 +237,20 @@ void bind_training(nb::module_& m) {
   m.def("training_greedy_drop", &training_greedy_drop, nb::arg("model"), nb::arg("saved"),
         nb::kw_only(), nb::arg("target"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
         "Drop saved storages while the peak is above the target: (saved, repeated).");
-  m.def("training_search", &training_search, nb::arg("model"), nb::arg("saved"),
-        nb::arg("repeated"), nb::kw_only(), nb::arg("target"), nb::arg("evaluations"),
-        nb::arg("seed") = 0, nb::arg("price"), nb::arg("hottest"), nb::arg("coldest"),
-        nb::arg("time_limit_s"), nb::arg("cancel").none(),
-        "Annealing from a choice: ((saved, repeated), peak, recompute, evaluations).");
+  nb::class_<TrainingWalks>(m, "TrainingSearch",
+                            "Annealing that remembers the cheapest choice seen at each peak.")
+      .def(nb::init<const TrainingStep&, std::int64_t>(), nb::arg("model"),
+           nb::arg("greatest_peak"))
+      .def("offer", &TrainingWalks::offer, nb::arg("saved"), nb::arg("repeated"),
+           "Remember a choice.")
+      .def("walk", &TrainingWalks::walk, nb::kw_only(), nb::arg("target"), nb::arg("evaluations"),
+           nb::arg("seed"), nb::arg("price"), nb::arg("hottest"), nb::arg("coldest"),
+           nb::arg("time_limit_s"), nb::arg("cancel").none(),
+           "Anneal recomputation plus priced bytes above a target.")
+      .def("frontier", &TrainingWalks::frontier,
+           "[((saved, repeated), peak, recompute)] by falling peak and growing recomputation.")
+      .def("figures", &TrainingWalks::figures, "(peak, recompute) of the frontier, in one row.")
+      .def_prop_ro("evaluations", &TrainingWalks::evaluations, "Moves tried.");
 }
 
 }  // namespace planner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from solvers.training.blocks import cut_chain
 from solvers.training.chain_program import UNREACHED, ChainProgram
 from solvers.training.chain_schedule import ChainSchedules
 from solvers.training.chain_stages import solve_blocks
+from solvers.training.ladder import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
     from solvers.training.chain_program import Stage
 
 # Elementary steps of the dynamic program; from it and the blocks follow the memory slots.
-_EFFORT = 2 * 10**8
+_EFFORT = 4 * 10**8
 _FEWEST_SLOTS, _MOST_SLOTS = 200, 3000
 # Plans that are made into schedules and evaluated, times their steps.
-_EVALUATED_STEPS = 150_000
+_EVALUATED_STEPS = 300_000
 _MOST_PLANS = 160
+_MOST_SLACK = 1.1
+_SPARE_PERCENT = (0, 2, 5, 10, 15, 20)
 # Runs of so many neighbouring blocks are treated as blocks too, if the chain is short enough.
-_WIDTHS = (1, 2, 3, 4)
-_MOST_RUNS = 256
+_WIDTHS = (1, 2, 4, 6)
+_MOST_RUNS = 336
 
 
 def block_plans(problem: TrainingProblem, *, deadline: Deadline) -> list[Seed]:
@@ -50,30 +53,52 @@ def block_plans(problem: TrainingProblem, *, deadline: Deadline) -> list[Seed]:
         empty, for saving all that the backward half reads is always there.
     """
     found: list[Seed] = []
-    for name, schedule in _schedules(problem, deadline):
-        peak = memory_profile(problem, schedule).peak_bytes
-        found.append(Seed(name, schedule, peak, recompute_ps(problem, schedule)))
+    for seed in _seeds(problem, deadline):
+        found.append(seed)
         if deadline.expired():
             break
     return _frontier(found)
 
 
-def _schedules(
-    problem: TrainingProblem, deadline: Deadline
-) -> Iterator[tuple[str, TrainingSchedule]]:
+def _seeds(problem: TrainingProblem, deadline: Deadline) -> Iterator[Seed]:
     chain = cut_chain(problem)
-    yield from baseline_schedules(problem, chain)
+    most_bytes = 0
+    for name, schedule in baseline_schedules(problem, chain):
+        seed = _seed(problem, name, schedule)
+        # The first one saves everything.
+        most_bytes = most_bytes or seed.peak_bytes
+        yield seed
+    if len(problem.boundary) == 0:
+        # Nothing crosses, so there is nothing to choose.
+        return
     solved = solve_blocks(problem, chain, _widths(chain), deadline=deadline)
     if deadline.expired():
         return
-    slot_bytes, slots = _slots(solved.stages)
-    program = ChainProgram(solved.stages, slot_bytes, slots, deadline=deadline)
+    slots = _slots(solved.stages)
+    program = ChainProgram(
+        *(solved.stages, slots.size_bytes, slots.number),
+        deadline=deadline,
+        spare_bytes=slots.spare_bytes,
+    )
     if not program.complete:
         return
     schedules = ChainSchedules(problem, solved)
-    steps = 2 * len(problem.operator_names)
-    for budget in _budgets(program, max(12, min(_MOST_PLANS, _EVALUATED_STEPS // steps))):
-        yield "block-dp", schedules.schedule(program.trace(budget))
+    most = max(12, min(_MOST_PLANS, _EVALUATED_STEPS // (2 * len(problem.operator_names))))
+    # Rounded sizes make the program's peaks a little too high, from one target to the next alike.
+    slack, known = 1.0, -1
+    for target in _targets(program, most_bytes, most):
+        budget = program.best_within(int(slack * target / slots.size_bytes))
+        if budget == known:
+            continue
+        known = budget
+        seed = _seed(problem, "block-dp", schedules.schedule(program.trace(budget)))
+        slack = min(_MOST_SLACK, budget * slots.size_bytes / max(1, seed.peak_bytes))
+        yield seed
+
+
+def _seed(problem: TrainingProblem, name: str, schedule: TrainingSchedule) -> Seed:
+    peak = memory_profile(problem, schedule).peak_bytes
+    return Seed(name, schedule, peak, recompute_ps(problem, schedule))
 
 
 def _widths(chain: Chain) -> list[int]:
@@ -82,12 +107,16 @@ def _widths(chain: Chain) -> list[int]:
     return [width for width in _WIDTHS if width == 1 or width * blocks <= _MOST_RUNS]
 
 
-def _slots(stages: Sequence[Stage]) -> tuple[int, int]:
-    """Return the size and number of memory slots: enough to keep everything of every block.
+class _Slots(NamedTuple):
+    """Memory slots: enough of them to keep everything of every block."""
 
-    Of the sizes that give a number within a fifth of the intended one, that which rounding up the
-    sizes that add up wastes least.
-    """
+    size_bytes: int
+    number: int
+    spare_bytes: int
+
+
+def _slots(stages: Sequence[Stage]) -> _Slots:
+    """Return the slots that waste least, of numbers within a fifth of the intended one."""
     blocks = len(stages)
     single = [
         [choice for choice in stage.choices if choice.last == index]
@@ -117,22 +146,39 @@ def _slots(stages: Sequence[Stage]) -> tuple[int, int]:
         ],
         dtype=np.int64,
     )
-    trials = np.unique(np.geomspace(whole / intended, 1.2 * whole / intended, 400).astype(np.int64))
-    trials = trials + 1
-    wasted = [int((-sizes % trial).sum()) for trial in trials.tolist()]
-    slot_bytes = int(trials[int(np.argmin(wasted))])
-    return slot_bytes, -(-whole // slot_bytes)
+    best: tuple[float, int, int] | None = None
+    for size in np.geomspace(whole / intended, 1.2 * whole / intended, 200).astype(int).tolist():
+        slot = size + 1
+        for spare in [slot * percent // 100 for percent in _SPARE_PERCENT]:
+            # Each of them may take ``spare`` more than its slots, which is reserved.
+            taken = np.maximum(0, -(-(sizes - spare) // slot)) * slot + spare
+            wasted = float((taken - sizes).mean())
+            if best is None or wasted < best[0]:
+                best = wasted, slot, spare
+    assert best is not None
+    _, slot, spare = best
+    return _Slots(slot, -(-(whole + 2 * blocks * spare) // slot), spare)
 
 
-def _budgets(program: ChainProgram, most: int) -> list[int]:
-    """Return numbers of slots at which the least time falls, evenly spread if there are many."""
-    times = program.times()
-    falls = np.flatnonzero(np.diff(times, prepend=UNREACHED) < 0)
-    if len(falls) <= most:
-        return falls.tolist()
-    # Evenly in the logarithm: so are the targets that searches go down.
-    targets = np.geomspace(falls[0], falls[-1], most)
-    return np.unique(falls[np.searchsorted(falls, targets, side="right") - 1]).tolist()
+def _targets(program: ChainProgram, most_bytes: int, most: int) -> list[float]:
+    """Return peaks to aim at, falling as those of `solvers.training.ladder` do.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Peak of saving everything, where the targets begin.
+    most : int
+        If there are more targets than this, they are taken in larger steps.
+    """
+    reached = np.flatnonzero(program.times() < UNREACHED)
+    if len(reached) == 0:
+        return []
+    least_bytes = max(1, int(reached[0]) * program.slot_bytes)
+    most_bytes = max(most_bytes, least_bytes)
+    count = 2 + int(np.log(least_bytes / most_bytes) / np.log(STEP))
+    if count <= most:
+        return [most_bytes * STEP**k for k in range(count)]
+    return np.geomspace(most_bytes, least_bytes, most).tolist()
 
 
 def _frontier(seeds: list[Seed]) -> list[Seed]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _CORNERS = 14
 _MOST_OPTIONS = 24
 # Evaluations of one block times its operators: what the search of one kind of block may cost.
-_EFFORT = 30_000
-_MOST_EVALUATIONS = 300
+_EFFORT = 6_000
+_MOST_EVALUATIONS = 150
 
 
 class BlockOption(NamedTuple):
@@ -114,7 +114,7 @@ class _Search:
                 self._option(corner)
             for many, few in pairwise(corners):
                 self._walk(cuts, many, few)
-        for saved in self._leanest(3):
+        for saved in self._leanest(2):
             self._forget(saved)
         return _frontier(list(self.found.values()))
 
@@ -175,7 +175,7 @@ class _Search:
             if life.first < worst < life.last and life.first > profile.forward_steps:
                 size = int(problem.size_bytes[life.storage])
                 found[maker] = found.get(maker, 0) + size
-        return sorted((m for m in found if found[m]), key=lambda m: (-found[m], m))[:8]
+        return sorted((m for m in found if found[m]), key=lambda m: (-found[m], m))[:5]
 
     def _option(self, saved: frozenset[int], repeated: frozenset[int] = frozenset()) -> BlockOption:
         saved = saved - self.inputs - self.fixed

@@ -119,12 +119,25 @@ class ChainProgram:
         Budgets are 0 to ``slots`` times ``slot_bytes``.
     deadline : Deadline
         When it passes, `complete` stays False and nothing can be traced.
+    spare_bytes : int
+        So much of what is kept at a time may lie outside the slots; room for all of it is set
+        aside instead. Where most sizes are multiples of some size but for a few bytes, that wastes
+        less than rounding them up.
     """
 
     def __init__(
-        self, stages: Sequence[Stage], slot_bytes: int, slots: int, *, deadline: Deadline
+        self,
+        stages: Sequence[Stage],
+        slot_bytes: int,
+        slots: int,
+        *,
+        deadline: Deadline,
+        spare_bytes: int = 0,
     ) -> None:
         self.stages = stages
+        self.spare_bytes = spare_bytes
+        # Of each block at most its inputs and one choice are kept at a time.
+        self.reserve_bytes = 2 * len(stages) * spare_bytes
         self.slot_bytes = slot_bytes
         self.slots = slots
         count = len(stages)
@@ -133,7 +146,7 @@ class ChainProgram:
         self.owned = np.full(shape, UNREACHED, dtype=np.int64)
         self.held_choice = np.zeros(shape, dtype=np.int16)
         self.owned_choice = np.zeros(shape, dtype=np.int16)
-        self.input_slots = [self._slots(stage.input_bytes) for stage in stages]
+        self.input_slots = [self._held_slots(stage.input_bytes) for stage in stages]
         self.complete = False
         for length in range(count):
             for first in range(count - length):
@@ -146,8 +159,21 @@ class ChainProgram:
         """Return the least time of the whole chain for each number of slots."""
         return self.owned[0, len(self.stages) - 1]
 
+    def best_within(self, slots: int) -> int:
+        """Return the fewest slots for the least time within so many, or for any plan."""
+        times = self.times()
+        time = int(times[min(max(slots, 0), self.slots)])
+        reached = np.flatnonzero(times < UNREACHED)
+        if time >= UNREACHED:
+            return int(reached[0])
+        return int(np.flatnonzero(times <= time)[0])
+
     def _slots(self, size_bytes: int) -> int:
-        return -(-size_bytes // self.slot_bytes)
+        """Return the slots that have to be free for what runs."""
+        return -(-(size_bytes + self.reserve_bytes) // self.slot_bytes)
+
+    def _held_slots(self, size_bytes: int) -> int:
+        return max(0, -(-(size_bytes - self.spare_bytes) // self.slot_bytes))
 
     def _solve(self, first: int, last: int) -> None:
         held, choice = self.held[first, last], self.held_choice[first, last]
@@ -219,7 +245,7 @@ class ChainProgram:
 
     def _kept(self, choice: Choice) -> int:
         option = choice.option
-        return self._slots(option.kept_bytes + choice.output_bytes * option.keeps_output)
+        return self._held_slots(option.kept_bytes + choice.output_bytes * option.keeps_output)
 
     def trace(self, slots: int) -> list[Action]:
         """Return the actions of a cheapest plan of the whole chain within a number of slots."""

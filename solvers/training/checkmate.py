@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from solvers.protocol import Availability, Deadline
     from solvers.training.checkmate_model import CheckmateModel
 
-MOST_ENTRIES = 400_000
+MOST_ENTRIES = 60_000
 """Operators and operands of all stages beyond which no program is built."""
 
+_NO_TIME = "stopped at the deadline"
 # Up to so many units of memory and time a proof in floating point is trusted; solvers let a row be
 # off by 1e-6.
 _TRUSTED_UNITS = 2**20
@@ -91,7 +92,9 @@ class CheckmateTraining:
             return state.outcome()
         if (entries := grid_entries(grid)) > MOST_ENTRIES:
             return state.outcome(stopped=_too_large(entries))
-        model = checkmate_model(problem, grid, budget_bytes)
+        model = checkmate_model(problem, grid, budget_bytes, deadline=deadline)
+        if model is None:
+            return state.outcome(stopped=_NO_TIME)
         answer = solve_by_pulp(model.program, "checkmate", deadline=deadline)
         state.statistics.update(_statistics(model, answer))
         if answer.values is not None:
@@ -144,7 +147,10 @@ class CheckmateRounding:
         rounded = fitting = 0
         for turn, allowance in enumerate(_ALLOWANCES):
             budget = budget_bytes - math.floor(allowance * (budget_bytes - least))
-            model = checkmate_model(problem, grid, budget)
+            model = checkmate_model(problem, grid, budget, deadline=deadline)
+            if model is None:
+                state.statistics["stopped"] = _NO_TIME
+                break
             relaxed = model.program._replace(integer=np.zeros(len(model.program.cost), dtype=bool))
             share = deadline.within(deadline.remaining_s() / (len(_ALLOWANCES) - turn))
             answer = solve_by_pulp(relaxed, "checkmate", deadline=share)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from planner.training.problem import TrainingProblem
     from planner.training.schedule import TrainingSchedule
     from solvers.milp.program import Program
+    from solvers.protocol import Deadline
     from solvers.training.stages import Stage, StagedGrid
 
 _Term = tuple[int, float]
@@ -53,13 +54,14 @@ class CheckmateModel(NamedTuple):
 
 
 def checkmate_model(
-    problem: TrainingProblem, grid: StagedGrid, budget_bytes: int
-) -> CheckmateModel:
+    problem: TrainingProblem, grid: StagedGrid, budget_bytes: int, *, deadline: Deadline
+) -> CheckmateModel | None:
     """Build the program of all schedules in the grid with peaks up to the budget.
 
-    Every operator alone has to fit, see `solvers.training.stages.least_base`.
+    Every operator alone has to fit, see `solvers.training.stages.least_base`. None if the time does
+    not suffice.
     """
-    return _Build(problem, grid, budget_bytes).model()
+    return _Build(problem, grid, budget_bytes).model(deadline)
 
 
 def schedule_of_point(
@@ -95,10 +97,12 @@ class _Build:
             for storage in reads:
                 self.users[storage].append(operator)
 
-    def model(self) -> CheckmateModel:
+    def model(self, deadline: Deadline) -> CheckmateModel | None:
         self._computed_columns()
         self._kept_columns()
         for t, stage in enumerate(self.grid.stages):
+            if deadline.expired():
+                return None
             self._original_outputs(t)
             self._dependencies(t, stage)
             self._keeping(t)

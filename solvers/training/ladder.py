@@ -1,49 +1,65 @@
-"""Plans over the whole range of budgets, from saving everything downwards, rung by rung."""
+"""Plans over the whole range of budgets, from saving everything down to the least peak."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.training.just_in_time import just_in_time
-from solvers.training.greedy_drop import greedy_drop
-from solvers.training.local_search import PRICE, KeptChoice, LocalSearch
+from planner.training.retention import Retention
+from solvers.protocol import Deadline
+from solvers.training.local_search import PRICE, LocalSearch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from planner.training.problem import TrainingProblem
     from planner.training.schedule import TrainingSchedule
     from planner.training.seed import Seed
-    from solvers.protocol import Deadline
 
-SEARCH, SAVE_EVERYTHING, GREEDY = "search", "save-everything", "greedy-drop"
+SEARCH = "search"
 STEP = 0.99
-_EVALUATIONS_PER_OPERATOR = 15
-_FEWEST_EVALUATIONS = 3_000
+"""From one target to the next."""
+_EVALUATIONS_PER_OPERATOR = 4
+_FEWEST_EVALUATIONS = 1_000
 _ATTEMPTS = 4
-"""At a target that is missed, until the ladder ends: each dearer above the target than the last."""
+"""At a target that is missed, each with bytes above it dearer than in the last."""
 _DEARER = 4.0
+_GRACE_S = 0.5
+"""For the greedy choice when the deadline has come: a plan for the budget is better than none."""
 
 
-class Rung(NamedTuple):
-    """The plan of one canonical target.
+@dataclass(frozen=True)
+class Rung:
+    """One plan of a frontier.
 
     Attributes
     ----------
     target_bytes : int
+        The greatest budget that it is the answer to.
     name : str
-        Who found the plan: ``search``, ``save-everything``, or the name of a seed.
-    schedule : TrainingSchedule
+        Who found it: ``search``, or the name of a seed.
     peak_bytes : int
-        At most the target.
+        The least budget that it is the answer to.
     recompute_ps : int
+    plan : Retention or TrainingSchedule
+        What is kept, or a seed's own schedule.
     """
 
+    problem: TrainingProblem = field(repr=False, compare=False)
     target_bytes: int
     name: str
-    schedule: TrainingSchedule
     peak_bytes: int
     recompute_ps: int
+    plan: Retention | TrainingSchedule = field(repr=False)
+
+    @cached_property
+    def schedule(self) -> TrainingSchedule:
+        """The plan in order of execution."""
+        if isinstance(self.plan, Retention):
+            return just_in_time(self.problem, *self.plan)
+        return self.plan
 
 
 class Descent(NamedTuple):
@@ -52,9 +68,9 @@ class Descent(NamedTuple):
     Attributes
     ----------
     rungs : tuple of Rung
-        Targets and peaks fall. The last one is the least peak found.
+        By falling peak and growing recomputation. The last one has the least peak found.
     complete : bool
-        False if the deadline came before the budget, or the least peak, was reached.
+        False if the deadline came before every target had its walks.
     evaluations : int
         Moves tried.
     """
@@ -64,7 +80,7 @@ class Descent(NamedTuple):
     evaluations: int
 
     def at(self, budget_bytes: int) -> Rung | None:
-        """Return the first rung whose peak fits; a smaller budget never gives a higher peak."""
+        """Return the rung of least recomputation that fits; its peak falls with the budget."""
         return next((rung for rung in self.rungs if rung.peak_bytes <= budget_bytes), None)
 
 
@@ -77,113 +93,95 @@ def descend(
     seed: int = 0,
     on_progress: Callable[[str], None] | None = None,
 ) -> Descent:
-    """Return plans for all canonical targets down to the budget.
+    """Return plans for all budgets from saving everything down to the least peak.
 
-    Target k is 0.99^k of the peak of saving the whole boundary. Each is searched with the same
-    number of evaluations, from the plan of the target before or from the best seed, whichever is
-    cheaper. A plan that fits the next target as well stays. A seed's own plan wins where it costs
-    less. So a rung depends on problem, seeds and seed, not on the budget: peaks fall with budgets.
-    Where a target is missed, several times, with bytes above it ever dearer, the ladder ends.
+    Target k is 0.99^k of the peak of saving the whole boundary. Targets are searched downwards, as
+    far as they can be met, and then upwards, each with the same number of evaluations and from the
+    best choice known for it, be it a greedy one, a seed's, or one that an earlier walk passed. All
+    choices seen make the frontier, and so do the seeds' own plans. So the frontier does not depend
+    on the budget, and peaks fall with budgets.
 
     Parameters
     ----------
     budget_bytes : int
-        Where the descent may stop. If the last rung is above it, none was found.
+        What matters if there is no time for all. Where nothing has to be recomputed for it,
+        nothing is searched. Where the last rung is above it, no plan was found for it.
     seeds : sequence of Seed
     seed : int
         Of the random walks.
     on_progress : function of str, optional
     """
-    ladder = _Ladder(problem, seeds, deadline, seed, on_progress)
-    complete = ladder.climb_down(budget_bytes)
-    if not complete:
-        ladder.add_greedy(budget_bytes)
-    return Descent(tuple(ladder.rungs), complete, ladder.search.evaluations)
+    search = LocalSearch(problem)
+    complete = True
+    if search.everything_saved.peak_bytes > budget_bytes:
+        for one in seeds:
+            search.offer_schedule(one.schedule)
+        complete = _search(search, deadline, seed, on_progress)
+        if not complete:
+            grace = Deadline(_GRACE_S)
+            grace.cancel = deadline.cancel
+            search.offer_greedy(budget_bytes, deadline=grace)
+    return Descent(tuple(_frontier(search, seeds)), complete, search.evaluations)
 
 
-class _Ladder:
-    def __init__(
-        self,
-        problem: TrainingProblem,
-        seeds: Sequence[Seed],
-        deadline: Deadline,
-        seed: int,
-        on_progress: Callable[[str], None] | None,
-    ) -> None:
-        self.problem, self.deadline, self.seed = problem, deadline, seed
-        self.on_progress = on_progress
-        self.search = LocalSearch(problem)
-        self.seeds = sorted(seeds, key=lambda one: (one.recompute_ps, one.peak_bytes))
-        self.starts = [self.search.retention_of(one.schedule) for one in self.seeds]
-        self.current = self.search.everything_saved
-        self.effort = max(_FEWEST_EVALUATIONS, _EVALUATIONS_PER_OPERATOR * len(problem.duration_ps))
-        self.rungs: list[Rung] = []
-        self._add(self.current.peak_bytes, SAVE_EVERYTHING, self.current)
+def _search(
+    search: LocalSearch,
+    deadline: Deadline,
+    seed: int,
+    on_progress: Callable[[str], None] | None,
+) -> bool:
+    """Walk down and up all targets; False if the deadline came first."""
+    operators = len(search.problem.duration_ps)
+    effort = max(_FEWEST_EVALUATIONS, _EVALUATIONS_PER_OPERATOR * operators)
+    walks = 0
 
-    def climb_down(self, budget_bytes: int) -> bool:
-        """Add rungs down to the budget or to the least peak; False if time ran out."""
-        highest = self.rungs[0].target_bytes
-        step, attempts = 1, 0
-        while self.rungs[-1].peak_bytes > budget_bytes and attempts < _ATTEMPTS:
-            target = int(highest * STEP**step)
-            if self.rungs[-1].peak_bytes > target:
-                before = self.rungs[-1].peak_bytes
-                self._search(target, step, PRICE * _DEARER**attempts)
-                if self.deadline.expired():
-                    return self.rungs[-1].peak_bytes <= budget_bytes
-                if self.rungs[-1].peak_bytes > target:
-                    # What came nearest is kept as a start for the next attempt.
-                    progress = self.rungs[-1].peak_bytes < before
-                    attempts = 1 if progress and attempts > 0 else attempts + 1
-                    continue
-            self._hold(target)
-            step, attempts = step + 1, 0
-        return True
+    def walk(target: int, price: float = PRICE) -> None:
+        nonlocal walks
+        walks += 1
+        walk_seed = seed * 1_000_003 + walks
+        search.walk(target, effort, deadline=deadline, seed=walk_seed, price=price)
+        if on_progress is not None:
+            on_progress(f"target {target:,} bytes, least peak {search.least_peak_bytes():,}")
 
-    def add_greedy(self, budget_bytes: int) -> None:
-        """Without time for more, add the greedy choice for the budget itself if that helps."""
-        choice = self.search.evaluated(greedy_drop(self.problem, budget_bytes))
-        last = self.rungs[-1]
-        if choice.peak_bytes < last.peak_bytes:
-            self._add(max(budget_bytes, choice.peak_bytes), GREEDY, choice)
+    met: list[int] = []
+    for target in _targets(search.everything_saved.peak_bytes):
+        search.offer_greedy(target, deadline=deadline)
+        attempt = 0
+        while attempt < _ATTEMPTS and not deadline.expired():
+            least = search.least_peak_bytes()
+            walk(target, PRICE * _DEARER**attempt)
+            if search.least_peak_bytes() <= target:
+                break
+            attempt = attempt + 1 if search.least_peak_bytes() == least else min(attempt, 1)
+        if deadline.expired():
+            return False
+        if search.least_peak_bytes() > target:
+            break
+        met.append(target)
+    for target in reversed(met):
+        walk(target)
+        if deadline.expired():
+            return False
+    return True
 
-    def _search(self, target: int, step: int, price: float) -> None:
-        greedy = self.search.evaluated(greedy_drop(self.problem, target))
-        starts = [self.current, greedy, *self.starts]
-        scale = price * self.search.picoseconds_per_byte
-        start = min(
-            starts, key=lambda one: one.recompute_ps + scale * max(0, one.peak_bytes - target)
-        )
-        walked = self.search.improved(
-            start,
-            target,
-            self.effort,
-            deadline=self.deadline,
-            seed=self.seed * 1_000_003 + step,
-            price=price,
-        )
-        found = min((walked, greedy), key=lambda one: one.score(target))
-        known = next((one for one in self.seeds if one.peak_bytes <= target), None)
-        if known is not None and (0, known.recompute_ps, known.peak_bytes) < found.score(target):
-            self.rungs.append(
-                Rung(target, known.name, known.schedule, known.peak_bytes, known.recompute_ps)
-            )
-            self.current = self.starts[self.seeds.index(known)]
-        elif found.peak_bytes < self.rungs[-1].peak_bytes:
-            self.current = found
-            self._add(max(target, found.peak_bytes), GREEDY if found is greedy else SEARCH, found)
-        if self.on_progress is not None:
-            last = self.rungs[-1]
-            self.on_progress(
-                f"peak {last.peak_bytes:,} bytes of at most {target:,}, "
-                f"recomputation {last.recompute_ps:,} ps"
-            )
 
-    def _hold(self, target: int) -> None:
-        """Let the last plan stand for a target that it meets as well."""
-        if self.rungs[-1].target_bytes > target:
-            self.rungs.append(self.rungs[-1]._replace(target_bytes=target))
+def _targets(greatest: int) -> Iterable[int]:
+    step = 1
+    while (target := int(greatest * STEP**step)) > 0:
+        yield target
+        step += 1
 
-    def _add(self, target: int, name: str, choice: KeptChoice) -> None:
-        schedule = just_in_time(self.problem, *choice.retention)
-        self.rungs.append(Rung(target, name, schedule, choice.peak_bytes, choice.recompute_ps))
+
+def _frontier(search: LocalSearch, seeds: Sequence[Seed]) -> list[Rung]:
+    plans: list[tuple[int, int, str, Retention | TrainingSchedule]] = [
+        (one.recompute_ps, one.peak_bytes, SEARCH, one.retention) for one in search.frontier()
+    ]
+    plans += [(one.recompute_ps, one.peak_bytes, one.name, one.schedule) for one in seeds]
+    # Of equally good ones the search's own is the more compact.
+    plans.sort(key=lambda plan: plan[:2])
+    rungs: list[Rung] = []
+    for recompute, peak, name, plan in plans:
+        if not rungs or peak < rungs[-1].peak_bytes:
+            target = rungs[-1].peak_bytes - 1 if rungs else peak
+            rungs.append(Rung(search.problem, target, name, peak, recompute, plan))
+    return rungs

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.training.retention import Retention
-from solvers._native import TrainingEvaluator, training_search
+from solvers._native import TrainingEvaluator, TrainingSearch, training_greedy_drop
 from solvers.training.native_model import index_array, native_model
 
 if TYPE_CHECKING:
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
 
 PRICE = 4.0
-"""Of a byte above the target, in mean picoseconds of the forward half per byte of the peak."""
-_HOTTEST, _COLDEST = 3e-3, 3e-5
-"""Temperatures, in durations of the forward half."""
+"""Of a byte above the target, in what a byte costs near the target on the frontier so far."""
+_HOTTEST, _COLDEST = 0.15, 0.0005
+"""Temperatures, in what a hundredth of the greatest peak costs there."""
+_NEAR = 0.03
+"""How far from the target, in parts of it, that is measured."""
+_LEAST_COST = 0.1
+"""Of a byte, in mean picoseconds of the forward half per byte of the greatest peak."""
 
 
 class KeptChoice(NamedTuple):
@@ -33,84 +37,120 @@ class KeptChoice(NamedTuple):
     peak_bytes: int
     recompute_ps: int
 
-    def score(self, target_bytes: int) -> tuple[int, int, int]:
-        """Bytes above a target, then recomputation, then the peak: less is better."""
-        return max(0, self.peak_bytes - target_bytes), self.recompute_ps, self.peak_bytes
-
 
 class LocalSearch:
-    """Searches of one training step, over one native model.
+    """Annealing walks on one training step, and the cheapest choice seen at each peak.
 
     Attributes
     ----------
     problem : TrainingProblem
     everything_saved : KeptChoice
-        The boundary.
-    picoseconds_per_byte : float
-        Of the forward half, per byte of that choice's peak: the unit of prices.
-    evaluations : int
-        Moves tried so far.
+        The boundary: nothing is recomputed. The greatest peak, and the first choice offered.
     """
 
     def __init__(self, problem: TrainingProblem) -> None:
         self.problem = problem
-        self.evaluations = 0
         self._model = native_model(problem)
         self._evaluator = TrainingEvaluator(self._model)
-        self._forward_ps = max(1, int(problem.duration_ps[problem.forward_operators].sum()))
         self.everything_saved = self.evaluated(Retention(frozenset(problem.boundary.tolist())))
-        self.picoseconds_per_byte = self._forward_ps / max(1, self.everything_saved.peak_bytes)
+        greatest = self.everything_saved.peak_bytes
+        self._search = TrainingSearch(self._model, greatest)
+        forward_ps = int(problem.duration_ps[problem.forward_operators].sum())
+        self._mean_cost = max(1, forward_ps) / max(1, greatest)
+        self.offer(self.everything_saved.retention)
+
+    @property
+    def evaluations(self) -> int:
+        """Moves tried so far."""
+        return self._search.evaluations
 
     def evaluated(self, retention: Retention) -> KeptChoice:
         """Return the choice with its exact figures."""
-        return KeptChoice(
-            retention,
-            *self._evaluator.evaluate(
-                index_array(retention.saved), index_array(retention.repeated)
-            ),
+        saved, repeated = index_array(retention.saved), index_array(retention.repeated)
+        return KeptChoice(retention, *self._evaluator.evaluate(saved, repeated))
+
+    def offer(self, retention: Retention) -> None:
+        """Let walks start from a choice, and the frontier hold it."""
+        self._search.offer(index_array(retention.saved), index_array(retention.repeated))
+
+    def offer_schedule(self, schedule: TrainingSchedule) -> None:
+        """Offer the choice nearest to a schedule: what it saves, and executes repeatedly."""
+        forward = ~self.problem.is_backward
+        producer = self.problem.producer
+        executions = Counter(o for o in schedule.backward if forward[o])
+        self.offer(
+            Retention(
+                frozenset(s for s in schedule.saved if producer[s] >= 0 and forward[producer[s]]),
+                frozenset(o for o, times in executions.items() if times > 1),
+            )
         )
 
-    def retention_of(self, schedule: TrainingSchedule) -> KeptChoice:
-        """Return the choice nearest to a schedule: what it saves and executes repeatedly."""
-        forward = ~self.problem.is_backward
-        executions = Counter(o for o in schedule.backward if forward[o])
-        repeated = frozenset(o for o, times in executions.items() if times > 1)
-        producer = self.problem.producer
-        saved = (s for s in schedule.saved if producer[s] >= 0 and forward[producer[s]])
-        return self.evaluated(Retention(frozenset(saved), repeated))
+    def offer_greedy(self, target_bytes: int, *, deadline: Deadline) -> None:
+        """Offer what dropping greedily from everything saved comes to."""
+        saved, repeated = training_greedy_drop(
+            self._model,
+            index_array(self.everything_saved.retention.saved),
+            target=target_bytes,
+            time_limit_s=deadline.remaining_s(),
+            cancel=deadline.cancel,
+        )
+        self._search.offer(saved, repeated)
 
-    def improved(
+    def walk(
         self,
-        start: KeptChoice,
         target_bytes: int,
         evaluations: int,
         *,
         deadline: Deadline,
         seed: int = 0,
         price: float = PRICE,
-    ) -> KeptChoice:
-        """Return the best choice by (bytes above the target, recomputation) on an annealing walk.
+    ) -> None:
+        """Anneal from the best known choice for a target.
 
         Parameters
         ----------
         evaluations : int
-            Moves to try. Same seed and evaluations, same answer, unless the deadline cuts.
+            Moves to try. Same calls, same frontier, unless the deadline cuts.
         price : float
             Of a byte above the target; see `PRICE`.
         """
-        (saved, repeated), peak, recompute, tried = training_search(
-            self._model,
-            index_array(start.retention.saved),
-            index_array(start.retention.repeated),
+        cost = self._cost_near(target_bytes)
+        hundredth = cost * self.everything_saved.peak_bytes / 100
+        self._search.walk(
             target=target_bytes,
             evaluations=evaluations,
             seed=seed,
-            price=price * self.picoseconds_per_byte,
-            hottest=_HOTTEST * self._forward_ps,
-            coldest=_COLDEST * self._forward_ps,
+            price=price * cost,
+            hottest=_HOTTEST * hundredth,
+            coldest=_COLDEST * hundredth,
             time_limit_s=deadline.remaining_s(),
             cancel=deadline.cancel,
         )
-        self.evaluations += tried
-        retention = Retention(frozenset(saved.tolist()), frozenset(repeated.tolist()))
-        return KeptChoice(retention, peak, recompute)
+
+    def least_peak_bytes(self) -> int:
+        """Return the least peak seen."""
+        return self._search.figures()[-2]
+
+    def frontier(self) -> list[KeptChoice]:
+        """Return choices that no other one seen beats in both figures, by falling peak."""
+        return [
+            KeptChoice(
+                Retention(frozenset(saved.tolist()), frozenset(repeated.tolist())), peak, recompute
+            )
+            for (saved, repeated), peak, recompute in self._search.frontier()
+        ]
+
+    def _cost_near(self, target_bytes: int) -> float:
+        """Picoseconds for which a byte less is had at the target, as far as is known."""
+        figures = self._search.figures()
+        peaks, costs = figures[::2], figures[1::2]
+        higher = next(
+            (i for i, peak in enumerate(peaks) if peak <= (1 + _NEAR) * target_bytes), None
+        )
+        lower = next(
+            (i for i, peak in enumerate(peaks) if peak <= (1 - _NEAR) * target_bytes), None
+        )
+        if higher is None or lower is None:
+            return 2 * self._mean_cost
+        cost = (costs[lower] - costs[higher]) / (2 * _NEAR * max(1, target_bytes))
+        return max(cost, _LEAST_COST * self._mean_cost)

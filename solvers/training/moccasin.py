@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from planner.training.sequences import schedule_of
 from solvers.cp_sat import LARGEST_SUM, new_solver, solve_until
 from solvers.milp.highs import ortools_available
+from solvers.training.checkmate_relaxation import relaxed_bound
 from solvers.training.incumbent import Incumbent
 from solvers.training.moccasin_model import MoccasinModel
 from solvers.training.slots import execution_times, number_slots
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_OPERATORS = 1_500
 """Operators beyond which no model is built."""
+
+_RELAXATION_SHARE = 0.3
 
 
 class MoccasinTraining:
@@ -83,8 +86,8 @@ class MoccasinTraining:
             ``lower_bound`` in picoseconds. Statistics: ``cpu_s``, ``branches``, ``conflicts``,
             ``copies``; ``copies_bound``, below which no schedule of the grid with so many copies
             is; ``copies_infeasible``, True if it is proven that there is none within the budget;
-            ``staged_bound``, below which no schedule of the grid is, if that follows; ``stopped``
-            with the reason where nothing was searched.
+            ``staged_bound``, below which no schedule of the grid is, by Checkmate's relaxation, or
+            if it follows from the former; ``stopped`` with the reason where nothing was searched.
 
         Raises
         ------
@@ -104,16 +107,21 @@ class MoccasinTraining:
         for operator in copies:
             if problem.recomputable[operator]:
                 copies[operator] = max(self._copies, len(known[operator]) if known else 0)
-        model = MoccasinModel(problem, grid, budget_bytes, copies)
-        if known is not None:
-            model.hint(known)
-        _search(model, state, deadline, seed, on_progress)
+        share = deadline.within(deadline.remaining_s() * _RELAXATION_SHARE)
+        # Of the whole grid, for what is said of it below.
+        staged = relaxed_bound(problem, staged_grid(problem), budget_bytes, deadline=share)
+        bound = max(staged, lower_bound)
         statistics = state.statistics
-        statistics["copies"] = self._copies
-        found = statistics.get("copies_bound")
-        if found is not None and _is_enough(problem, grid, copies, found):
-            statistics["staged_bound"] = found
-        return state.outcome()
+        if state.cost_ps is None or state.cost_ps > bound:
+            model = MoccasinModel(problem, grid, budget_bytes, copies)
+            model.bound(bound)
+            if known is not None:
+                model.hint(known)
+            _search(model, state, deadline, seed, on_progress)
+        found = max(bound, statistics.get("copies_bound", 0))
+        if self._forward_again and _is_enough(problem, grid, copies, found):
+            staged = max(staged, found)
+        return state.outcome(copies=self._copies, copies_bound=found, staged_bound=staged)
 
 
 def _refused(problem: TrainingProblem, budget_bytes: int) -> str:

@@ -110,13 +110,18 @@ class MoccasinModel:
         self._retention()
         self._readers()
         self._memory(budget_bytes)
-        self.model.minimize(
-            sum(
-                int(problem.duration_ps[operator]) // self.ps_unit * copy.present
-                for operator, copies in self.copies.items()
-                for copy in copies[1:]
-            )
+        # The first copy of an operator is no extra time, and of each that is needed there is one.
+        self._cost = sum(
+            int(problem.duration_ps[operator]) // self.ps_unit * copy.present
+            for operator, copies in self.copies.items()
+            for copy in copies[1:]
         )
+        self.model.minimize(self._cost)
+
+    def bound(self, cost_ps: int) -> None:
+        """Tell of a proven lower bound on the cost."""
+        if cost_ps > 0:
+            self.model.add(self._cost >= -(-cost_ps // self.ps_unit))
 
     def _copies(self, operator: int, most: int) -> list[_Copy]:
         model, times = self.model, self.times[operator]

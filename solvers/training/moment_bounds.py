@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -59,10 +59,26 @@ def linear_bound(program: Program, *, deadline: Deadline) -> int | None:
     return max(0, math.ceil(bound)) if math.isfinite(bound) else None
 
 
-def whole_bound(program: Program, effort: float, *, deadline: Deadline) -> int | None:
-    """Return a bound on a program's least cost from CP-SAT, which computes in whole numbers.
+class WholeAnswer(NamedTuple):
+    """What CP-SAT says of a program.
 
-    None if nothing satisfies the program.
+    Attributes
+    ----------
+    bound : int or None
+        On the least cost; None if nothing satisfies the program.
+    solved : bool
+        Whether a point was found.
+    ones : frozenset of str
+        Names of columns that are not 0 in the best one.
+    """
+
+    bound: int | None
+    solved: bool = False
+    ones: frozenset[str] = frozenset()
+
+
+def whole_bound(program: Program, effort: float, *, deadline: Deadline) -> WholeAnswer:
+    """Return a bound on a program's least cost from CP-SAT, which computes in whole numbers.
 
     Parameters
     ----------
@@ -101,6 +117,12 @@ def whole_bound(program: Program, effort: float, *, deadline: Deadline) -> int |
     solver.parameters.max_deterministic_time = effort
     status = solve_until(solver, model, deadline).status
     if status == cp_model.INFEASIBLE:
-        return None
+        return WholeAnswer(None)
     bound = solver.best_objective_bound
-    return max(0, math.floor(bound)) * unit if math.isfinite(bound) else 0
+    ones: frozenset[str] = frozenset()
+    solved = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    if solved:
+        named = zip(program.names, columns, strict=True)
+        ones = frozenset(name for name, column in named if name and solver.value(column))
+    least = max(0, math.floor(bound)) * unit if math.isfinite(bound) else 0
+    return WholeAnswer(least, solved, ones)

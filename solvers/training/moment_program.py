@@ -1,20 +1,19 @@
 """A program in whole numbers that every schedule of a training step within a budget satisfies.
 
 Some moments of the backward half are chosen. Of each schedule let ``held(s, a)`` say whether
-forward storage s is somewhere at the a-th of them, and ``run(f, a, b)`` whether forward operator f
-runs between the a-th and the b-th, or after the a-th if b is the end.
+forward storage s is somewhere at the a-th of them, ``run(f, a)`` whether forward operator f runs
+between it and the next one, and ``later(f, a)`` whether it runs at any time after it.
 
-- What is held at b was held at a, or its operator ran in between.
+- What is held at the next one was held at the a-th, or its operator ran in between.
 - So with what the backward half reads in between, and with what a forward operator that runs in
-  between reads.
-- An operator that runs between two moments runs between two neighbours among those between.
+  between reads; and so with all that is read, or runs, at any time after it.
 - What is held at a moment fits into what the budget leaves there, and into the host.
 - An operator that runs in the forward half runs again wherever it runs; one that the backward half
   alone needs runs for the first time at no cost.
 
 This is Checkmate's program (arXiv 1910.02653) with few stages, in any order within them, and
-without the memory between moments. ``run`` of distant moments adds nothing in whole numbers and
-much to the continuous relaxation. With one moment it is a least cut under a knapsack.
+without the memory between moments. ``later`` adds nothing in whole numbers and much to the
+continuous relaxation. With one moment the program is a least cut under a knapsack.
 """
 
 from __future__ import annotations
@@ -50,6 +49,11 @@ def moment_program(
         Moments, ascending.
     """
     return _Builder(problem, known, budget_bytes, chosen).build()
+
+
+def held_name(storage: int, moment: int) -> str:
+    """Return the name of the column that says whether a storage is held at a moment."""
+    return f"held {storage} at {moment}"
 
 
 class _Builder:
@@ -99,16 +103,14 @@ class _Builder:
                 executions[operator].append(run[operator])
             self._between(before, after, demand, run)
             neighbours.append(run)
-        end = len(self.chosen)
-        for a in range(end):
-            demand = set(self.demands[a + 1])
-            for b in range(a + 2, end + 1):
-                demand |= self.demands[b]
-                run = {f: self.rows.variable("", 0, 1) for f in self._runs(demand.union(held[b]))}
-                for operator, column in run.items():
-                    parts = [r[operator] for r in neighbours[a:b] if operator in r]
-                    self.rows.add("", [(column, -1), *((part, 1) for part in parts)], lower=0)
-                self._between(held[a], held[b], demand, run)
+        demand: set[int] = set(self.demands[-1])
+        for a in range(len(self.chosen) - 2, -1, -1):
+            demand |= self.demands[a + 1]
+            run = {f: self.rows.variable("", 0, 1) for f in self._runs(demand)}
+            for operator, column in run.items():
+                parts = [(r[operator], 1) for r in neighbours[a:] if operator in r]
+                self.rows.add("", [(column, -1), *parts], lower=0)
+            self._between(held[a], {}, demand, run)
         for operator, columns in sorted(executions.items()):
             cost = self.duration[operator]
             extra = self.rows.variable("", 0, len(columns), cost=cost)
@@ -141,7 +143,7 @@ class _Builder:
             if certain or storage in known.wanted[moment]:
                 columns[storage] = _ALWAYS
             elif storage in self.useful[index]:
-                columns[storage] = self.rows.variable("", 0, 1)
+                columns[storage] = self.rows.variable(held_name(storage, moment), 0, 1)
         terms = [(column, self.size[s]) for s, column in columns.items() if column != _ALWAYS]
         self.rows.add("", terms, upper=self.budget - int(known.base_bytes[moment]))
         return columns

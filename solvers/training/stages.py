@@ -100,11 +100,7 @@ def staged_grid(problem: TrainingProblem, *, forward_again: bool = True) -> Stag
     recomputable = problem.recomputable.tolist()
     useful = _useful(problem, read, producer)
     needed = [o for o in forward if in_forward[o] or any(s in useful[0] for s in written[o])]
-    again = [
-        o
-        for o in needed
-        if recomputable[o] and (not in_forward[o] or any(size[s] for s in written[o]))
-    ]
+    again = [o for o in needed if recomputable[o]]
     stages: list[Stage] = []
     early = [o for o in again if forward_again or not in_forward[o]]
     for frontier in (o for o in forward if in_forward[o]):

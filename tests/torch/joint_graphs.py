@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.partitioners import default_partition
 from torch.fx import Graph, GraphModule, Node
+
+from frontends.torch.joint import JointProgram, joint_program
+from planner.target_file import read_target
+
+from . import training_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +25,22 @@ class JointGraph(NamedTuple):
     module: GraphModule
     num_fwd_outputs: int
     static_lifetime_input_indices: tuple[int, ...]
-    inputs: tuple[Any, ...]
+
+    def program(self, **options: Any) -> JointProgram:
+        """Lower it for a CPU."""
+        return joint_program(
+            self.module,
+            num_fwd_outputs=self.num_fwd_outputs,
+            static_lifetime_input_indices=self.static_lifetime_input_indices,
+            target=read_target("cpu-core"),
+            **options,
+        )
+
+
+@cache
+def model_graph(name: str) -> JointGraph:
+    """Trace one step of a model of `training_models`, once a process."""
+    return joint_graph(*getattr(training_models, name)())
 
 
 def joint_graph(
@@ -42,7 +63,6 @@ def joint_graph(
                 GraphModule(module, graph),
                 options["num_fwd_outputs"],
                 tuple(options.get("static_lifetime_input_indices") or ()),
-                (),
             )
         )
         return default_partition(module, joint_inputs, **options)

@@ -1,19 +1,19 @@
-"""Products of joint graphs are counted as torch counts them; lookups and strided reads cost less."""
+"""Products of joint graphs are those that torch counts; lookups and strided reads cost less."""
 
 from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from torch.utils.flop_counter import flop_registry
 
 from frontends.torch import load_torch
 from planner.cost import memory_seconds
 from planner.target_file import read_target
 
-from . import training_models
-from .joint_graphs import joint_graph
+from .joint_graphs import joint_graph, model_graph
 
 aten = torch.ops.aten
 # Torch has no formula for the CPU's attention; these two compute the same.
@@ -38,7 +38,7 @@ def torch_flops(module):
 
 @pytest.mark.parametrize("name", ["mlp", "gpt2", "llama", "bert", "resnet"])
 def test_products_of_both_halves_are_those_that_torch_counts(name):
-    module = joint_graph(*getattr(training_models, name)()).module
+    module = model_graph(name).module
     graph = load_torch(module)
     assert 2 * sum(operator.macs for operator in graph.operators) == torch_flops(module) > 0
 

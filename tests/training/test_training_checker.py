@@ -41,7 +41,7 @@ def assert_bytes_agree(problem: TrainingProblem, schedule: TrainingSchedule) -> 
     assert violation.step == memory_profile(problem, schedule).peak_step
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 14), st.integers(1, 10))
 def test_random_schedules_are_legal_and_their_peak_is_that_of_the_memory_profile(
     seed: int, forward: int, backward: int
@@ -91,7 +91,7 @@ def corrupted(
     return replace(schedule, **{part: tuple(items)})
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 10), st.integers(1, 8))
 def test_a_corrupted_schedule_is_refused_exactly_if_something_is_read_that_is_not_there(
     seed: int, forward: int, backward: int
@@ -226,7 +226,7 @@ def test_a_read_before_the_copy_back_is_refused_and_one_of_an_offloaded_gradient
     assert [v.kind for v in check_training(problem, late)] == [Kind.OFFLOAD]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32))
 def test_offloads_at_other_times_are_legal_exactly_between_their_last_and_first_use(
     seed: int,

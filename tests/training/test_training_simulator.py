@@ -160,7 +160,7 @@ def ticked(problem: TrainingProblem, schedule: TrainingSchedule) -> tuple[int, i
                     done[stream].add(queues[stream].pop(0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32))
 def test_times_are_those_of_a_clock_that_ticks(seed: int) -> None:
     chance = random.Random(seed)
