@@ -192,7 +192,10 @@ def test_torch_saved_sets_are_those_of_its_partitioner():
     for budget, saved in found.items():
         with config.patch(activation_memory_budget=budget):
             _, backward = partitioners.min_cut_rematerialization_partition(
-                saved_sets._copied(joint.module), None, num_fwd_outputs=joint.num_fwd_outputs
+                saved_sets._copied(joint.module),
+                None,
+                num_fwd_outputs=joint.num_fwd_outputs,
+                static_lifetime_input_indices=list(joint.static_lifetime_input_indices),
             )
         names = [node.name for node in backward.graph.find_nodes(op="placeholder")]
         assert {storages[name] for name in names if name in storages} == saved
