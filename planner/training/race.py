@@ -13,7 +13,6 @@ from planner.interruption import listening_for_ctrl_c
 from planner.race_thread import RaceThread, wait_for
 from planner.training.just_in_time import just_in_time
 from planner.training.memory import memory_profile
-from planner.training.result import FrontierPoint
 from planner.training.schedule import recompute_ps
 from planner.training.seed import Seed
 from planner.training.standings import Standings
@@ -216,17 +215,16 @@ class _Race:
     def _ladder(self) -> str:
         from solvers.training.ladder import descend
 
+        # The greedy plan is for this budget alone, and the frontier is to be the same for all.
+        seeds = [known for known in self._standings.seeds if known.name != "greedy"]
         descent = descend(
             self._problem,
             self._budget,
-            seeds=tuple(self._standings.seeds),
+            seeds=seeds,
             deadline=self._deadline.within(_LADDER_SHARE * self._deadline.remaining_s()),
             seed=self._seed,
         )
-        self._standings.frontier = tuple(
-            FrontierPoint(r.target_bytes, r.name, r.schedule, r.peak_bytes, r.recompute_ps)
-            for r in descent.rungs
-        )
+        self._standings.frontier = descent.rungs
         self._standings.frontier_complete = descent.complete
         rung = descent.at(self._budget) or descent.rungs[-1]
         known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
