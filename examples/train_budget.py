@@ -33,7 +33,7 @@ except ModuleNotFoundError:
     sys.exit("error: this needs PyTorch. Install it with: pip install 'tensor-planner[torch]'")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from planner.torch import PlannedStep
 
@@ -260,29 +260,41 @@ class Curves(NamedTuple):
         return min(fitting, default=None)
 
 
-def survey(plan: PlannedStep, time_limit: float) -> Curves:
-    """Plan a step for all budgets, ask PyTorch for its plans, and prove bounds."""
+def survey(plans: Sequence[PlannedStep], time_limit: float, grid: int) -> Curves:
+    """Plan the step for all budgets, ask PyTorch for its plans, and prove so many more bounds."""
     from planner.torch.saved_sets import torch_seeds
     from planner.training.race import plan_training
     from solvers.protocol import Deadline
     from solvers.training.bounds import recompute_bound
 
-    problem, seeds = plan.joint.problem, torch_seeds(plan.joint)
+    problem, seeds = plans[0].joint.problem, torch_seeds(plans[0].joint)
     # No schedule has a peak of 0 bytes: the search for one ends at the least peak.
     result = plan_training(problem, 0, seeds=seeds, time_limit=time_limit)
-    highest, lowest = result.frontier[0].peak_bytes, result.peak_bound_bytes
-    bounds = []
-    for step in range(BOUNDS):
-        budget = lowest + (highest - lowest) * step // BOUNDS
-        bound = recompute_bound(problem, budget, deadline=Deadline(time_limit / BOUNDS))
+    step_ms, lowest = 1e3 * result.step_s, result.peak_bound_bytes
+    points = {(p.peak_bytes, p.recompute_ps / 1e9) for p in result.frontier}
+    points |= {(plan.predicted_peak_bytes, 1e3 * plan.recompute_s) for plan in plans}
+    highest = max(peak for peak, _ in points)
+    bounds = [(plan.budget_bytes, 1e3 * plan.extra_bound_s) for plan in plans]
+    for step in range(grid):
+        budget = lowest + (highest - lowest) * step // grid
+        bound = recompute_bound(problem, budget, deadline=Deadline(time_limit / grid))
         bounds += [] if bound.recompute_ps is None else [(budget, bound.recompute_ps / 1e9)]
     return Curves(
-        1e3 * result.step_s,
+        step_ms,
         lowest,
-        [(point.peak_bytes, point.recompute_ps / 1e9) for point in reversed(result.frontier)],
+        staircase(points),
         {float(s.name.split()[-1]): (s.peak_bytes, s.recompute_ps / 1e9) for s in seeds},
-        bounds,
+        [(-peak, -needed) for peak, needed in staircase((-x, -y) for x, y in bounds)][::-1],
     )
+
+
+def staircase(points: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return the points below which there is none in both respects, peaks rising."""
+    kept: list[tuple[int, float]] = []
+    for peak, spent in sorted(points):
+        if not kept or spent < kept[-1][1]:
+            kept.append((peak, spent))
+    return kept
 
 
 def print_table(eager: Runner, rows: Sequence[Runner], curves: Curves | None) -> None:
@@ -416,7 +428,7 @@ def draw(title: str, eager: Runner, rows: Sequence[Runner], curves: Curves) -> d
         axes.set_xlabel("peak, MB above parameters, buffers and inputs")
         axes.set_ylabel("recomputation, share of the step's time")
         axes.set_title(title, loc="left", pad=16)
-        axes.legend(frameon=False, loc="upper right")
+        figure.legend(loc="outside lower center", ncols=5, frameon=False)
         return saved(figure)
 
 
@@ -439,7 +451,9 @@ def compare(name: str, options: argparse.Namespace) -> bool:
     for row in rows:
         row.compile(batch, options.time_limit)
     trained = [row for row in rows if row.plan is not None]
-    curves = survey(trained[0].plan, options.time_limit) if trained else None
+    plans = [row.plan for row in rows if row.plan is not None]
+    grid = 0 if options.output is None else BOUNDS
+    curves = survey(plans, options.time_limit, grid) if plans else None
     train([eager, *trained], batch, options.steps)
     print_table(eager, rows, curves)
     if options.output is not None:

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import fx
 from torch._functorch import partitioners
+from torch._functorch._aot_autograd.graph_compile import is_opaque_node
+from torch._functorch._aot_autograd.utils import _is_bwd_seed_offset, _is_tangent
 from torch.fx.experimental.proxy_tensor import is_sym_node
+from torch.utils import _pytree as pytree
 
+from frontends.torch.halves import results_of
 from planner.errors import InvalidPlanError
 from planner.torch.host_copies import to_device, to_host
 
@@ -61,7 +65,7 @@ def planned_halves(
 
     # The order in which autograd wants what crosses, symbolic sizes and metadata are the business
     # of its own partitioner; the bodies of its two modules are ours.
-    opaque = [n for n in crossing if partitioners.is_opaque_node(n)]
+    opaque = [n for n in crossing if is_opaque_node(n)]
     symbols = [n for n in crossing if is_sym_node(n)]
     tensors = [n for n in crossing if n not in {*opaque, *symbols}]
     modules = partitioners._extract_fwd_bwd_modules(
@@ -121,7 +125,7 @@ class _Step:
         mapping: dict[fx.Node, fx.Node] = {}
         returned = self.graph.graph_copy(joint.module.graph, mapping)
         self.description = joint.module.graph.output_node().meta.get("desc")
-        self.returned = list(torch.utils._pytree.tree_leaves(returned))
+        self.returned = list(pytree.tree_leaves(returned))
         self.results = self.returned[: self.num_fwd_outputs]
         self.gradients = self.returned[self.num_fwd_outputs :]
         self.operators = [mapping[n] for n in joint.nodes]
@@ -154,7 +158,7 @@ class _Step:
         late: set[fx.Node] = set()
         for node in self.graph.nodes:
             if node.op == "placeholder":
-                if partitioners._is_tangent(node) or partitioners._is_bwd_seed_offset(node):
+                if _is_tangent(node) or _is_bwd_seed_offset(node):
                     late.add(node)
             elif partitioners._must_be_in_backward(node) or not late.isdisjoint(
                 node.all_input_nodes
@@ -233,7 +237,7 @@ class _Half:
         self.available.difference_update(self.step.views.get(node, ()))
         self.available.add(node)
         for part in self.step.parts.get(node, ()):
-            if line.replacement is None or part.args[1] < line.replacement.results:
+            if line.replacement is None or int(str(part.args[1])) < line.replacement.results:
                 self.lines.append(_Line(part, part))
                 self.available.add(part)
 
@@ -313,7 +317,8 @@ def _rewrite(
     old = module.graph.output_node()
     returned = gradients
     if returned is None:
-        returned = [by_name[x.name] if isinstance(x, fx.Node) else x for x in old.args[0]]
+        results = results_of(module.graph)
+        returned = [by_name[x.name] if isinstance(x, fx.Node) else x for x in results]
     values = tuple(current[x] if isinstance(x, fx.Node) else x for x in returned)
     output = graph.output(values)
     output.meta.update(old.meta)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch._functorch.partitioners import default_partition
 from torch._inductor.custom_graph_pass import CustomPartitionerFn
 
+from frontends.torch.halves import results_of
 from planner.errors import PlannerError
 from planner.torch.compile_errors import as_compile_error
 from planner.torch.joint_capture import CapturedStep, mutated_inputs
@@ -70,7 +71,7 @@ class PeakPartitioner(CustomPartitionerFn):
             If the graph's tensors have no known sizes.
         """
         static = tuple(static_lifetime_input_indices or ())
-        if all(result is None for result in gm.graph.output_node().args[0][num_fwd_outputs:]):
+        if all(result is None for result in results_of(gm.graph)[num_fwd_outputs:]):
             return default_partition(
                 gm,
                 joint_inputs,

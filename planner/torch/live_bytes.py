@@ -50,7 +50,7 @@ def measure(step: Callable[[], Any], *, device: torch.device | str | None = None
     live = peak = 0
     # Several threads allocate, and each has its own stretch of the record.
     for event in sorted(events, key=lambda e: e.start_ns()):
-        live += event.nbytes()
+        live += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue]
         peak = max(peak, live)
     return peak
 

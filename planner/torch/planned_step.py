@@ -141,9 +141,10 @@ class PlannedStep:
         lines = [
             f"peak {self.predicted_peak_bytes:,} of {self.budget_bytes:,} bytes above "
             f"{self.static_bytes:,} of parameters, buffers and inputs, at {result.peak_step}",
-            f"recomputation {1e3 * self.recompute_s:,.3f} ms, stalls {1e3 * result.stall_s:,.3f} ms "
-            f"beside {1e3 * result.step_s:,.3f} ms; at least {1e3 * self.extra_bound_s:,.3f} ms are "
-            f"needed ({result.status.value}, by {result.contender})",
+            f"recomputation {1e3 * self.recompute_s:,.3f} ms and stalls "
+            f"{1e3 * result.stall_s:,.3f} ms beside {1e3 * result.step_s:,.3f} ms; at least "
+            f"{1e3 * self.extra_bound_s:,.3f} ms are needed "
+            f"({result.status.value}, by {result.contender})",
             f"least possible peak: {self.peak_bound_bytes:,} bytes or more; "
             f"on the host: {self.host_bytes:,} bytes",
         ]

@@ -68,6 +68,9 @@ def _seeds(problem: TrainingProblem, deadline: Deadline) -> Iterator[Seed]:
         # The first one saves everything.
         most_bytes = most_bytes or seed.peak_bytes
         yield seed
+    if len(problem.boundary) == 0:
+        # Nothing crosses, so there is nothing to choose.
+        return
     solved = solve_blocks(problem, chain, _widths(chain), deadline=deadline)
     if deadline.expired():
         return

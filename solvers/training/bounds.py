@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from planner.training.memory import MemoryProfile
     from planner.training.problem import TrainingProblem
     from planner.training.schedule import TrainingSchedule
+    from solvers.milp.program import Program
     from solvers.protocol import Deadline
     from solvers.training.moments import Moments
 
@@ -71,63 +72,107 @@ def recompute_bound(
     The effort is fixed, so the answer is the same wherever the deadline allows for it; it holds in
     any case.
     """
-    known = moments(problem)
-    least = least_peak(problem, known, deadline=deadline)
-    if budget_bytes < least:
-        return RecomputeBound(None, "least peak")
-    best = RecomputeBound(0, "none")
-    found: list[tuple[float, int]] = []
-    for moment in _promising(pressure(problem, known, budget_bytes)):
-        if deadline.expired():
-            return best
-        program = moment_program(problem, known, budget_bytes, [moment])
-        bound = linear_bound(program, deadline=deadline)
-        found.append((math.inf if bound is None else bound, moment))
-        if bound is not None and bound > (best.recompute_ps or 0):
-            best = RecomputeBound(bound, "memory at one moment, continuous")
-    ranked = [moment for bound, moment in sorted(found, reverse=True) if bound]
-    largest = _LARGEST_NEAR_LEAST_PEAK if budget_bytes <= _NEAR * least else _LARGEST_PROGRAM
-    questions = [[moment] for moment in ranked[:_WHOLE]]
-    cheapest = math.inf
-    several: list[int] = []
-    spread = [4, 8]
-    while questions and not deadline.expired():
-        chosen = questions.pop(0)
-        program = moment_program(problem, known, budget_bytes, chosen)
-        if len(chosen) > 1 and len(program.cost) > largest:
-            break
-        name = "memory at one moment" if len(chosen) == 1 else "memory at several moments"
-        answer = whole_bound(program, _EFFORT, deadline=deadline)
-        if answer.bound is None:
-            return RecomputeBound(None, name)
-        saved = _saved(known, chosen[0], answer.ones) if answer.ones else best.saved
-        if answer.bound > (best.recompute_ps or 0):
-            best = RecomputeBound(answer.bound, name, best.saved or saved)
-        elif not best.saved:
-            best = best._replace(saved=saved)
-        if not answer.ones:
-            continue
-        schedule = just_in_time(problem, saved)
-        profile = memory_profile(problem, schedule)
-        extra = recompute_ps(problem, schedule)
-        if profile.peak_bytes <= budget_bytes and extra < cheapest:
-            cheapest = extra
-            best = best._replace(saved=saved)
-            if extra <= (best.recompute_ps or 0):
-                return best
-        if not several:
-            several = list(chosen)
-        if not questions:
-            fullest = _above(problem, schedule, profile, budget_bytes)
-            fresh = [moment for moment in fullest if moment not in several]
+    inquiry = _Inquiry(problem, budget_bytes, deadline)
+    inquiry.run()
+    return inquiry.best
+
+
+def choice_at_fullest_moment(
+    problem: TrainingProblem, budget_bytes: int, *, deadline: Deadline
+) -> frozenset[int]:
+    """Return what to save if the most promising moment were all that mattered; maybe nothing."""
+    inquiry = _Inquiry(problem, budget_bytes, deadline)
+    guess = pressure(problem, inquiry.known, budget_bytes)
+    inquiry.ends([int(guess.argmax())])
+    return inquiry.best.saved
+
+
+class _Inquiry:
+    """Questions about one budget, and the best answer so far."""
+
+    def __init__(self, problem: TrainingProblem, budget_bytes: int, deadline: Deadline) -> None:
+        self.problem = problem
+        self.budget = budget_bytes
+        self.deadline = deadline
+        self.known = moments(problem)
+        self.best = RecomputeBound(0, "none")
+        self.cheapest = math.inf
+        self.fullest: list[int] = []
+
+    def run(self) -> None:
+        """Ask until the bound is attained, or proves that nothing fits, or the effort is spent."""
+        least = least_peak(self.problem, self.known, deadline=self.deadline)
+        if self.budget < least:
+            self.best = RecomputeBound(None, "least peak")
+            return
+        guess = pressure(self.problem, self.known, self.budget)
+        first = int(guess.argmax())
+        if guess[first] <= 0 or self.ends([first]):
+            return
+        ranked = self.ranked(guess)
+        for moment in ranked[:_WHOLE]:
+            if moment != first and self.ends([moment]):
+                return
+        near = self.budget <= _NEAR * least
+        self.several(ranked, _LARGEST_NEAR_LEAST_PEAK if near else _LARGEST_PROGRAM)
+
+    def program(self, chosen: list[int]) -> Program:
+        return moment_program(self.problem, self.known, self.budget, chosen)
+
+    def ranked(self, guess: NDArray[np.float64]) -> list[int]:
+        """Return promising moments, best first, by what their relaxations prove."""
+        found: list[tuple[float, int]] = []
+        for moment in _promising(guess):
+            if self.deadline.expired():
+                break
+            bound = linear_bound(self.program([moment]), deadline=self.deadline)
+            found.append((math.inf if bound is None else bound, moment))
+            if bound is not None and bound > (self.best.recompute_ps or 0):
+                self.best = self.best._replace(
+                    recompute_ps=bound, name="memory at one moment, continuous"
+                )
+        return [moment for bound, moment in sorted(found, reverse=True) if bound]
+
+    def several(self, ranked: list[int], largest: int) -> None:
+        """Take moments together: first where the last choice does not fit, then spread ones."""
+        chosen = ranked[:1]
+        spread = [4, 8]
+        while chosen:
+            fresh = [m for m in self.fullest if m not in chosen][:1]
             if not fresh and spread:
-                fresh = [m for m in _spread(known, ranked, spread.pop(0)) if m not in several]
-            else:
-                fresh = fresh[:1]
-            if fresh and len(several) + len(fresh) <= _MOST_MOMENTS:
-                several = sorted([*several, *fresh])
-                questions.append(several)
-    return best
+                parts = _spread(self.known, ranked, spread.pop(0))
+                fresh = [m for m in parts if m not in chosen]
+            chosen = sorted([*chosen, *fresh])
+            if not fresh or len(chosen) > _MOST_MOMENTS or self.ends(chosen, largest):
+                return
+
+    def ends(self, chosen: list[int], largest: float = math.inf) -> bool:
+        """Ask about some moments in whole numbers; return whether nothing is left to ask."""
+        if self.deadline.expired():
+            return True
+        program = self.program(chosen)
+        if len(program.cost) > largest:
+            return True
+        name = "memory at one moment" if len(chosen) == 1 else "memory at several moments"
+        answer = whole_bound(program, _EFFORT, deadline=self.deadline)
+        if answer.bound is None:
+            self.best = RecomputeBound(None, name)
+            return True
+        if answer.bound > (self.best.recompute_ps or 0):
+            self.best = self.best._replace(recompute_ps=answer.bound, name=name)
+        if not answer.solved:
+            return False
+        saved = _saved(self.known, chosen[0], answer.ones)
+        schedule = just_in_time(self.problem, saved)
+        profile = memory_profile(self.problem, schedule)
+        self.fullest = _above(self.problem, schedule, profile, self.budget)
+        extra = recompute_ps(self.problem, schedule)
+        if profile.peak_bytes <= self.budget and extra < self.cheapest:
+            self.cheapest = extra
+            self.best = self.best._replace(saved=saved)
+        elif not self.best.saved:
+            self.best = self.best._replace(saved=saved)
+        return self.cheapest <= (self.best.recompute_ps or 0)
 
 
 def _spread(known: Moments, ranked: list[int], count: int) -> list[int]:

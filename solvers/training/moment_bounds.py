@@ -66,11 +66,14 @@ class WholeAnswer(NamedTuple):
     ----------
     bound : int or None
         On the least cost; None if nothing satisfies the program.
+    solved : bool
+        Whether a point was found.
     ones : frozenset of str
-        Names of columns that are not 0 in the best point found.
+        Names of columns that are not 0 in the best one.
     """
 
     bound: int | None
+    solved: bool = False
     ones: frozenset[str] = frozenset()
 
 
@@ -117,7 +120,9 @@ def whole_bound(program: Program, effort: float, *, deadline: Deadline) -> Whole
         return WholeAnswer(None)
     bound = solver.best_objective_bound
     ones: frozenset[str] = frozenset()
-    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    solved = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    if solved:
         named = zip(program.names, columns, strict=True)
         ones = frozenset(name for name, column in named if name and solver.value(column))
-    return WholeAnswer(max(0, math.floor(bound)) * unit if math.isfinite(bound) else 0, ones)
+    least = max(0, math.floor(bound)) * unit if math.isfinite(bound) else 0
+    return WholeAnswer(least, solved, ones)

@@ -62,11 +62,13 @@ class SavingCuts:
                 if maker >= 0 and forward[maker]:
                     rows.append((node, 2 + operators + storage, -1, -1))
         rows += [(source, 2 + operators + storage, -1, -1) for storage in self.wanted]
-        columns = np.array(rows, dtype=np.int64).T
+        columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
         return tuple(columns)
 
     def saved(self, ps_per_byte: float) -> frozenset[int]:
         """Return what to save at a price."""
+        if not self.wanted:
+            return frozenset()
         from ortools.graph.python import max_flow
 
         problem = self.problem

@@ -193,3 +193,14 @@ def test_storages_that_cannot_be_recomputed_survive_checkpointing() -> None:
         executed = [*plan.schedule.forward, *plan.schedule.backward]
         for operator in (~problem.recomputable).nonzero()[0].tolist():
             assert executed.count(operator) == 1
+
+
+def test_steps_without_anything_to_choose_have_one_plan() -> None:
+    nothing = StepBuilder().problem([], [])
+    step = StepBuilder()
+    backward_only = step.problem([], step.operator("g", [step.tangent(4)], [4], backward=True))
+    step = StepBuilder()
+    forward_only = step.problem(step.operator("x", [], [4]), [])
+    for problem in (nothing, backward_only, forward_only):
+        plans = block_plans(problem, deadline=Deadline(60))
+        assert [plan.recompute_ps for plan in plans] == [0]

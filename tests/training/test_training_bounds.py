@@ -19,6 +19,7 @@ from planner.training.problem import HostLink, TrainingProblem
 from planner.training.schedule import recompute_ps
 from solvers.protocol import Deadline
 from solvers.training.bounds import peak_bound, recompute_bound
+from solvers.training.moment_plans import moment_plans
 
 
 def bound_of(problem: TrainingProblem, budget: int) -> int | None:
@@ -107,6 +108,17 @@ def test_the_choice_behind_a_bound_attains_it(share: float) -> None:
     peak, extra = outcome(problem, set(bound.saved), set())
     assert peak <= budget
     assert extra == bound.recompute_ps
+
+
+def test_plans_from_single_moments_go_down_to_small_budgets() -> None:
+    problem = transformer_problem(4)
+    everything, _ = outcome(problem, set(problem.boundary.tolist()), set())
+    plans = moment_plans(problem, deadline=Deadline(60))
+    assert min(plan.peak_bytes for plan in plans) < everything / 2
+    for plan in plans:
+        profile = memory_profile(problem, plan.schedule)
+        assert profile.peak_bytes == plan.peak_bytes
+        assert recompute_ps(problem, plan.schedule) == plan.recompute_ps
 
 
 def test_equal_layers_of_a_chain_are_bounded_by_what_is_achieved() -> None:

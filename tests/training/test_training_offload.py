@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,6 +175,40 @@ def test_an_expired_deadline_still_gives_a_plan_that_fits() -> None:
     for planned in (
         offload_plan(problem, schedule, budget, deadline=Deadline(0)),
         mixed_plan(problem, [schedule], budget, deadline=Deadline(0)),
+        mixed_plan(problem, [just_in_time(problem, ()), schedule], budget, deadline=Deadline(0)),
     ):
         assert planned is not None
         assert check_training(problem, planned, budget) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5, 8, 95, 105])
+def test_the_mix_of_small_steps_is_the_best_of_all_saved_sets(seed: int) -> None:
+    chance = random.Random(seed)
+    rate = chance.choice((5e11, 1e12, 3e12))
+    if chance.random() < 0.6:
+        problem = random_problem(chance, 5, 5)
+    else:
+        sizes = [chance.choice((1, 2, 4, 8)) for _ in range(5)]
+        problem = chain_problem(sizes, [chance.randint(1, 6) for _ in range(5)])
+    problem = replace(problem, host=HostLink(10**6, rate, rate))
+    written = [problem.writes.row(o).tolist() for o in problem.forward_operators.tolist()]
+    results = sorted(set().union(*written).difference(problem.forward_outputs.tolist()))
+    schedules = {
+        just_in_time(problem, chosen)
+        for count in range(len(results) + 1)
+        for chosen in combinations(results[:7], count)
+    }
+    peaks = [memory_profile(problem, schedule).peak_bytes for schedule in schedules]
+    budget = chance.randint(int(min(peaks) * 0.8), max(peaks) - 1)
+
+    def extra(schedule: TrainingSchedule) -> int:
+        assert check_training(problem, schedule, budget) == []
+        return recompute_ps(problem, schedule) + simulate_training(problem, schedule).stall_ps
+
+    planned = [offload_plan(problem, s, budget, deadline=Deadline(60)) for s in schedules]
+    best = min((extra(plan) for plan in planned if plan is not None), default=None)
+    seeds = [boundary_saved(problem), just_in_time(problem, ())]
+    mixed = mixed_plan(problem, seeds, budget, deadline=Deadline(60))
+    assert (mixed is None) == (best is None)
+    if mixed is not None and best is not None:
+        assert extra(mixed) <= best
