@@ -549,6 +549,7 @@ class TrainingSearch:
         evaluations: int,
         seed: int,
         price: float,
+        whole_profile: bool,
         hottest: float,
         coldest: float,
         time_limit_s: float,

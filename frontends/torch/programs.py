@@ -15,6 +15,7 @@ from frontends.torch.duplicates import without_duplicates
 from frontends.torch.effects import is_mutation
 from frontends.torch.halves import divide, forward_output_count, is_joint, primals, results_of
 from frontends.torch.kept_state import keep_state_for_backward
+from frontends.torch.module_paths import module_path
 from planner.errors import LoweringError, UsageError
 
 if TYPE_CHECKING:
@@ -174,6 +175,5 @@ def operator_type(node: Node) -> str:
 
 def operator_name(node: Node) -> str:
     """Return the node's name behind the path of the module that called it: ``b.0.qkv.linear``."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = next((entry[0] for entry in reversed(list(stack.values()))), "")
+    path = module_path(node)
     return f"{path}.{node.name}" if path else node.name

@@ -57,6 +57,8 @@ def backend(
     """Return a backend for ``torch.compile(model, backend=...)`` that needs no Inductor.
 
     Every graph that ``torch.compile`` cuts out of the program is planned to the budget on its own.
+    A graph of symbolic sizes is planned for those that it was traced with: compile with
+    ``dynamic=False`` if larger ones may follow.
     Results and gradients equal those of eager PyTorch bit for bit where its operators give the same
     results every time.
 

@@ -99,6 +99,8 @@ def partitioner(
     """Return a partitioner for ``torch._inductor.config.custom_partitioner_fn``.
 
     Every graph that ``torch.compile`` cuts out of the program is planned to the budget on its own.
+    A graph of symbolic sizes is planned for those that it was traced with: compile with
+    ``dynamic=False`` if larger ones may follow.
     Inductor fuses operators afterwards, so the peak of the step stays below the planned one where
     it materialises no more than the graph does.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from frontends.torch.module_paths import module_path
 from planner.torch.joint_capture import capture
-from planner.torch.module_paths import module_path
 from planner.torch.planning import lowered
 from planner.training.culprits import Culprit, culprits, step_name
 from planner.training.just_in_time import just_in_time

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.torch.module_paths import module_path
+from frontends.torch.module_paths import module_path
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule

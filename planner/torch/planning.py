@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from frontends.torch.joint import JointProgram
 
-# Twelve layers of GPT-2 take most of a second for each minimum cut that no other budget shares.
+# Twelve layers of GPT-2 cost 1 s of CPU time for the first budget and 0.1 s for each further one.
 _SEED_BUDGETS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
 _CPU_TARGET, _GPU_TARGET = "cpu-core", "gpu-80g"
 

@@ -13,7 +13,6 @@ from planner.interruption import listening_for_ctrl_c
 from planner.race_thread import RaceThread, wait_for
 from planner.training.just_in_time import just_in_time
 from planner.training.memory import memory_profile
-from planner.training.result import FrontierPoint
 from planner.training.schedule import recompute_ps
 from planner.training.seed import Seed
 from planner.training.standings import Standings
@@ -24,12 +23,16 @@ if TYPE_CHECKING:
     from planner.training.problem import TrainingProblem
     from planner.training.result import TrainingResult
     from solvers.protocol import Deadline
+    from solvers.training.bounds import RecomputeBound
 
 NOT_NEEDED = "nothing was left to find"
 # Of what time is left.
 _BOUND_SHARE = 0.3
 _BLOCKS_SHARE = 0.2
+_MOMENTS_SHARE = 0.3
 _LADDER_SHARE = 0.8
+# Of more operators, moments are looked at for the budget itself alone.
+_MOST_IN_MOMENTS = 400
 
 
 def plan_training(
@@ -102,6 +105,7 @@ class _Race:
         self._problem, self._budget = problem, budget_bytes
         self._standings, self._deadline = standings, deadline
         self._seed, self._contenders = seed, contenders
+        self._bound: RecomputeBound | None = None
 
     def run(self) -> None:
         """Let all run, until nobody can do better."""
@@ -109,6 +113,7 @@ class _Race:
             "bound": self._bound_peak,
             "greedy": self._greedy,
             "block-dp": self._blocks,
+            "moments": self._moments,
             "ladder": self._ladder,
         }
         for name, job in jobs.items():
@@ -116,6 +121,7 @@ class _Race:
                 self._let(name, job)
         self._let("bound", self._bound_time)
         jobs = {
+            "moments": self._best_at_the_budget,
             "moccasin": lambda: self._exact("moccasin"),
             "checkmate": lambda: self._exact("checkmate"),
             "offload": self._offload,
@@ -144,19 +150,41 @@ class _Race:
         return f"no peak below {bound:,} bytes"
 
     def _bound_time(self) -> str:
-        from solvers.training.bounds import recompute_bound
-
-        bound = recompute_bound(
-            self._problem,
-            self._budget,
-            deadline=self._deadline.within(_BOUND_SHARE * self._deadline.remaining_s()),
-        )
+        bound = self._bound_at(self._budget)
         self._standings.bound_name = bound.name
         if bound.recompute_ps is None:
             self._standings.impossible = True
         else:
             self._standings.extra_bound_ps = bound.recompute_ps
+        self._bound = bound
         return bound.name
+
+    def _bound_at(self, budget_bytes: int) -> RecomputeBound:
+        from solvers.training.bounds import recompute_bound
+
+        share = self._deadline.within(_BOUND_SHARE * self._deadline.remaining_s())
+        return recompute_bound(self._problem, budget_bytes, deadline=share)
+
+    def _best_at_the_budget(self) -> str:
+        """Offer the plan that the bound leads to, if it is optimal, and of those the least peak.
+
+        That one is a function of the problem, so that peaks fall with budgets.
+        """
+        bound, found, settled = self._bound, None, self._standings.settled()
+        while bound is not None and bound.saved and not settled:
+            schedule = just_in_time(self._problem, bound.saved)
+            peak = memory_profile(self._problem, schedule).peak_bytes
+            extra = recompute_ps(self._problem, schedule)
+            if extra != bound.recompute_ps or peak > self._budget:
+                return "the plan behind the bound does not attain it"
+            if found is not None and (extra > found.recompute_ps or peak >= found.peak_bytes):
+                break
+            found = Seed("moments", schedule, peak, extra)
+            bound = self._bound_at(peak - 1)
+            settled = bound.recompute_ps is None or bound.recompute_ps > extra
+        if found is not None and settled:
+            self._standings.offer(found)
+        return ""
 
     def _greedy(self) -> str:
         from solvers.training.greedy_drop import greedy_drop
@@ -174,20 +202,29 @@ class _Race:
             self._standings.offer(known._replace(name=f"block-dp {known.name}"))
         return f"{len(plans)} plans"
 
+    def _moments(self) -> str:
+        from solvers.training.moment_plans import moment_plans
+
+        if len(self._problem.duration_ps) > _MOST_IN_MOMENTS:
+            return "only at the budget: too large for the whole range"
+        share = self._deadline.within(_MOMENTS_SHARE * self._deadline.remaining_s())
+        for known in moment_plans(self._problem, deadline=share):
+            self._standings.offer(known)
+        return ""
+
     def _ladder(self) -> str:
         from solvers.training.ladder import descend
 
+        # The greedy plan is for this budget alone, and the frontier is to be the same for all.
+        seeds = [known for known in self._standings.seeds if known.name != "greedy"]
         descent = descend(
             self._problem,
             self._budget,
-            seeds=tuple(self._standings.seeds),
+            seeds=seeds,
             deadline=self._deadline.within(_LADDER_SHARE * self._deadline.remaining_s()),
             seed=self._seed,
         )
-        self._standings.frontier = tuple(
-            FrontierPoint(r.target_bytes, r.name, r.schedule, r.peak_bytes, r.recompute_ps)
-            for r in descent.rungs
-        )
+        self._standings.frontier = descent.rungs
         self._standings.frontier_complete = descent.complete
         rung = descent.at(self._budget) or descent.rungs[-1]
         known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
@@ -201,9 +238,10 @@ class _Race:
             return "no host memory was given"
         if self._standings.settled():
             return NOT_NEEDED
-        known = sorted(self._standings.seeds, key=lambda known: known.recompute_ps)
+        known = [*self._standings.seeds, *self._standings.frontier]
+        known.sort(key=lambda one: (one.recompute_ps, -one.peak_bytes))
         schedule = mixed_plan(
-            self._problem, [k.schedule for k in known], self._budget, deadline=self._deadline
+            self._problem, [one.schedule for one in known], self._budget, deadline=self._deadline
         )
         if schedule is not None:
             self._standings.consider("offload", schedule)

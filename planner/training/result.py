@@ -14,6 +14,7 @@ from planner.training.simulator import simulate_training
 
 if TYPE_CHECKING:
     from planner.problem import Status
+    from planner.training.frontier import FrontierPoint
     from planner.training.problem import TrainingProblem
     from planner.training.schedule import TrainingSchedule
     from planner.training.simulator import TrainingTimeline
@@ -42,25 +43,6 @@ class TrainingContender(NamedTuple):
     note: str = ""
 
 
-class FrontierPoint(NamedTuple):
-    """A plan of the frontier: no smaller budget on the ladder has a higher peak.
-
-    Attributes
-    ----------
-    target_bytes : int
-        The budget on the ladder for which it was made.
-    name : str
-    schedule : TrainingSchedule
-    peak_bytes, recompute_ps : int
-    """
-
-    target_bytes: int
-    name: str
-    schedule: TrainingSchedule
-    peak_bytes: int
-    recompute_ps: int
-
-
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
     """The best plan of a training step, checked, with bounds.
@@ -84,9 +66,9 @@ class TrainingResult:
     bound_name : str
     contenders : tuple of TrainingContender
     frontier : tuple of FrontierPoint
-        Plans for budgets down to this one, without offloading.
+        The cheapest plans known at all peaks, by falling peak, without offloading.
     frontier_complete : bool
-        False where time ran out on the way down: peaks may then not fall with budgets.
+        False where time ran out: peaks may then not fall with budgets.
     wall_s : float
     interrupted : bool
     """

@@ -18,8 +18,8 @@ from planner.training.simulator import simulate_training
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from planner.training.frontier import FrontierPoint
     from planner.training.problem import TrainingProblem
-    from planner.training.result import FrontierPoint
     from planner.training.schedule import TrainingSchedule
 
 SAVE_ALL = "save-all"

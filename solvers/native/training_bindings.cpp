@@ -164,10 +164,11 @@ class TrainingWalks {
   }
 
   void walk(std::int64_t target, std::int64_t evaluations, std::uint64_t seed, double price,
-            double hottest, double coldest, double time_limit_s, const CancelFlag* cancel) {
+            bool whole_profile, double hottest, double coldest, double time_limit_s,
+            const CancelFlag* cancel) {
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
-    search_.walk({seed, target, evaluations, price, hottest, coldest}, control);
+    search_.walk({seed, target, evaluations, price, whole_profile, hottest, coldest}, control);
   }
 
   nb::list frontier() const {
@@ -244,8 +245,8 @@ void bind_training(nb::module_& m) {
       .def("offer", &TrainingWalks::offer, nb::arg("saved"), nb::arg("repeated"),
            "Remember a choice.")
       .def("walk", &TrainingWalks::walk, nb::kw_only(), nb::arg("target"), nb::arg("evaluations"),
-           nb::arg("seed"), nb::arg("price"), nb::arg("hottest"), nb::arg("coldest"),
-           nb::arg("time_limit_s"), nb::arg("cancel").none(),
+           nb::arg("seed"), nb::arg("price"), nb::arg("whole_profile"), nb::arg("hottest"),
+           nb::arg("coldest"), nb::arg("time_limit_s"), nb::arg("cancel").none(),
            "Anneal recomputation plus priced bytes above a target.")
       .def("frontier", &TrainingWalks::frontier,
            "[((saved, repeated), peak, recompute)] by falling peak and growing recomputation.")

@@ -40,15 +40,6 @@ class RangeMaximum {
 
   std::int64_t maximum() const { return maximum_[1]; }
 
-  // The first place of the maximum.
-  std::int32_t place() const {
-    std::size_t node = 1;
-    while (node < leaves_) {
-      node = 2 * node + (maximum_[2 * node] < maximum_[2 * node + 1] ? 1 : 0);
-    }
-    return static_cast<std::int32_t>(node - leaves_);
-  }
-
   // Sum over places of what exceeds the limit.
   std::int64_t excess(std::int64_t limit) const { return excess(1, limit); }
 

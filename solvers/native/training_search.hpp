@@ -18,6 +18,7 @@ struct WalkOptions {
   std::int64_t target = 0;       // bytes
   std::int64_t evaluations = 0;  // moves to try
   double price = 0.0;            // picoseconds a byte above the target
+  bool whole_profile = false;    // bytes above it are priced at each step, not at the peak alone
   double hottest = 0.0;          // temperatures, in picoseconds
   double coldest = 0.0;
 };

@@ -42,18 +42,10 @@ class TrainingState {
   void update();
 
   const Choice& choice() const { return choice_; }
-  bool crosses(std::int32_t storage) const { return crosses_[index(storage)] != 0; }
-  const std::vector<std::int32_t>& executions(std::int32_t f) const { return executions_[index(f)]; }
   std::int64_t recompute() const { return recompute_; }
   std::int64_t peak() const;
-  // Sum over the profile of what exceeds the limit.
+  // Sum of what exceeds the limit over the steps of the forward half and the slots.
   std::int64_t excess(std::int64_t limit) const;
-
-  const RangeMaximum& forward() const { return forward_; }
-  const RangeMaximum& backward() const { return backward_; }
-  std::int64_t middle() const { return middle_; }
-  const std::vector<Stay>& stays(std::int32_t storage) const { return stays_[index(storage)]; }
-  const std::vector<std::int32_t>& burst(std::int32_t slot) const { return bursts_[index(slot)]; }
 
  private:
   void clear();

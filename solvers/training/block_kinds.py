@@ -131,7 +131,7 @@ def _step(problem: TrainingProblem, chain: Chain, block: Block, read_below: set[
     operators = [-1, *block.forward, -1, *block.backward]
     rows = [[], *reads(block.forward), sorted(outputs), *reads(block.backward)]
     made_rows = [list(range(len(block.inputs))), *writes, [], *written]
-    added = np.array(operators) < 0
+    # The two added operators have index -1: the entry put behind the last one.
     index = np.array(operators, dtype=np.int64)
     forward = len(block.forward) + 2
     names = tuple(problem.operator_names[o] if o >= 0 else "cut" for o in operators)
@@ -139,12 +139,12 @@ def _step(problem: TrainingProblem, chain: Chain, block: Block, read_below: set[
         names,
         tuple(problem.storage_names[s] for s in storages),
         np.arange(len(operators)) >= forward,
-        problem.in_forward[index] | added,
-        problem.recomputable[index] & ~added,
+        np.append(problem.in_forward, True)[index],
+        np.append(problem.recomputable, False)[index],
         RaggedArray.from_rows(rows),
         RaggedArray.from_rows(made_rows),
-        np.where(added, 0, problem.workspace_bytes[index]),
-        np.where(added, 0, problem.duration_ps[index]),
+        np.append(problem.workspace_bytes, 0)[index],
+        np.append(problem.duration_ps, 0)[index],
         problem.size_bytes[list(storages)],
         np.zeros(0, dtype=np.int32),
         np.array([storages[s] for s in sorted(made & read_below)], dtype=np.int32),

@@ -30,6 +30,10 @@ CONTENDERS = (
         "(arXiv 1911.13214, 2307.01236)",
     ),
     Contender(
+        "moments",
+        "what the memory at single moments allows, in whole numbers; with proof where that fits",
+    ),
+    Contender(
         "ladder", "local search on the exact peak, down a ladder of budgets; starts from all others"
     ),
     Contender("checkmate", "Checkmate's integer program through PuLP (arXiv 1910.02653)", 40),

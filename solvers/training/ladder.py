@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from planner.training.just_in_time import just_in_time
+from planner.training.frontier import FrontierPoint
 from planner.training.retention import Retention
 from solvers.protocol import Deadline
 from solvers.training.local_search import PRICE, LocalSearch
@@ -23,43 +21,12 @@ STEP = 0.99
 """From one target to the next."""
 _EVALUATIONS_PER_OPERATOR = 4
 _FEWEST_EVALUATIONS = 1_000
-_ATTEMPTS = 4
-"""At a target that is missed, each with bytes above it dearer than in the last."""
-_DEARER = 4.0
+_ATTEMPTS = 8
+"""At a target that is missed: after the first one on the whole profile, each with bytes above the
+target dearer than in the last."""
+_DEARER = 2.0
 _GRACE_S = 0.5
 """For the greedy choice when the deadline has come: a plan for the budget is better than none."""
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One plan of a frontier.
-
-    Attributes
-    ----------
-    target_bytes : int
-        The greatest budget that it is the answer to.
-    name : str
-        Who found it: ``search``, or the name of a seed.
-    peak_bytes : int
-        The least budget that it is the answer to.
-    recompute_ps : int
-    plan : Retention or TrainingSchedule
-        What is kept, or a seed's own schedule.
-    """
-
-    problem: TrainingProblem = field(repr=False, compare=False)
-    target_bytes: int
-    name: str
-    peak_bytes: int
-    recompute_ps: int
-    plan: Retention | TrainingSchedule = field(repr=False)
-
-    @cached_property
-    def schedule(self) -> TrainingSchedule:
-        """The plan in order of execution."""
-        if isinstance(self.plan, Retention):
-            return just_in_time(self.problem, *self.plan)
-        return self.plan
 
 
 class Descent(NamedTuple):
@@ -67,7 +34,7 @@ class Descent(NamedTuple):
 
     Attributes
     ----------
-    rungs : tuple of Rung
+    rungs : tuple of FrontierPoint
         By falling peak and growing recomputation. The last one has the least peak found.
     complete : bool
         False if the deadline came before every target had its walks.
@@ -75,11 +42,11 @@ class Descent(NamedTuple):
         Moves tried.
     """
 
-    rungs: tuple[Rung, ...]
+    rungs: tuple[FrontierPoint, ...]
     complete: bool
     evaluations: int
 
-    def at(self, budget_bytes: int) -> Rung | None:
+    def at(self, budget_bytes: int) -> FrontierPoint | None:
         """Return the rung of least recomputation that fits; its peak falls with the budget."""
         return next((rung for rung in self.rungs if rung.peak_bytes <= budget_bytes), None)
 
@@ -135,11 +102,18 @@ def _search(
     effort = max(_FEWEST_EVALUATIONS, _EVALUATIONS_PER_OPERATOR * operators)
     walks = 0
 
-    def walk(target: int, price: float = PRICE) -> None:
+    def walk(target: int, attempt: int = 0) -> None:
         nonlocal walks
         walks += 1
         walk_seed = seed * 1_000_003 + walks
-        search.walk(target, effort, deadline=deadline, seed=walk_seed, price=price)
+        search.walk(
+            target,
+            effort,
+            deadline=deadline,
+            seed=walk_seed,
+            price=PRICE * _DEARER**attempt,
+            whole_profile=attempt > 0,
+        )
         if on_progress is not None:
             on_progress(f"target {target:,} bytes, least peak {search.least_peak_bytes():,}")
 
@@ -149,7 +123,7 @@ def _search(
         attempt = 0
         while attempt < _ATTEMPTS and not deadline.expired():
             least = search.least_peak_bytes()
-            walk(target, PRICE * _DEARER**attempt)
+            walk(target, attempt)
             if search.least_peak_bytes() <= target:
                 break
             attempt = attempt + 1 if search.least_peak_bytes() == least else min(attempt, 1)
@@ -172,16 +146,16 @@ def _targets(greatest: int) -> Iterable[int]:
         step += 1
 
 
-def _frontier(search: LocalSearch, seeds: Sequence[Seed]) -> list[Rung]:
+def _frontier(search: LocalSearch, seeds: Sequence[Seed]) -> list[FrontierPoint]:
     plans: list[tuple[int, int, str, Retention | TrainingSchedule]] = [
         (one.recompute_ps, one.peak_bytes, SEARCH, one.retention) for one in search.frontier()
     ]
     plans += [(one.recompute_ps, one.peak_bytes, one.name, one.schedule) for one in seeds]
     # Of equally good ones the search's own is the more compact.
     plans.sort(key=lambda plan: plan[:2])
-    rungs: list[Rung] = []
+    rungs: list[FrontierPoint] = []
     for recompute, peak, name, plan in plans:
         if not rungs or peak < rungs[-1].peak_bytes:
             target = rungs[-1].peak_bytes - 1 if rungs else peak
-            rungs.append(Rung(search.problem, target, name, peak, recompute, plan))
+            rungs.append(FrontierPoint(search.problem, target, name, peak, recompute, plan))
     return rungs

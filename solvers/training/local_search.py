@@ -104,6 +104,7 @@ class LocalSearch:
         deadline: Deadline,
         seed: int = 0,
         price: float = PRICE,
+        whole_profile: bool = False,
     ) -> None:
         """Anneal from the best known choice for a target.
 
@@ -113,6 +114,9 @@ class LocalSearch:
             Moves to try. Same calls, same frontier, unless the deadline cuts.
         price : float
             Of a byte above the target; see `PRICE`.
+        whole_profile : bool
+            Price bytes above the target at each step, not at the peak alone: where many steps are
+            as high as the peak, that tells whether there are fewer.
         """
         cost = self._cost_near(target_bytes)
         hundredth = cost * self.everything_saved.peak_bytes / 100
@@ -121,6 +125,7 @@ class LocalSearch:
             evaluations=evaluations,
             seed=seed,
             price=price * cost,
+            whole_profile=whole_profile,
             hottest=_HOTTEST * hundredth,
             coldest=_COLDEST * hundredth,
             time_limit_s=deadline.remaining_s(),

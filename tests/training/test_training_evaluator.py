@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.testing.training_problems import random_problem, transformer_problem
@@ -45,6 +45,7 @@ def evaluated(evaluator: TrainingEvaluator, choice: Retention) -> tuple[int, int
     return evaluator.evaluate(index_array(choice.saved), index_array(choice.repeated))
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 2**32), st.integers(1, 24), st.integers(1, 24), st.sampled_from((0.0, 0.1, 0.4))
 )
@@ -59,6 +60,7 @@ def test_the_kernel_counts_what_the_profile_of_the_schedule_counts(
         assert evaluated(evaluator, choice) == expected(problem, choice)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 24), st.integers(1, 24))
 def test_moves_count_what_the_whole_choice_counts(seed: int, forward: int, backward: int) -> None:
     rng = random.Random(seed)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch.fx import Node
 
-# The tracer's name of the variable that holds the model.
-_ROOT = re.compile(r"^L\['[^']*'\]\.?")
+# How the tracer finds the model: a local or global variable, perhaps an item of a container.
+_ROOT = re.compile(r"^[LG](\['[^']*'\]|\[\d+\])+\.?")
 
 
 def module_path(node: Node) -> str:
-    """Return the path of the module whose forward called an operator, or had it called."""
+    """Return the path of the module whose forward called an operator, or had it called.
+
+    An operator of the backward half belongs to the module for whose result it computes a gradient.
+    """
     stack = node.meta.get("nn_module_stack") or node.meta.get("fwd_nn_module_stack") or {}
     path = next((str(entry[0]) for entry in reversed(list(stack.values()))), "")
     return _ROOT.sub("", path)
