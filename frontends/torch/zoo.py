@@ -115,6 +115,17 @@ def resnet(
     return model, (torch.randn(batch, 3, image, image), torch.randint(0, classes, (batch,)))
 
 
+NETWORKS = {"mlp": mlp, "gpt2": gpt2, "llama": llama, "bert": bert, "resnet": resnet}
+
+
+def built(
+    name: str, *, has_data: bool = True, **sizes: int
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """Return one of `NETWORKS` and its inputs; without data they lie on the ``meta`` device."""
+    with torch.device("cpu" if has_data else "meta"):
+        return NETWORKS[name](**sizes)
+
+
 class _Classifier(nn.Module):
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
