@@ -33,36 +33,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="DIR",
-        help="write SUITE.json, and the chart as SUITE.svg and SUITE.png there; cosma, latency "
-        "and pipeline: SUITE.html too; pipeline: pipeline.csv too",
+        help="write SUITE.json, and the chart as SUITE.svg and SUITE.png there; cosma, latency, "
+        "pipeline and training: SUITE.html too; pipeline: pipeline.csv too",
     )
     parser.add_argument(
         "--time-limit",
         type=seconds,
         metavar="SECONDS",
-        help="for each run of a solver, or each plan (default: cosma and latency 30, sharing 10, "
-        "others 5)",
+        help="for each run of a solver, or each plan (default: cosma and latency 30, sharing "
+        "and training 10, others 5)",
     )
     parser.add_argument(
         "--solver",
         type=_names,
         metavar="NAME[,NAME...]",
         help="offsets: those to compare (default: all); cosma: contenders to run by themselves "
-        "beside the race; latency: methods (default: all); pipeline: constructors or searches to "
-        "race by themselves",
+        "beside the race; latency: methods (default: all); pipeline, training: solvers to race by "
+        "themselves",
     )
     parser.add_argument(
         "--network",
         type=_names,
         metavar="NAME[,NAME...]",
         help="cosma, execution, sharing, latency: only these (default: all); pipeline: costs of "
-        "these models only",
+        "these models only; training: these models only",
     )
     parser.add_argument(
         "--cases",
         metavar="SET",
         help="pipeline: quick, some limits on few devices (default); known, those of which it is "
-        "known what a search reaches; full, all limits on up to 32 devices, which takes hours",
+        "known what a search reaches; full, all limits on up to 32 devices, which takes hours; "
+        "training: quick, five small models that are executed too (default); full, with those of "
+        "1,500 and more operators that are only planned",
     )
     parser.add_argument(
         "--programs",

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 # Options that not all suites have.
 _SUITES_WITH = {
     "data": "offsets, cosma, execution, sharing and latency",
-    "solver": "offsets, cosma, latency and pipeline",
-    "network": "cosma, execution, sharing, latency and pipeline",
+    "solver": "offsets, cosma, latency, pipeline and training",
+    "network": "cosma, execution, sharing, latency, pipeline and training",
     "parameters": "cosma",
     "dim": "execution, sharing and latency",
-    "seed": "cosma, execution, sharing, latency and pipeline",
-    "cases": "pipeline",
+    "seed": "cosma, execution, sharing, latency, pipeline and training",
+    "cases": "pipeline and training",
     "programs": "latency",
     "decodes": "latency",
     "seeds": "latency",
@@ -372,6 +372,55 @@ def _pipeline(
     )
 
 
+def _training(
+    options: argparse.Namespace, unread: list[str], on_progress: Callable[[str], None]
+) -> Suite:
+    from planner.bench.results_envelope import envelope
+    from planner.bench.training_cases import QUICK, chosen_cases
+    from planner.bench.training_chart import draw_frontiers
+    from planner.bench.training_page import render_page
+    from planner.bench.training_results import defects, results_object
+    from planner.bench.training_runs import chosen_solvers, run_cases
+    from planner.bench.training_table import render_tables
+    from planner.torch import require_torch
+
+    _refuse(options, "data", "parameters", "dim", *_OF_LATENCY)
+    which = QUICK if options.cases is None else options.cases
+    seed = 0 if options.seed is None else options.seed
+    time_limit_s = 10.0 if options.time_limit is None else options.time_limit
+    cases = chosen_cases(which, options.network)
+    solvers = chosen_solvers(options.solver)
+    require_torch("plan bench training")
+
+    def results(rows: list[Any], interrupted: bool) -> Results:
+        notes = [*unread, *defects(rows)]
+        document = {
+            **envelope(
+                "training",
+                notes=notes,
+                interrupted=interrupted,
+                cases=which,
+                time_limit_s=time_limit_s,
+                seed=seed,
+            ),
+            **results_object(rows),
+        }
+        if not rows:
+            return Results(document, "", notes, "chart", dict)
+
+        def page(svg: bytes | None) -> str:
+            return render_page(rows, svg, time_limit_s=time_limit_s, notes=notes)
+
+        return _with_page(
+            document, render_tables(rows), notes, "chart", lambda: draw_frontiers(rows), page
+        )
+
+    return Suite(
+        run_cases(cases, solvers, time_limit_s=time_limit_s, seed=seed, on_progress=on_progress),
+        results,
+    )
+
+
 def _dims_by_model(options: argparse.Namespace) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for name, size in distinct("--dim", options.dim).items():
@@ -399,4 +448,5 @@ SUITES: Mapping[str, Callable[[argparse.Namespace, list[str], Callable[[str], No
     "sharing": _sharing,
     "latency": _latency,
     "pipeline": _pipeline,
+    "training": _training,
 }

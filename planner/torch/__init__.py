@@ -38,16 +38,26 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'planner.torch' has no attribute {name!r}")
+def require_torch(user: str) -> None:
+    """Refuse to go on without PyTorch.
+
+    Raises
+    ------
+    planner.errors.UsageError
+        If it is not installed; ``user`` is what needs it.
+    """
     if find_spec("torch") is None:
         from planner.errors import UsageError
 
         raise UsageError(
-            f"planner.torch.{name} needs PyTorch. Install it with: "
-            "pip install 'tensor-planner[torch]'"
+            f"{user} needs PyTorch. Install it with: pip install 'tensor-planner[torch]'"
         )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'planner.torch' has no attribute {name!r}")
+    require_torch(f"planner.torch.{name}")
     return getattr(import_module(_HOME[name]), name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,6 +42,8 @@ def measure(step: Callable[[], Any], *, device: torch.device | str | None = None
         return _cuda_peak(step, place)
     if place.type != "cpu":
         raise UsageError(f"live bytes are measured on cpu and cuda, not on {place.type}.")
+    # Otherwise the profiler's first use prints lines of its own.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         result = step()
     del result

@@ -15,6 +15,7 @@ from planner.training.memory import memory_profile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from frontends.torch.joint import JointProgram
     from planner.training.problem import TrainingProblem
 
 _LISTED = 10
@@ -124,7 +125,11 @@ def estimate(
     planner.errors.UsageError
         If the model cannot be called so, or nothing in it asks for a gradient.
     """
-    joint = lowered(capture(model, inputs, loss))
+    return estimate_of(lowered(capture(model, inputs, loss)))
+
+
+def estimate_of(joint: JointProgram) -> Estimate:
+    """Predict the peak of a step that is lowered already."""
     problem = joint.problem
     schedule = just_in_time(problem, _kept(problem))
     profile = memory_profile(problem, schedule)

@@ -1,0 +1,112 @@
+"""Plans put to the test: executed beside eager PyTorch, for peaks, gradients and times."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch._dynamo.backends.common import aot_autograd
+
+from planner.torch.boxed import boxed
+from planner.torch.emission import planned_halves
+from planner.torch.joint_capture import CapturedStep, mutated_inputs
+from planner.torch.live_bytes import measure
+from planner.torch.planning import lowered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch.fx import GraphModule
+
+    from planner.training.schedule import TrainingSchedule
+
+_REPETITIONS = 5
+
+
+class Trial(NamedTuple):
+    """What became of a planned step.
+
+    Attributes
+    ----------
+    peak_bytes : int
+        Measured, above what was live before the step.
+    is_exact : bool
+        Whether loss and gradients equal those of the eager step bit for bit.
+    time_ratio : float
+        Seconds over those of the eager step, the least of several of both in turn.
+    """
+
+    peak_bytes: int
+    is_exact: bool
+    time_ratio: float
+
+
+def eager_peak(model: torch.nn.Module, inputs: Sequence[Any]) -> int:
+    """Return the measured peak of a step of a model whose result is the loss."""
+    return _peak(model, model, inputs)
+
+
+def tried(model: torch.nn.Module, inputs: Sequence[Any], schedule: TrainingSchedule) -> Trial:
+    """Execute a schedule of the step of a model whose result is the loss.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        On the CPU. Its buffers move on as in any step.
+    inputs : sequence
+    schedule : TrainingSchedule
+        Of the problem that `planner.torch.planning.lowered` makes of the captured step.
+    """
+
+    def halves(
+        module: GraphModule,
+        joint_inputs: Sequence[Any],
+        *,
+        num_fwd_outputs: int,
+        static_lifetime_input_indices: Sequence[int] | None = None,
+        **_: Any,
+    ) -> tuple[GraphModule, GraphModule]:
+        static = tuple(static_lifetime_input_indices or ())
+        mutated = mutated_inputs(module, num_fwd_outputs)
+        step = CapturedStep(module, num_fwd_outputs, static, mutated)
+        return planned_halves(lowered(step), schedule)
+
+    # What was compiled for another schedule of the same model would be taken again.
+    torch._dynamo.reset()
+    planned = torch.compile(
+        model,
+        backend=aot_autograd(fw_compiler=boxed, bw_compiler=boxed, partition_fn=halves),
+        fullgraph=True,
+        dynamic=False,
+    )
+    results = _results(planned, model, inputs), _results(model, model, inputs)
+    is_exact = all(map(_equal, *results))
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(_REPETITIONS):
+        for is_planned, run in ((False, model), (True, planned)):
+            model.zero_grad(set_to_none=True)
+            started = time.perf_counter()
+            run(*inputs).backward()
+            seconds[is_planned].append(time.perf_counter() - started)
+    return Trial(_peak(planned, model, inputs), is_exact, min(seconds[True]) / min(seconds[False]))
+
+
+def _peak(run: Callable[..., Any], model: torch.nn.Module, inputs: Sequence[Any]) -> int:
+    model.zero_grad(set_to_none=True)
+    return measure(lambda: run(*inputs).backward())
+
+
+def _results(
+    run: Callable[..., Any], model: torch.nn.Module, inputs: Sequence[Any]
+) -> list[torch.Tensor | None]:
+    model.zero_grad(set_to_none=True)
+    loss = run(*inputs)
+    loss.backward()
+    return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
+
+
+def _equal(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return torch.equal(one, other)
