@@ -479,17 +479,19 @@ def write(
     contents: dict[Path, str | bytes] = {
         folder / f"{stem}.json": dump_json(numbers(eager, rows, curves))
     }
+    if curves is None:
+        print("No picture is drawn: none of the budgets can be kept.")
     try:
         if curves is not None:
             for suffix, picture in draw(title, eager, rows, curves).items():
                 contents[folder / f"{stem}.{suffix}"] = picture
     except ImportError:
         print(
-            "no picture is drawn: matplotlib is not installed. Install it with: "
+            "No picture is drawn: matplotlib is not installed. Install it with: "
             "pip install 'tensor-planner[plots]'"
         )
     write_whole(contents)
-    print(f"wrote {', '.join(map(str, contents))}")
+    print(f"Wrote {', '.join(map(str, contents))}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -513,6 +515,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch finds no CUDA device here")
+    # The plans' times are those of one core, and so the comparison with them is.
+    torch.set_num_threads(1)
     # Each budget compiles the same code once more.
     torch._dynamo.config.recompile_limit = 8 + len(options.budgets)
     try:
@@ -526,7 +530,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    print("all well" if all(good) else "a peak is over its target, or a result differs")
+    print("All well." if all(good) else "A peak is over its target, or a result differs.")
     return 0 if all(good) else 1
 
 

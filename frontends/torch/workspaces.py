@@ -46,7 +46,8 @@ _WITHOUT_SCRATCH = frozenset(
         *("stack", "zeros", "zeros_like"),
     )
 )
-# Of elements of 4 bytes and more they have none; shorter ones are reordered.
+# Of elements of 4 bytes and more they have none where each matrix lies as BLAS wants it; others are
+# copied first.
 _PRODUCTS = frozenset(("aten.addmm", "aten.baddbmm", "aten.bmm", "aten.mm"))
 _POINTWISE_WITH_SCRATCH = frozenset(
     ("aten.gelu_backward", "aten.native_dropout", "aten.native_dropout_backward")
@@ -59,11 +60,13 @@ class _Shape(NamedTuple):
     size: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
+    is_conjugate: bool = False
 
     def zeros(self) -> torch.Tensor:
         extent = 1 + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True))
         elements = 0 if 0 in self.size else extent
-        return torch.zeros(elements, dtype=self.dtype).as_strided(self.size, self.stride)
+        zeros = torch.zeros(elements, dtype=self.dtype).as_strided(self.size, self.stride)
+        return zeros.conj() if self.is_conjugate else zeros
 
 
 def workspace_bytes(node: Node) -> int | None:
@@ -93,12 +96,30 @@ def _may_have_scratch(node: Node) -> bool:
         return False
     if is_mutation(node) or type_ in _WITHOUT_SCRATCH:
         return False
-    if torch.Tag.pointwise in target.tags and type_ not in _POINTWISE_WITH_SCRATCH:
-        return False
     tensors = _tensors(node)
-    if type_ in _PRODUCTS and all(tensor.element_size() >= 4 for tensor in tensors):
+    # Complex conjugates are marked as such, and computed by whoever reads them.
+    if torch.Tag.pointwise in target.tags and type_ not in _POINTWISE_WITH_SCRATCH:
+        return any(tensor.is_conj() for tensor in tensors)
+    if type_ in _PRODUCTS and all(map(_is_ready_for_blas, tensors)):
         return False
     return all(t.device.type == "cpu" and t.layout is torch.strided for t in tensors)
+
+
+def _is_ready_for_blas(tensor: torch.Tensor) -> bool:
+    """Whether BLAS reads a tensor's matrices where they lie: dense rows, or dense columns."""
+    if tensor.element_size() < 4 or tensor.is_conj():
+        return False
+    if tensor.dim() < 2:
+        return True
+    *batches, (rows, row), (columns, column) = (
+        (hint(size) or 0, hint(stride) or 0)
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    if any(size > 1 and stride == 0 for size, stride in batches):
+        return False
+    by_rows = (column == 1 or columns <= 1) and (row >= columns or rows <= 1)
+    by_columns = (row == 1 or rows <= 1) and (column >= rows or columns <= 1)
+    return by_rows or by_columns
 
 
 def _is_small(node: Node) -> bool:
@@ -130,6 +151,7 @@ def _shape(node: Node) -> Any:
             tuple(hint(size) or 0 for size in value.shape),
             tuple(hint(stride) or 0 for stride in value.stride()),
             value.dtype,
+            value.is_conj(),
         )
     return hint(value) if isinstance(value, torch.SymInt) else value
 

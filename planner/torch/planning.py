@@ -50,7 +50,7 @@ class PlanOptions:
     budget_bytes: int
     target: str | Target | None = None
     host_bytes: int = 0
-    time_limit: float = 10.0
+    time_limit: float = 30.0
     seed: int = 0
     torch_budgets: tuple[float, ...] = _SEED_BUDGETS
 
@@ -78,7 +78,7 @@ def plan(
     loss: Callable[[Any], Any] | None = None,
     target: str | Target | None = None,
     host_bytes: int = 0,
-    time_limit: float = 10.0,
+    time_limit: float = 30.0,
     seed: int = 0,
     torch_budgets: tuple[float, ...] = _SEED_BUDGETS,
     on_progress: Callable[[str], None] | None = None,

@@ -47,7 +47,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     folder = tmp_path_factory.mktemp("trained")
     done = run("--layers", "1", "--steps", "3", "--budgets", "0.85", "0.1", "-o", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("all well\n")
+    assert done.stdout.endswith("All well.\n")
     parts = done.stdout.split("ResNet-like")
     return {
         model: Trained(
