@@ -104,7 +104,7 @@ class TargetResult(NamedTuple):
     race_s : float
         CPU seconds of the race.
     frontier : tuple of (int, int)
-        Peaks and recomputation of our plans, without those for targets that were left to time.
+        Peaks and recomputation of our plans for all budgets; empty where time cut them short.
     parts : tuple of TrainingContender
         The searches of the race.
     alone : tuple of TrainingContender

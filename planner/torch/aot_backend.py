@@ -57,7 +57,7 @@ def backend(
     budget_bytes: int,
     target: str | Target | None = None,
     host_bytes: int = 0,
-    time_limit: float = 10.0,
+    time_limit: float = 30.0,
     seed: int = 0,
 ) -> PlannedBackend:
     """Return a backend for ``torch.compile(model, backend=...)`` that needs no Inductor.

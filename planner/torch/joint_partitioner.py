@@ -94,7 +94,7 @@ def partitioner(
     budget_bytes: int,
     target: str | Target | None = None,
     host_bytes: int = 0,
-    time_limit: float = 10.0,
+    time_limit: float = 30.0,
     seed: int = 0,
 ) -> PeakPartitioner:
     """Return a partitioner for ``torch._inductor.config.custom_partitioner_fn``.

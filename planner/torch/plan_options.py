@@ -38,7 +38,7 @@ class PlanOptions:
     budget_bytes: int
     target: str | Target | None = None
     host_bytes: int = 0
-    time_limit: float = 10.0
+    time_limit: float = 30.0
     seed: int = 0
     torch_budgets: tuple[float, ...] = SEED_BUDGETS
 

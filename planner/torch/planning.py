@@ -34,7 +34,7 @@ def plan(
     loss: Callable[[Any], Any] | None = None,
     target: str | Target | None = None,
     host_bytes: int = 0,
-    time_limit: float = 10.0,
+    time_limit: float = 30.0,
     seed: int = 0,
     torch_budgets: tuple[float, ...] = SEED_BUDGETS,
     on_progress: Callable[[str], None] | None = None,
