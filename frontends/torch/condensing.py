@@ -94,7 +94,7 @@ class _Condensing:
             np.array([self._duration_ps(node) for node in self.nodes], dtype=np.int64),
             np.array(self.sizes, dtype=np.int64),
             np.array(outputs, dtype=np.int32),
-            np.array(self._storages(self.halves.gradients), dtype=np.int32),
+            np.array(self._storages((*self.halves.gradients, *self._held())), dtype=np.int32),
             np.array(self._storages(self.halves.tangents), dtype=np.int32),
             self._static_bytes(),
             host,
@@ -202,6 +202,17 @@ class _Condensing:
     def _storages(self, nodes: Iterable[Node]) -> list[int]:
         found = {root for node in nodes for root in self.roots[node].values()}
         return sorted(root for root in found if root is not None)
+
+    def _held(self) -> list[Node]:
+        """Return the tangents of scalars, such as the loss.
+
+        The engine of autograd starts from them, and holds them until it is through.
+        """
+        return [
+            node
+            for node in self.halves.tangents
+            if isinstance(value := node.meta.get("val"), torch.Tensor) and value.dim() == 0
+        ]
 
     def _in_forward(
         self, outputs: list[int], backward: np.ndarray, recomputable: np.ndarray
