@@ -251,7 +251,8 @@ def _stated(
     """Trace and lower the step, and ask PyTorch's partitioner."""
     from planner.torch.joint_capture import capture
     from planner.torch.peak_estimate import estimate_of
-    from planner.torch.planning import PlanOptions, lowered
+    from planner.torch.plan_options import PlanOptions
+    from planner.torch.planning import lowered
     from planner.torch.saved_sets import torch_seeds
     from planner.torch.step_trials import eager_peak
     from solvers.training.bounds import peak_bound

@@ -8,7 +8,7 @@ from torch._dynamo.backends.common import aot_autograd
 
 from planner.torch.boxed import boxed
 from planner.torch.joint_partitioner import PeakPartitioner
-from planner.torch.planning import PlanOptions
+from planner.torch.plan_options import PlanOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +35,12 @@ class PlannedBackend:
         self._compile = aot_autograd(
             fw_compiler=boxed, bw_compiler=boxed, partition_fn=self._partitioner
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlannedBackend, (self._partitioner.options,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PlannedBackend:
+        return self
 
     @property
     def plans(self) -> list[PlannedStep]:

@@ -13,7 +13,8 @@ from frontends.torch.halves import results_of
 from planner.errors import PlannerError
 from planner.torch.compile_errors import as_compile_error
 from planner.torch.joint_capture import CapturedStep, mutated_inputs
-from planner.torch.planning import PlanOptions, plan_captured
+from planner.torch.plan_options import PlanOptions
+from planner.torch.planning import plan_captured
 from planner.version import VERSION
 
 if TYPE_CHECKING:

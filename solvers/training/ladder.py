@@ -105,7 +105,7 @@ def _search(
     def walk(target: int, attempt: int = 0) -> None:
         nonlocal walks
         walks += 1
-        walk_seed = seed * 1_000_003 + walks
+        walk_seed = (seed * 1_000_003 + walks) % 2**64
         search.walk(
             target,
             effort,
