@@ -94,12 +94,17 @@ class _Condensing:
             np.array([self._duration_ps(node) for node in self.nodes], dtype=np.int64),
             np.array(self.sizes, dtype=np.int64),
             np.array(outputs, dtype=np.int32),
-            np.array(self._storages((*self.halves.gradients, *self._held())), dtype=np.int32),
+            np.array(self._storages((*self.halves.gradients, *self._seeds())), dtype=np.int32),
             np.array(self._storages(self.halves.tangents), dtype=np.int32),
             self._static_bytes(),
             host,
         )
         return Condensed(problem, tuple(self.nodes), tuple(self.values))
+
+    def _seeds(self) -> list[Node]:
+        """Return tangents of scalars: autograd holds what it begins with until it ends."""
+        values = [(node, node.meta.get("val")) for node in self.halves.tangents]
+        return [n for n, value in values if isinstance(value, torch.Tensor) and value.dim() == 0]
 
     def _node(self, node: Node) -> None:
         tensors = self.lowering.values.get(node, {})
@@ -202,17 +207,6 @@ class _Condensing:
     def _storages(self, nodes: Iterable[Node]) -> list[int]:
         found = {root for node in nodes for root in self.roots[node].values()}
         return sorted(root for root in found if root is not None)
-
-    def _held(self) -> list[Node]:
-        """Return the tangents of scalars, such as the loss.
-
-        The engine of autograd starts from them, and holds them until it is through.
-        """
-        return [
-            node
-            for node in self.halves.tangents
-            if isinstance(value := node.meta.get("val"), torch.Tensor) and value.dim() == 0
-        ]
 
     def _in_forward(
         self, outputs: list[int], backward: np.ndarray, recomputable: np.ndarray

@@ -131,7 +131,9 @@ def defects(results: Sequence[TargetResult]) -> list[str]:
         found += [f"{step.case.name}: {text}" for text in _step_defects(step)]
         cut = sum(not result.frontier for result in own)
         if cut:
-            found.append(f"{step.case.name}: the frontier of {cut} plans was cut short. {_LONGER}")
+            found.append(
+                f"{step.case.name}: time cut {cut} of {len(own)} frontiers short. {_LONGER}"
+            )
         for result in own:
             where = f"{step.case.name}, {result.target_bytes:,} bytes"
             found += [f"{where}: {text}" for text in _target_defects(result)]

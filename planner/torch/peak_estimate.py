@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from frontends.torch.halves import results_of
+import numpy as np
+
 from frontends.torch.module_paths import module_path
 from planner.torch.joint_capture import capture
 from planner.torch.planning import lowered
@@ -75,15 +76,6 @@ class Estimate:
 
     def __str__(self) -> str:
         return self.text()
-
-
-def _gradient_bytes(joint: JointProgram) -> int:
-    gradients = [
-        node.meta["val"].untyped_storage()
-        for node in results_of(joint.module.graph)[joint.num_fwd_outputs :]
-        if node is not None
-    ]
-    return sum({storage._cdata: int(storage.nbytes()) for storage in gradients}.values())
 
 
 def _kept(problem: TrainingProblem) -> set[int]:
@@ -158,6 +150,6 @@ def estimate_of(joint: JointProgram) -> Estimate:
         module,
         culprits(problem, schedule, step),
         problem.static_bytes,
-        _gradient_bytes(joint),
+        int(problem.size_bytes[np.setdiff1d(problem.gradients, problem.tangents)].sum()),
         int(problem.size_bytes[list(schedule.saved)].sum()),
     )

@@ -11,9 +11,6 @@ from planner.errors import UsageError
 from planner.target import Target
 from planner.target_file import read_target
 
-# Twelve layers of GPT-2 cost 1 s of CPU time for the first budget and 0.1 s for each further one.
-SEED_BUDGETS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
-
 
 @dataclass(frozen=True)
 class PlanOptions:
@@ -31,8 +28,9 @@ class PlanOptions:
     time_limit : float
         Seconds of planning.
     seed : int
-    torch_budgets : tuple of float
-        Budgets at which PyTorch's own partitioner is asked for plans to start from.
+    torch_budgets : tuple of float or None
+        Budgets at which PyTorch's own partitioner is asked for plans to start from. None: as
+        `planner.torch.saved_sets.affordable_budgets` has it.
     """
 
     budget_bytes: int
@@ -40,7 +38,7 @@ class PlanOptions:
     host_bytes: int = 0
     time_limit: float = 30.0
     seed: int = 0
-    torch_budgets: tuple[float, ...] = SEED_BUDGETS
+    torch_budgets: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         values: dict[str, Any] = {
@@ -49,7 +47,7 @@ class PlanOptions:
             "host_bytes": _whole("host_bytes", self.host_bytes, "bytes"),
             "time_limit": _number("time_limit", self.time_limit),
             "seed": _whole("seed", self.seed),
-            "torch_budgets": _fractions(self.torch_budgets),
+            "torch_budgets": None if self.torch_budgets is None else _fractions(self.torch_budgets),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

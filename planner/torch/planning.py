@@ -11,9 +11,9 @@ from planner.errors import UsageError
 from planner.target import Target
 from planner.target_file import read_target
 from planner.torch.joint_capture import CapturedStep, capture
-from planner.torch.plan_options import SEED_BUDGETS, PlanOptions
+from planner.torch.plan_options import PlanOptions
 from planner.torch.planned_step import PlannedStep
-from planner.torch.saved_sets import torch_seeds
+from planner.torch.saved_sets import affordable_budgets, torch_seeds
 from planner.training.host import host_link
 from planner.training.misfit import misfit
 from planner.training.race import plan_training
@@ -36,7 +36,7 @@ def plan(
     host_bytes: int = 0,
     time_limit: float = 30.0,
     seed: int = 0,
-    torch_budgets: tuple[float, ...] = SEED_BUDGETS,
+    torch_budgets: tuple[float, ...] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> PlannedStep:
     """Plan one training step without running it.
@@ -58,8 +58,9 @@ def plan(
     time_limit : float
         Seconds of planning.
     seed : int
-    torch_budgets : tuple of float
-        Budgets at which PyTorch's own partitioner is asked for plans to start from.
+    torch_budgets : tuple of float, optional
+        Budgets at which PyTorch's own partitioner is asked for plans to start from. Default: from 0
+        to 1 in steps of 0.05, or a few of them where the step has many operators.
     on_progress : callable, optional
         Receives one line per improvement.
 
@@ -94,7 +95,8 @@ def plan_captured(
     """
     started = time.monotonic()
     joint = lowered(captured, options.target, options.host_bytes)
-    seeds = torch_seeds(joint, options.torch_budgets)
+    budgets = options.torch_budgets
+    seeds = torch_seeds(joint, affordable_budgets(joint) if budgets is None else budgets)
     # A plan that came late beats none.
     left = max(options.time_limit - (time.monotonic() - started), options.time_limit / 10)
     result = plan_training(

@@ -200,7 +200,8 @@ class _Race:
         share = self._deadline.within(_BLOCKS_SHARE * self._deadline.remaining_s())
         plans = block_plans(self._problem, deadline=share)
         for known in plans:
-            self._standings.offer(known._replace(name=f"block-dp {known.name}"))
+            name = f"block-dp {known.name.removeprefix('block-dp')}".rstrip()
+            self._standings.offer(known._replace(name=name))
         self._cut = self._cut or share.expired()
         return f"{len(plans)} plans"
 

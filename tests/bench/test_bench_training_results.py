@@ -98,6 +98,13 @@ def test_a_higher_peak_for_a_smaller_target_is_no_order() -> None:
     assert summarised(others).is_monotone
 
 
+def test_a_frontier_that_time_cut_short_is_told_and_excuses_disorder() -> None:
+    cut = [planned(700, 500, 40)._replace(frontier=()), planned(600, 590, 80)]
+    short, disorder = defects(cut)
+    assert short == ("tiny: time cut 1 of 2 frontiers short. Give it a longer --time-limit.")
+    assert disorder.endswith("Give it a longer --time-limit.")
+
+
 def test_what_must_not_be_is_told() -> None:
     assert defects([planned(700, 690, 40, bound=40, trial=Tried(690))]) == []
     where = "tiny, 700 bytes"
