@@ -23,8 +23,11 @@ def _fresh_compiler():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("layers", [4, pytest.param(16, marks=pytest.mark.slow)])
-def test_pytorch_197838_a_smaller_budget_never_has_a_higher_peak(layers):
+@pytest.mark.parametrize(
+    ("layers", "shares"),
+    [(4, (1.0, 0.8)), pytest.param(16, (1.0, 0.95, 0.9), marks=pytest.mark.slow)],
+)
+def test_pytorch_197838_a_smaller_budget_never_has_a_higher_peak(layers, shares):
     model, inputs = training_models.llama(layers=layers)
     joint = lowered(capture(model, inputs))
     torch_peaks = {s.name: s.peak_bytes for s in torch_seeds(joint, (0.05, 0.15))}
@@ -32,7 +35,7 @@ def test_pytorch_197838_a_smaller_budget_never_has_a_higher_peak(layers):
 
     expected = gradients(model, model, inputs)
     peaks = []
-    for share in (1.0, 0.85, 0.7):
+    for share in shares:
         budget = int(share * torch_peaks["torch 0.15"])
         predicted = []
 
