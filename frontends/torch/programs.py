@@ -7,12 +7,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch._ops import HigherOrderOperator
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from frontends.torch.batch_norm import forget_unused_statistics, replacements
 from frontends.torch.duplicates import without_duplicates
-from frontends.torch.effects import is_mutation
+from frontends.torch.effects import is_mutation, may_run_again
 from frontends.torch.halves import divide, forward_output_count, is_joint, primals, results_of
 from frontends.torch.kept_state import keep_state_for_backward
 from frontends.torch.module_paths import module_path
@@ -97,9 +98,10 @@ def joint_graph_program(
     Raises
     ------
     planner.errors.LoweringError
-        If nodes call modules.
+        If nodes call modules, or run graphs of their own, as conditions and loops do.
     """
     _refuse_calls(module)
+    _refuse_bodies(module)
     module = without_duplicates(module)
     forget_unused_statistics(module.graph)
     if num_fwd_outputs is None:
@@ -161,6 +163,19 @@ def _refuse_calls(module: GraphModule) -> None:
             raise LoweringError(
                 f'node "{node.name}" calls {node.target}, whose operators are not in the graph. '
                 "Trace with torch.export.export(model, inputs) instead of symbolic_trace."
+            )
+
+
+def _refuse_bodies(module: GraphModule) -> None:
+    for node in module.graph.nodes:
+        if not isinstance(node.target, HigherOrderOperator) or may_run_again(node):
+            continue
+        bodies = [source for source in node.all_input_nodes if source.op == "get_attr"]
+        if any(isinstance(getattr(module, str(body.target), None), GraphModule) for body in bodies):
+            raise LoweringError(
+                f'node "{node.name}" ({node.target}) runs a graph of its own, and what that holds '
+                "is not known before it runs. Leave such conditions and loops out of the step, or "
+                "in a part that is not compiled (torch.compiler.disable)."
             )
 
 
