@@ -81,7 +81,9 @@ class PeakPartitioner(CustomPartitionerFn):
         mutated = mutated_inputs(gm, num_fwd_outputs)
         step = CapturedStep(gm, num_fwd_outputs, static, mutated)
         try:
-            planned = plan_captured(step, self.options)
+            planned = plan_captured(
+                step, self.options, by_inductor=kwargs.get("compiler") == "inductor"
+            )
         except PlannerError as error:
             raise as_compile_error(error) from None
         self.plans.append(planned)
