@@ -94,12 +94,17 @@ class _Condensing:
             np.array([self._duration_ps(node) for node in self.nodes], dtype=np.int64),
             np.array(self.sizes, dtype=np.int64),
             np.array(outputs, dtype=np.int32),
-            np.array(self._storages(self.halves.gradients), dtype=np.int32),
+            np.array(self._storages((*self.halves.gradients, *self._seeds())), dtype=np.int32),
             np.array(self._storages(self.halves.tangents), dtype=np.int32),
             self._static_bytes(),
             host,
         )
         return Condensed(problem, tuple(self.nodes), tuple(self.values))
+
+    def _seeds(self) -> list[Node]:
+        """Return tangents of scalars: autograd holds what it begins with until it ends."""
+        values = [(node, node.meta.get("val")) for node in self.halves.tangents]
+        return [n for n, value in values if isinstance(value, torch.Tensor) and value.dim() == 0]
 
     def _node(self, node: Node) -> None:
         tensors = self.lowering.values.get(node, {})

@@ -1,9 +1,10 @@
-"""Nodes that compute what another one has computed already, and nodes that nobody needs, go."""
+"""Nodes that compute what another one has computed already, or what nobody needs, go."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
@@ -13,6 +14,8 @@ from frontends.torch.sizes import storages_of
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from torch.multiprocessing.reductions import StorageWeakRef
+
 
 def without_duplicates(module: GraphModule) -> GraphModule:
     """Return a copy of a module whose graph computes nothing twice and nothing in vain.
@@ -20,15 +23,20 @@ def without_duplicates(module: GraphModule) -> GraphModule:
     As `torch._functorch.compile_utils.fx_graph_cse` does before torch's own partitioners: values
     that share storage with a result stay apart, for the caller may write over one of them.
     Beyond it, no operator with an effect or with chance in it is merged, and none across a write.
+    A copy of a whole value goes too: dropout of probability 0 is traced as one.
     The nodes of the copy have the names and share the ``meta`` values of the originals.
     """
     kept = _shared_with_results(module.graph)
+    given = _given_storages(module.graph)
     graph = Graph()
     graph.set_codegen(module.graph._codegen)
     copies: dict[Node, Node] = {}
     seen: dict[Hashable, Node] = {}
     writes = 0
     for node in module.graph.nodes:
+        if node not in kept and _is_idle_copy(node, given):
+            copies[node] = copies[node.all_input_nodes[0]]
+            continue
         key = None
         writes += is_mutation(node)
         if _may_merge(node) and node not in kept:
@@ -46,6 +54,31 @@ def without_duplicates(module: GraphModule) -> GraphModule:
 def _may_merge(node: Node) -> bool:
     name = getattr(getattr(node.target, "_schema", None), "name", "")
     return node.op == "call_function" and may_run_again(node) and "::empty" not in name
+
+
+def _is_idle_copy(node: Node, given: set[StorageWeakRef]) -> bool:
+    """Whether a node copies the whole of a value that the graph computes, in the same layout."""
+    if node.target is not torch.ops.aten.clone.default:
+        return False
+    copied = node.meta.get("val")
+    source = node.all_input_nodes[0].meta.get("val")
+    if not (isinstance(copied, torch.Tensor) and isinstance(source, torch.Tensor)):
+        return False
+    if copied.layout is not torch.strided or copied.dtype != source.dtype:
+        return False
+    sizes = [(*value.stride(), value.untyped_storage().nbytes()) for value in (copied, source)]
+    # Symbolic sizes would compare by adding guards.
+    known = all(isinstance(size, int) for size in (*sizes[0], *sizes[1]))
+    return known and sizes[0] == sizes[1] and given.isdisjoint(storages_of(source))
+
+
+def _given_storages(graph: Graph) -> set[StorageWeakRef]:
+    return {
+        storage
+        for node in graph.nodes
+        if node.op in ("placeholder", "get_attr")
+        for storage in storages_of(node.meta.get("val"))
+    }
 
 
 def _key(node: Node, copies: dict[Node, Node], writes: int) -> Hashable | None:

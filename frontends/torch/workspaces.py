@@ -20,7 +20,7 @@ from torch._C._profiler import _ExperimentalConfig as _Experimental
 from torch.fx.node import map_arg
 from torch.utils._python_dispatch import _disable_current_modes
 
-from frontends.torch.effects import is_mutation
+from frontends.torch.effects import is_mutation, operand
 from frontends.torch.operations import multiply_accumulates
 from frontends.torch.programs import operator_type
 from frontends.torch.sizes import hint, tensors_of
@@ -97,12 +97,28 @@ def _may_have_scratch(node: Node) -> bool:
     if is_mutation(node) or type_ in _WITHOUT_SCRATCH:
         return False
     tensors = _tensors(node)
-    # Complex conjugates are marked as such, and computed by whoever reads them.
-    if torch.Tag.pointwise in target.tags and type_ not in _POINTWISE_WITH_SCRATCH:
-        return any(tensor.is_conj() for tensor in tensors)
+    if (
+        torch.Tag.pointwise in target.tags
+        and type_ not in _POINTWISE_WITH_SCRATCH
+        and _computes_in_one_type(node)
+    ):
+        return False
     if type_ in _PRODUCTS and all(map(_is_ready_for_blas, tensors)):
         return False
     return all(t.device.type == "cpu" and t.layout is torch.strided for t in tensors)
+
+
+def _computes_in_one_type(node: Node) -> bool:
+    """Whether a pointwise operator converts no operand or result, and conjugates none.
+
+    A conversion makes a copy of the whole; complex conjugates are computed by whoever reads them.
+    """
+    choosers = {operand(node, name, default=None) for name in ("condition", "mask")}
+    sources = [source for source in node.all_input_nodes if source not in choosers]
+    operands = [t for source in sources for _, t in tensors_of(source.meta.get("val"))]
+    results = [t for _, t in tensors_of(node.meta.get("val")) if t.dtype is not torch.bool]
+    types = {tensor.dtype for tensor in (*operands, *results)}
+    return len(types) <= 1 and not any(tensor.is_conj() for tensor in operands)
 
 
 def _is_ready_for_blas(tensor: torch.Tensor) -> bool:

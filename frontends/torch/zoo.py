@@ -204,6 +204,9 @@ class _Gpt(nn.Module):
 
 
 class _RotaryAttention(nn.Module):
+    cosine: Tensor
+    sine: Tensor
+
     def __init__(self, tokens: int, width: int, heads: int, key_heads: int) -> None:
         super().__init__()
         self.heads, self.key_heads, self.size = heads, key_heads, width // heads

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Shares of the measured peak; workspaces of convolutions are estimates.
 _TOLERANCES = {"resnet": 0.05}
 _TOLERANCE = 0.01
+_LONGER = "Give it a longer --time-limit."
 
 
 class Summary(NamedTuple):
@@ -128,6 +129,11 @@ def defects(results: Sequence[TargetResult]) -> list[str]:
     for step in steps(results):
         own = of_step(results, step)
         found += [f"{step.case.name}: {text}" for text in _step_defects(step)]
+        cut = sum(not result.frontier for result in own)
+        if cut:
+            found.append(
+                f"{step.case.name}: time cut {cut} of {len(own)} frontiers short. {_LONGER}"
+            )
         for result in own:
             where = f"{step.case.name}, {result.target_bytes:,} bytes"
             found += [f"{where}: {text}" for text in _target_defects(result)]
@@ -135,7 +141,7 @@ def defects(results: Sequence[TargetResult]) -> list[str]:
             f"{step.case.name}: {smaller.target_bytes:,} bytes give a peak of "
             f"{smaller.peak_bytes:,} and {smaller.recompute_ps:,} ps of recomputation, "
             f"{larger.target_bytes:,} give {larger.peak_bytes:,} and {larger.recompute_ps:,}. "
-            "Please report it."
+            f"{'Please report it.' if larger.frontier and smaller.frontier else _LONGER}"
             for larger, smaller in _inversions(own)
         ]
     return found

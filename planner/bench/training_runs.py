@@ -104,7 +104,7 @@ class TargetResult(NamedTuple):
     race_s : float
         CPU seconds of the race.
     frontier : tuple of (int, int)
-        Peaks and recomputation of our plans, without those for targets that were left to time.
+        Peaks and recomputation of our plans for all budgets; empty where time cut them short.
     parts : tuple of TrainingContender
         The searches of the race.
     alone : tuple of TrainingContender
@@ -251,8 +251,8 @@ def _stated(
     """Trace and lower the step, and ask PyTorch's partitioner."""
     from planner.torch.joint_capture import capture
     from planner.torch.peak_estimate import estimate_of
-    from planner.torch.planning import PlanOptions, lowered
-    from planner.torch.saved_sets import torch_seeds
+    from planner.torch.planning import lowered
+    from planner.torch.saved_sets import affordable_budgets, torch_seeds
     from planner.torch.step_trials import eager_peak
     from solvers.training.bounds import peak_bound
 
@@ -262,7 +262,7 @@ def _stated(
     times.append(cpu_seconds())
     joint = lowered(captured)
     times.append(cpu_seconds())
-    seeds = torch_seeds(joint, PlanOptions.torch_budgets)
+    seeds = torch_seeds(joint, affordable_budgets(joint))
     times.append(cpu_seconds())
     sweep = torch_seeds(joint)
     times.append(cpu_seconds())

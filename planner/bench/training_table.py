@@ -47,8 +47,8 @@ def explanations(results: Sequence[TargetResult]) -> list[str]:
         "0.05, that keeps the target, its saved sets recomputed just in time by our emission; the "
         "reduction is of its recomputation. The bound holds for every schedule within the target. "
         "Measured peaks are those of the executed step, by live bytes; exact means the loss and "
-        "all gradients equal eager PyTorch's bit for bit; time is wall time over that of the eager "
-        "step in the same run. Every plan was checked."
+        "all gradients equal eager PyTorch's bit for bit; time is that of the step on one thread "
+        "over that of the eager step, in CPU seconds of the same run. Every plan was checked."
     )
     return found
 

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=seconds,
         metavar="SECONDS",
-        help="for each run of a solver, or each plan (default: cosma and latency 30, sharing "
-        "and training 10, others 5)",
+        help="for each run of a solver, or each plan (default: cosma, latency and training "
+        "30, sharing 10, others 5)",
     )
     parser.add_argument(
         "--solver",

@@ -387,7 +387,7 @@ def _training(
     _refuse(options, "data", "parameters", "dim", *_OF_LATENCY)
     which = QUICK if options.cases is None else options.cases
     seed = 0 if options.seed is None else options.seed
-    time_limit_s = 10.0 if options.time_limit is None else options.time_limit
+    time_limit_s = 30.0 if options.time_limit is None else options.time_limit
     cases = chosen_cases(which, options.network)
     solvers = chosen_solvers(options.solver)
     require_torch("plan bench training")

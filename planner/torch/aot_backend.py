@@ -8,7 +8,7 @@ from torch._dynamo.backends.common import aot_autograd
 
 from planner.torch.boxed import boxed
 from planner.torch.joint_partitioner import PeakPartitioner
-from planner.torch.planning import PlanOptions
+from planner.torch.plan_options import PlanOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +36,12 @@ class PlannedBackend:
             fw_compiler=boxed, bw_compiler=boxed, partition_fn=self._partitioner
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlannedBackend, (self._partitioner.options,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PlannedBackend:
+        return self
+
     @property
     def plans(self) -> list[PlannedStep]:
         """Plans of all graphs compiled so far."""
@@ -51,7 +57,7 @@ def backend(
     budget_bytes: int,
     target: str | Target | None = None,
     host_bytes: int = 0,
-    time_limit: float = 10.0,
+    time_limit: float = 30.0,
     seed: int = 0,
 ) -> PlannedBackend:
     """Return a backend for ``torch.compile(model, backend=...)`` that needs no Inductor.

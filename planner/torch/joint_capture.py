@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -77,7 +78,10 @@ def capture(
     """
     if not callable(model):
         raise UsageError(f"cannot call a {type(model).__name__}; give a torch.nn.Module.")
+    if loss is not None and not callable(loss):
+        raise UsageError(f"loss is {loss!r}; give a function of the model's result.")
     positional, named = arguments_of(inputs)
+    _check_arguments(model, positional, named)
     model, positional, named, mode = without_data(model, positional, named)
 
     def step(*values: Any, **options: Any) -> Any:
@@ -111,6 +115,22 @@ def arguments_of(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(inputs, dict):
         return (), inputs
     return (tuple(inputs), {}) if isinstance(inputs, (tuple, list)) else ((inputs,), {})
+
+
+def _check_arguments(
+    model: Callable[..., Any], positional: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    try:
+        signature = inspect.signature(getattr(model, "forward", model))
+    except (TypeError, ValueError):
+        return  # such as a builtin function, which tells none
+    try:
+        signature.bind(*positional, **named)
+    except TypeError as error:
+        raise UsageError(
+            f"the model cannot be called with these inputs: {error}. Give a tensor, a tuple of the "
+            "arguments, or a dict of arguments by name."
+        ) from None
 
 
 def mutated_inputs(module: GraphModule, num_fwd_outputs: int) -> tuple[int, ...]:

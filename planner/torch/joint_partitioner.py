@@ -15,7 +15,8 @@ from planner.errors import PlannerError
 from planner.target_file import read_target
 from planner.torch.compile_errors import as_compile_error
 from planner.torch.joint_capture import CapturedStep, mutated_inputs
-from planner.torch.planning import PlanOptions, plan_captured
+from planner.torch.plan_options import PlanOptions
+from planner.torch.planning import plan_captured
 from planner.version import VERSION
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def partitioner(
     budget_bytes: int,
     target: str | Target | None = None,
     host_bytes: int = 0,
-    time_limit: float = 10.0,
+    time_limit: float = 30.0,
     seed: int = 0,
 ) -> PeakPartitioner:
     """Return a partitioner for ``torch._inductor.config.custom_partitioner_fn``.

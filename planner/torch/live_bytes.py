@@ -36,13 +36,15 @@ def measure(step: Callable[[], Any], *, device: torch.device | str | None = None
     planner.errors.UsageError
         If the device is neither a CPU nor a CUDA device.
     """
-    place = torch.device("cpu" if device is None else device)
+    if not callable(step):
+        raise UsageError(f"cannot call a {type(step).__name__}; give a function that runs a step.")
+    place = _device(device)
     gc.collect()
     if place.type == "cuda":
         return _cuda_peak(step, place)
-    if place.type != "cpu":
-        raise UsageError(f"live bytes are measured on cpu and cuda, not on {place.type}.")
     # Otherwise the profiler's first use prints lines of its own.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    # Unless told how much to say, the profiler writes lines of its own to stderr.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         result = step()
@@ -56,6 +58,20 @@ def measure(step: Callable[[], Any], *, device: torch.device | str | None = None
         live += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue]
         peak = max(peak, live)
     return peak
+
+
+def _device(device: Any) -> torch.device:
+    try:
+        place = torch.device("cpu" if device is None else device)
+    except (RuntimeError, TypeError):
+        raise UsageError(
+            f"no device {device!r}; live bytes are measured on cpu and cuda."
+        ) from None
+    if place.type not in ("cpu", "cuda"):
+        raise UsageError(f"live bytes are measured on cpu and cuda, not on {place.type}.")
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"there is no {place} here.")
+    return place
 
 
 def _cuda_peak(step: Callable[[], Any], device: torch.device) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from frontends.torch.module_paths import module_path
 from planner.torch.joint_capture import capture
 from planner.torch.planning import lowered
@@ -148,6 +150,6 @@ def estimate_of(joint: JointProgram) -> Estimate:
         module,
         culprits(problem, schedule, step),
         problem.static_bytes,
-        int(problem.size_bytes[problem.gradients].sum()),
+        int(problem.size_bytes[np.setdiff1d(problem.gradients, problem.tangents)].sum()),
         int(problem.size_bytes[list(schedule.saved)].sum()),
     )

@@ -41,7 +41,7 @@ class Decision(NamedTuple):
     executions: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PlannedStep:
     """A training step planned to a budget of bytes, and what is proven about it.
 
@@ -159,3 +159,6 @@ class PlannedStep:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        return f"<PlannedStep of {self.predicted_peak_bytes:,} of {self.budget_bytes:,} bytes>"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,8 +11,9 @@ from planner.errors import UsageError
 from planner.target import Target
 from planner.target_file import read_target
 from planner.torch.joint_capture import CapturedStep, capture
+from planner.torch.plan_options import PlanOptions
 from planner.torch.planned_step import PlannedStep
-from planner.torch.saved_sets import torch_seeds
+from planner.torch.saved_sets import affordable_budgets, torch_seeds
 from planner.training.host import host_link
 from planner.training.misfit import misfit
 from planner.training.race import plan_training
@@ -23,51 +23,7 @@ if TYPE_CHECKING:
 
     from frontends.torch.joint import JointProgram
 
-# Twelve layers of GPT-2 cost 1 s of CPU time for the first budget and 0.1 s for each further one.
-_SEED_BUDGETS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
 _CPU_TARGET, _GPU_TARGET = "cpu-core", "gpu-80g"
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """What a training step is planned to, and with how much effort.
-
-    Attributes
-    ----------
-    budget_bytes : int
-        Above parameters, buffers and inputs.
-    target : str, Target or None
-        Whose rates give the durations. None: one that suits the step's device.
-    host_bytes : int
-        Most bytes to offload to the host.
-    time_limit : float
-        Seconds of planning.
-    seed : int
-    torch_budgets : tuple of float
-        Budgets at which PyTorch's own partitioner is asked for plans to start from.
-    """
-
-    budget_bytes: int
-    target: str | Target | None = None
-    host_bytes: int = 0
-    time_limit: float = 10.0
-    seed: int = 0
-    torch_budgets: tuple[float, ...] = _SEED_BUDGETS
-
-    def __post_init__(self) -> None:
-        if isinstance(self.budget_bytes, bool) or not isinstance(self.budget_bytes, int):
-            raise UsageError(
-                f"budget_bytes is {self.budget_bytes!r}; give a whole number of bytes."
-            )
-        if self.budget_bytes < 0:
-            raise UsageError(f"budget_bytes is {self.budget_bytes:,}; give 0 or more.")
-        if self.host_bytes < 0:
-            raise UsageError(f"host_bytes is {self.host_bytes:,}; give 0 or more.")
-        if not self.time_limit > 0:
-            raise UsageError(f"time_limit is {self.time_limit}; give seconds above 0.")
-        for budget in self.torch_budgets:
-            if not 0 <= budget <= 1:
-                raise UsageError(f"torch_budgets has {budget}; PyTorch's go from 0 to 1.")
 
 
 def plan(
@@ -78,9 +34,9 @@ def plan(
     loss: Callable[[Any], Any] | None = None,
     target: str | Target | None = None,
     host_bytes: int = 0,
-    time_limit: float = 10.0,
+    time_limit: float = 30.0,
     seed: int = 0,
-    torch_budgets: tuple[float, ...] = _SEED_BUDGETS,
+    torch_budgets: tuple[float, ...] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> PlannedStep:
     """Plan one training step without running it.
@@ -102,8 +58,9 @@ def plan(
     time_limit : float
         Seconds of planning.
     seed : int
-    torch_budgets : tuple of float
-        Budgets at which PyTorch's own partitioner is asked for plans to start from.
+    torch_budgets : tuple of float, optional
+        Budgets at which PyTorch's own partitioner is asked for plans to start from. Default: from 0
+        to 1 in steps of 0.05, or a few of them where the step has many operators.
     on_progress : callable, optional
         Receives one line per improvement.
 
@@ -117,6 +74,8 @@ def plan(
         If the model cannot be called so, nothing in it asks for a gradient, or an option is wrong.
     """
     options = PlanOptions(budget_bytes, target, host_bytes, time_limit, seed, torch_budgets)
+    if on_progress is not None and not callable(on_progress):
+        raise UsageError(f"on_progress is {on_progress!r}; give a function that takes a line.")
     return plan_captured(capture(model, inputs, loss), options, on_progress)
 
 
@@ -140,7 +99,8 @@ def plan_captured(
     joint = lowered(captured, options.target, options.host_bytes)
     if by_inductor:
         joint = _as_inductor_runs(joint)
-    seeds = torch_seeds(joint, options.torch_budgets)
+    budgets = options.torch_budgets
+    seeds = torch_seeds(joint, affordable_budgets(joint) if budgets is None else budgets)
     # A plan that came late beats none.
     left = max(options.time_limit - (time.monotonic() - started), options.time_limit / 10)
     result = plan_training(

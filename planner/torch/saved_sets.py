@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from frontends.torch.joint import JointProgram
 
 SWEEP = tuple(round(0.05 * step, 2) for step in range(21))
+# Twelve layers of GPT-2 cost 1 s of CPU time for the first budget and 0.1 s for each further one.
+_FEW = (1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
+_MOST_SWEPT = 450
 
 
 class _Chosen(Exception):
@@ -32,6 +35,11 @@ class _Chosen(Exception):
     def __init__(self, sets: dict[float, list[fx.Node]]) -> None:
         super().__init__()
         self.sets = sets
+
+
+def affordable_budgets(joint: JointProgram) -> tuple[float, ...]:
+    """Return the whole sweep, or a few budgets where the step has many operators."""
+    return SWEEP if len(joint.problem.operator_names) <= _MOST_SWEPT else _FEW
 
 
 def torch_saved_sets(

@@ -34,7 +34,8 @@ class Trial(NamedTuple):
     is_exact : bool
         Whether loss and gradients equal those of the eager step bit for bit.
     time_ratio : float
-        Seconds over those of the eager step, the least of several of both in turn.
+        CPU seconds on one thread over those of the eager step, the least of several of both in
+        turn: what other programs do meanwhile counts little.
     """
 
     peak_bytes: int
@@ -82,14 +83,8 @@ def tried(model: torch.nn.Module, inputs: Sequence[Any], schedule: TrainingSched
     )
     results = _results(planned, model, inputs), _results(model, model, inputs)
     is_exact = all(map(_equal, *results))
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    for _ in range(_REPETITIONS):
-        for is_planned, run in ((False, model), (True, planned)):
-            model.zero_grad(set_to_none=True)
-            started = time.perf_counter()
-            run(*inputs).backward()
-            seconds[is_planned].append(time.perf_counter() - started)
-    return Trial(_peak(planned, model, inputs), is_exact, min(seconds[True]) / min(seconds[False]))
+    peak_bytes = _peak(planned, model, inputs)
+    return Trial(peak_bytes, is_exact, _time_ratio(planned, model, inputs))
 
 
 def _peak(run: Callable[..., Any], model: torch.nn.Module, inputs: Sequence[Any]) -> int:
@@ -110,3 +105,25 @@ def _equal(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
     if one is None or other is None:
         return one is other
     return torch.equal(one, other)
+
+
+def _time_ratio(
+    planned: Callable[..., Any], model: torch.nn.Module, inputs: Sequence[Any]
+) -> float:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        pairs = [
+            [_seconds(run, model, inputs) for run in (planned, model)] for _ in range(_REPETITIONS)
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    ours, eager = (min(column) for column in zip(*pairs, strict=True))
+    return ours / eager
+
+
+def _seconds(run: Callable[..., Any], model: torch.nn.Module, inputs: Sequence[Any]) -> float:
+    model.zero_grad(set_to_none=True)
+    started = time.process_time()
+    run(*inputs).backward()
+    return time.process_time() - started

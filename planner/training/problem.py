@@ -74,7 +74,8 @@ class TrainingProblem:
     forward_outputs : int32 array
         Storages handed to the caller, who keeps them to the end of the step.
     gradients : int32 array
-        Storages that have to be live when the step ends: the backward half's results.
+        Storages that have to be live when the step ends: the backward half's results, and tangents
+        that the caller holds on to.
     tangents : int32 array
         Storages that the caller provides when the backward half begins; written by no operator.
     static_bytes : int

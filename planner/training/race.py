@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 NOT_NEEDED = "nothing was left to find"
 # Of what time is left.
 _BOUND_SHARE = 0.3
-_BLOCKS_SHARE = 0.2
-_MOMENTS_SHARE = 0.3
+_BLOCKS_SHARE = 0.4
+_MOMENTS_SHARE = 0.4
 _LADDER_SHARE = 0.8
 # Of more operators, moments are looked at for the budget itself alone.
 _MOST_IN_MOMENTS = 400
@@ -40,7 +40,7 @@ def plan_training(
     budget_bytes: int,
     *,
     seeds: Sequence[Seed] = (),
-    time_limit: float = 10.0,
+    time_limit: float = 30.0,
     seed: int = 0,
     solvers: Sequence[str] | None = None,
     on_progress: Callable[[str], None] | None = None,
@@ -106,6 +106,7 @@ class _Race:
         self._standings, self._deadline = standings, deadline
         self._seed, self._contenders = seed, contenders
         self._bound: RecomputeBound | None = None
+        self._cut = False
 
     def run(self) -> None:
         """Let all run, until nobody can do better."""
@@ -199,7 +200,9 @@ class _Race:
         share = self._deadline.within(_BLOCKS_SHARE * self._deadline.remaining_s())
         plans = block_plans(self._problem, deadline=share)
         for known in plans:
-            self._standings.offer(known._replace(name=f"block-dp {known.name}"))
+            name = f"block-dp {known.name.removeprefix('block-dp')}".rstrip()
+            self._standings.offer(known._replace(name=name))
+        self._cut = self._cut or share.expired()
         return f"{len(plans)} plans"
 
     def _moments(self) -> str:
@@ -210,6 +213,7 @@ class _Race:
         share = self._deadline.within(_MOMENTS_SHARE * self._deadline.remaining_s())
         for known in moment_plans(self._problem, deadline=share):
             self._standings.offer(known)
+        self._cut = self._cut or share.expired()
         return ""
 
     def _ladder(self) -> str:
@@ -225,11 +229,12 @@ class _Race:
             seed=self._seed,
         )
         self._standings.frontier = descent.rungs
-        self._standings.frontier_complete = descent.complete
+        self._standings.frontier_complete = descent.complete and not self._cut
         rung = descent.at(self._budget) or descent.rungs[-1]
         known = Seed(f"ladder {rung.name}", rung.schedule, rung.peak_bytes, rung.recompute_ps)
         self._standings.offer(known)
-        return "" if descent.complete else "stopped by the time limit"
+        complete = self._standings.frontier_complete
+        return "" if complete else "the time limit cut the frontier short"
 
     def _offload(self) -> str:
         from solvers.training.offload import mixed_plan

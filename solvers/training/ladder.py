@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.training.frontier import FrontierPoint
-from planner.training.retention import Retention
 from solvers.protocol import Deadline
 from solvers.training.local_search import PRICE, LocalSearch
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from planner.training.problem import TrainingProblem
+    from planner.training.retention import Retention
     from planner.training.schedule import TrainingSchedule
     from planner.training.seed import Seed
 
@@ -105,7 +105,7 @@ def _search(
     def walk(target: int, attempt: int = 0) -> None:
         nonlocal walks
         walks += 1
-        walk_seed = seed * 1_000_003 + walks
+        walk_seed = (seed * 1_000_003 + walks) % 2**64
         search.walk(
             target,
             effort,

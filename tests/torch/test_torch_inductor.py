@@ -80,7 +80,7 @@ def test_equal_options_are_one_key_of_caches_and_others_another(tmp_path):
     assert len({key(), *others}) == 6
     partitioner = planner.torch.partitioner(budget_bytes=1000, target="cpu-core")
     assert pickle.loads(pickle.dumps(partitioner)).uuid() == partitioner.uuid()
-    with pytest.raises(PlannerError, match="none.toml"):
+    with pytest.raises(PlannerError, match=r"none\.toml"):
         planner.torch.partitioner(budget_bytes=1000, target=str(tmp_path / "none.toml"))
 
 
