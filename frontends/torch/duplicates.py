@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
@@ -32,10 +33,12 @@ def without_duplicates(module: GraphModule) -> GraphModule:
     graph.set_codegen(module.graph._codegen)
     copies: dict[Node, Node] = {}
     seen: dict[Hashable, Node] = {}
+    gone: set[StorageWeakRef] = set()
     writes = 0
     for node in module.graph.nodes:
         if node not in kept and _is_idle_copy(node, given):
             copies[node] = copies[node.all_input_nodes[0]]
+            gone.update(storages_of(node.meta["val"]))
             continue
         key = None
         writes += is_mutation(node)
@@ -45,6 +48,8 @@ def without_duplicates(module: GraphModule) -> GraphModule:
             copies[node] = seen[key]
             continue
         copies[node] = graph.node_copy(node, lambda operand: copies[operand])
+        if not gone.isdisjoint(storages_of(node.meta.get("val"))):
+            copies[node].meta["val"] = _anew(copies[node])
         if key is not None:
             seen[key] = copies[node]
     graph.eliminate_dead_code()
@@ -70,6 +75,15 @@ def _is_idle_copy(node: Node, given: set[StorageWeakRef]) -> bool:
     # Symbolic sizes would compare by adding guards.
     known = all(isinstance(size, int) for size in (*sizes[0], *sizes[1]))
     return known and sizes[0] == sizes[1] and given.isdisjoint(storages_of(source))
+
+
+def _anew(view: Node) -> Any:
+    """Return the value of a view of its operands' values."""
+    operands = [operand.meta["val"] for operand in view.all_input_nodes]
+    mode = next(value.fake_mode for value in operands if isinstance(value, FakeTensor))
+    positional, named = map_arg((view.args, view.kwargs), lambda operand: operand.meta["val"])
+    with mode:
+        return view.target(*positional, **named)  # type: ignore[operator]
 
 
 def _given_storages(graph: Graph) -> set[StorageWeakRef]:

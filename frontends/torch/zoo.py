@@ -144,13 +144,18 @@ class _Residual(nn.Module):
         return x + self.body(x)
 
 
+def _dropout(probability: float) -> nn.Module:
+    # The tracer makes a copy of what a dropout that drops nothing passes on.
+    return nn.Dropout(probability) if probability else nn.Identity()
+
+
 class _EagerAttention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         batch, tokens, width = x.shape
@@ -166,7 +171,7 @@ def _feed_forward(width: int, dropout: float) -> nn.Module:
         nn.Linear(width, 4 * width),
         nn.GELU(),
         nn.Linear(4 * width, width),
-        nn.Dropout(dropout),
+        _dropout(dropout),
     )
 
 
@@ -305,7 +310,7 @@ class _Bert(nn.Module):
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Parameter(torch.randn(tokens, width))
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _dropout(dropout)
         self.blocks = nn.ModuleList(_BertBlock(width, heads, dropout) for _ in range(layers))
         self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
         self.head = nn.Linear(width, vocabulary)
