@@ -51,10 +51,10 @@ class Swish(torch.autograd.Function):
         return x * x.sigmoid()
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
         (x,) = ctx.saved_tensors
         s = x.sigmoid()
-        return gradient * (s + x * s * (1 - s))
+        return gradients[0] * (s + x * s * (1 - s))
 
 
 def _linear(outputs: int = WIDTH) -> nn.Linear:
