@@ -57,6 +57,8 @@ class JointProgram:
         crossed as a forward output, or is needed by nobody.
     num_fwd_outputs : int
     static_lifetime_input_indices : tuple of int
+    within : mapping of Node to tuple of Node
+        What an operator's kernel computes along with it, see `frontends.torch.fusion.fused`.
     """
 
     module: GraphModule
@@ -67,6 +69,7 @@ class JointProgram:
     num_fwd_outputs: int
     static_lifetime_input_indices: tuple[int, ...] = ()
     recomputed_as: Mapping[int, Replacement] = field(default_factory=dict)
+    within: Mapping[Node, tuple[Node, ...]] = field(default_factory=dict)
 
 
 def joint_program(

@@ -130,6 +130,7 @@ class _Step:
         self.gradients = self.returned[self.num_fwd_outputs :]
         self.operators = [mapping[n] for n in joint.nodes]
         self.is_operator = frozenset(self.operators)
+        self.within = {mapping[n]: [mapping[w] for w in ws] for n, ws in joint.within.items()}
         self.again = [joint.recomputed_as.get(i) for i in range(len(joint.nodes))]
         self.values = [mapping[n] for n in joint.values]
         offloaded = {offload.storage for offload in schedule.offloads}
@@ -235,6 +236,7 @@ class _Half:
         self.lines.append(line)
         # What was made of the last execution's results would keep them alive.
         self.available.difference_update(self.step.views.get(node, ()))
+        self.available.difference_update(self.step.within.get(node, ()))
         self.available.add(node)
         for part in self.step.parts.get(node, ()):
             if line.replacement is None or int(str(part.args[1])) < line.replacement.results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from torch._inductor.custom_graph_pass import CustomPartitionerFn
 
 from frontends.torch.halves import results_of
 from planner.errors import PlannerError
+from planner.target_file import read_target
 from planner.torch.compile_errors import as_compile_error
 from planner.torch.joint_capture import CapturedStep, mutated_inputs
 from planner.torch.plan_options import PlanOptions
@@ -33,10 +35,15 @@ class PeakPartitioner(CustomPartitionerFn):
     ----------
     options : PlanOptions
     plans : list of PlannedStep
-        Of all graphs compiled so far. Of graphs that need no backward half there is none.
+        Of all graphs planned so far. Of graphs that need no backward half there is none, nor of
+        those that PyTorch's caches of compiled code provide: there the halves of an equal
+        partitioner, with the same options and code, are taken as they are.
     """
 
     def __init__(self, options: PlanOptions) -> None:
+        # What a file describes belongs to the key of caches, not the file's name.
+        if isinstance(options.target, str):
+            options = replace(options, target=read_target(options.target))
         self.options = options
         self.plans: list[PlannedStep] = []
 
@@ -82,7 +89,9 @@ class PeakPartitioner(CustomPartitionerFn):
         mutated = mutated_inputs(gm, num_fwd_outputs)
         step = CapturedStep(gm, num_fwd_outputs, static, mutated)
         try:
-            planned = plan_captured(step, self.options)
+            planned = plan_captured(
+                step, self.options, by_inductor=kwargs.get("compiler") == "inductor"
+            )
         except PlannerError as error:
             raise as_compile_error(error) from None
         self.plans.append(planned)
@@ -102,8 +111,15 @@ def partitioner(
     Every graph that ``torch.compile`` cuts out of the program is planned to the budget on its own.
     A graph of symbolic sizes is planned for those that it was traced with: compile with
     ``dynamic=False`` if larger ones may follow.
-    Inductor fuses operators afterwards, so the peak of the step stays below the planned one where
-    it materialises no more than the graph does.
+    Give it to one compilation, ``torch.compile(model, options={"custom_partitioner_fn": ...})``,
+    or to all that follow, ``torch._inductor.config.custom_partitioner_fn = ...``; what
+    is compiled already stays as it is until ``torch._dynamo.reset()``.
+
+    Inductor fuses operators after planning. The plan foresees that results with one elementwise
+    reader take no bytes, and the copies that ``layout_optimization`` makes for convolutions; it
+    foresees no other fusion. Most steps therefore stay below the planned peak, but kernels that
+    compute several results at once hold all of their operands, and a step may exceed the plan by
+    them: measure it with `planner.torch.measure`.
 
     Parameters
     ----------

@@ -83,8 +83,10 @@ def plan_captured(
     captured: CapturedStep,
     options: PlanOptions,
     on_progress: Callable[[str], None] | None = None,
+    *,
+    by_inductor: bool = False,
 ) -> PlannedStep:
-    """Plan a traced step.
+    """Plan a traced step, which Inductor compiles if ``by_inductor``.
 
     Raises
     ------
@@ -95,6 +97,8 @@ def plan_captured(
     """
     started = time.monotonic()
     joint = lowered(captured, options.target, options.host_bytes)
+    if by_inductor:
+        joint = _as_inductor_runs(joint)
     budgets = options.torch_budgets
     seeds = torch_seeds(joint, affordable_budgets(joint) if budgets is None else budgets)
     # A plan that came late beats none.
@@ -142,6 +146,16 @@ def lowered(
         workspaces=workspace_bytes,
         host=host,
     )
+
+
+def _as_inductor_runs(joint: JointProgram) -> JointProgram:
+    from torch._inductor import config
+
+    from frontends.torch.fusion import fused
+    from frontends.torch.layout_copies import with_layout_copies
+
+    joint = fused(joint)
+    return with_layout_copies(joint) if config.layout_optimization else joint
 
 
 def _target(captured: CapturedStep, target: str | Target | None) -> Target:

@@ -6,20 +6,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import planner.torch  # noqa: E402
 from torch import nn  # noqa: E402
+
+import planner.torch  # noqa: E402
 
 
 class Idle(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(4))
         self.drop = nn.Dropout(0.0)
 
     def forward(self, x):
-        hidden = self.drop(torch.relu(self.drop(self.first(x))))
-        parts = self.drop(self.second(hidden)).view(-1, 4, 16).transpose(1, 2)
-        return self.drop(parts).square().sum()
+        for layer in self.layers:
+            x = self.drop(nn.functional.gelu(self.drop(layer(x)).view(-1, 4, 64))).view(-1, 64)
+        return nn.functional.cross_entropy(x, torch.zeros(len(x), dtype=torch.int64))
 
 
 @pytest.fixture(scope="module")
