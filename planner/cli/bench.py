@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SET",
         help="pipeline: quick, some limits on few devices (default); known, those of which it is "
         "known what a search reaches; full, all limits on up to 32 devices, which takes hours; "
-        "training: quick, five small models that are executed too (default); full, with those of "
+        "training: quick, five small models that are executed too (default); full, with steps of "
         "1,500 and more operators that are only planned",
     )
     parser.add_argument(
