@@ -510,7 +510,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--steps", metavar="N", type=whole(3, 100_000), default=8, help="default: 8"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--time-limit", metavar="S", type=between(0.1, 86_400.0), default=10.0)
+    parser.add_argument("--time-limit", metavar="S", type=between(0.1, 86_400.0), default=30.0)
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, help="for numbers and pictures")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
