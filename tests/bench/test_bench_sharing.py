@@ -103,7 +103,7 @@ def test_the_command_writes_json_and_chart(data, tmp_path, capsys):
     [
         (
             ["--solver", "exact"],
-            "--solver is an option of plan bench offsets, cosma, latency and pipeline",
+            "--solver is an option of plan bench offsets, cosma, latency, pipeline and training",
         ),
         (["--parameters"], "--parameters is an option of plan bench cosma"),
         (["--dim", "joined/N=8"], "goes with --data"),
