@@ -91,9 +91,9 @@ class TestCompiled:
         ("name", "fractions"),
         [
             ("mlp", (0.8, 0.6)),
-            ("gpt2", (0.8, 0.5)),
+            ("gpt2", (0.8, 0.6)),
             ("llama", (0.7, 0.5)),
-            ("bert", (0.8, 0.5)),
+            ("bert", (0.8, 0.6)),
         ],
     )
     def test_steps_measure_within_budgets_and_gradients_are_those_of_eager(self, name, fractions):
