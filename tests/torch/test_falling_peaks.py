@@ -15,12 +15,7 @@ from planner.training.race import plan_training  # noqa: E402
 
 from .chosen_plans import compiled, equal, gradients, measured  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
 
 @pytest.mark.parametrize(

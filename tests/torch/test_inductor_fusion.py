@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 
     from frontends.torch.joint import JointProgram
 
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
 
 class Decomposed(NamedTuple):

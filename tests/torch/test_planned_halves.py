@@ -19,14 +19,9 @@ from planner.training.schedule import Offload  # noqa: E402
 
 from .chosen_plans import compiled, equal, gradients, measured  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 TOLERANCE = {"mlp": 0.01, "gpt2": 0.01, "llama": 0.01, "bert": 0.01, "resnet": 0.05}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def by_chance(seed, kept, repeated):

@@ -18,12 +18,7 @@ from planner.errors import DoesNotFitError, LoweringError, UsageError  # noqa: E
 
 from .chosen_plans import equal, gradients, measured  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
 
 @pytest.fixture
@@ -42,7 +37,7 @@ def test_estimate_tells_what_eager_measures(small):
     assert estimate.static_bytes == sum(t.nbytes for t in tensors)
     assert sum(c.size_bytes for c in estimate.culprits) == estimate.peak_bytes
     assert f"{estimate.peak_bytes:,}" in str(estimate)
-    assert estimate.peak_half in ("forward", "backward", "between")
+    assert (estimate.peak_half, estimate.peak_module) == ("backward", "body.1.body.2")
 
 
 @pytest.mark.parametrize("kind", ["meta", "fake"])
@@ -94,7 +89,7 @@ def test_backend_measures_within_the_budget_and_trains_as_eager(small):
     call = torch.compile(model, backend=backend)
     for _ in range(2):
         assert equal(gradients(model, call, inputs), expected)
-    assert measured(model, call, inputs) <= budget * 1.0001
+    assert measured(model, call, inputs) <= budget
     assert len(backend.plans) == 1
     with torch.no_grad():
         assert torch.equal(call(*inputs), model(*inputs))

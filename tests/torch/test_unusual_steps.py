@@ -20,6 +20,8 @@ from solvers.training.greedy_drop import greedy_drop  # noqa: E402
 from .chosen_plans import compiled, equal  # noqa: E402
 from .unusual_models import MODELS  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 STEPS = 3
 # The default suite is to be fast.
 QUICK = (
@@ -33,13 +35,6 @@ QUICK = (
     "checkpoints inside",
     "chance of all kinds",
 )
-
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def halfway(problem):
