@@ -66,8 +66,19 @@ def chosen_contenders(operators: int, names: Sequence[str] | None) -> tuple[str,
             for one in CONTENDERS
             if one.most_operators is None or operators <= one.most_operators
         )
+    refuse_unknown(names)
+    return tuple(names)
+
+
+def refuse_unknown(names: Sequence[str]) -> None:
+    """Refuse names of no contender.
+
+    Raises
+    ------
+    UsageError
+        With the names that there are.
+    """
     known = [one.name for one in CONTENDERS]
     for name in names:
         if name not in known:
             raise UsageError(f"no training solver {name!r}. There are: {', '.join(known)}.")
-    return tuple(names)
