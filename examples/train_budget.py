@@ -7,6 +7,8 @@ compiled with the backend of planner.torch; all copies and the eager model then 
 in turn. The table compares peaks, times, gradients, losses, and what the steps leave in parameters
 and running statistics. With -o, DIR gets the numbers, and a picture of recomputation against peak:
 ours, what PyTorch's own partitioner offers, and what is proven to be impossible.
+
+The models are in train_budget_models.py, the picture is in train_budget_curves.py.
 """
 
 from __future__ import annotations
@@ -18,134 +20,29 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import planner.torch as planned
 from planner.errors import BadFileError, DoesNotFitError, PlannerError
 
 try:
     import torch
-    from torch import Tensor, nn
-    from torch.nn import functional
 except ModuleNotFoundError:
     sys.exit("error: this needs PyTorch. Install it with: pip install 'tensor-planner[torch]'")
 
+from train_budget_curves import Curves, Marks, draw, survey
+from train_budget_models import TASKS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor, nn
 
     from planner.torch import PlannedStep
 
 BUDGETS = (0.8, 0.65, 0.5, 0.4, 0.3)
-BATCH, TOKENS, WIDTH, HEADS, VOCABULARY = 2, 256, 192, 4, 2048
-IMAGES, PIXELS, CHANNELS, CLASSES = 16, 32, 16, 10
 BOUNDS = 20
-
-
-class GptBlock(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.qkv, self.projection = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.mlp = nn.Sequential(
-            nn.Linear(WIDTH, 4 * WIDTH), nn.GELU("tanh"), nn.Linear(4 * WIDTH, WIDTH)
-        )
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x), mask)
-        return x + self.mlp(self.norm2(x))
-
-    def attention(self, x: Tensor, mask: Tensor) -> Tensor:
-        batch, tokens, width = x.shape
-        heads = self.qkv(x).view(batch, tokens, 3, HEADS, width // HEADS)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
-        scores = query @ key.transpose(-1, -2) / math.sqrt(width // HEADS)
-        weights = scores.masked_fill(~mask, -math.inf).softmax(-1)
-        return self.projection((weights @ value).transpose(1, 2).reshape(batch, tokens, width))
-
-
-class Gpt(nn.Module):
-    """GPT-2 without dropout: learned positions, norm before each part, tied embeddings."""
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.tokens, self.positions = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(TOKENS, WIDTH)
-        self.blocks = nn.ModuleList(GptBlock() for _ in range(layers))
-        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VOCABULARY, bias=False)
-        nn.init.normal_(self.tokens.weight, std=0.02)
-        self.head.weight = self.tokens.weight
-
-    def forward(self, ids: Tensor, labels: Tensor) -> Tensor:
-        places = torch.arange(ids.shape[1], device=ids.device)
-        mask = places[:, None] >= places
-        x = self.tokens(ids) + self.positions(places)
-        for block in self.blocks:
-            x = block(x, mask)
-        return functional.cross_entropy(self.head(self.norm(x)).flatten(0, 1), labels.flatten())
-
-
-class ResidualBlock(nn.Module):
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        stride = after // before
-        self.body = nn.Sequential(
-            nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(after),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(after, after, 3, padding=1, bias=False),
-            nn.BatchNorm2d(after),
-        )
-        self.shortcut = nn.Sequential()
-        if before != after:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
-
-
-class ResNet(nn.Module):
-    """A ResNet for small images: three widths, batch norm, sums into in-place ReLUs."""
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        widths = [CHANNELS, *(CHANNELS * factor for factor in (1, 2, 4) for _ in range(layers))]
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, CHANNELS, 3, padding=1, bias=False),
-            nn.BatchNorm2d(CHANNELS),
-            nn.ReLU(inplace=True),
-        )
-        self.blocks = nn.Sequential(*(ResidualBlock(*pair) for pair in pairwise(widths)))
-        self.head = nn.Linear(widths[-1], CLASSES)
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        features = self.blocks(self.stem(images)).mean((2, 3))
-        return functional.cross_entropy(self.head(features), labels)
-
-
-class Task(NamedTuple):
-    """A model whose call returns the loss, and the batch that it is to learn by heart."""
-
-    title: str
-    model: nn.Module
-    batch: tuple[Tensor, Tensor]
-
-
-def gpt2(layers: int = 4) -> Task:
-    ids = torch.randint(VOCABULARY, (BATCH, TOKENS + 1))
-    batch = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
-    return Task(f"GPT-2-like: {layers} layers, {BATCH} x {TOKENS} tokens", Gpt(layers), batch)
-
-
-def resnet(layers: int = 2) -> Task:
-    batch = torch.randn(IMAGES, 3, PIXELS, PIXELS), torch.randint(CLASSES, (IMAGES,))
-    title = f"ResNet-like: {3 * layers} blocks, {IMAGES} images of {PIXELS} x {PIXELS}"
-    return Task(title, ResNet(layers), batch)
-
-
-TASKS: dict[str, Callable[..., Task]] = {"gpt2": gpt2, "resnet": resnet}
 
 
 @dataclass
@@ -243,60 +140,6 @@ def difference(ours: Tensor | None, its: Tensor | None) -> float:
     return distance / max(its.double().abs().max().item(), sys.float_info.min)
 
 
-class Curves(NamedTuple):
-    """Peaks in bytes against milliseconds of recomputation; PyTorch's points by their budget.
-
-    A point of ``bounds`` says that whatever peaks no higher recomputes at least so long.
-    """
-
-    step_ms: float
-    least_peak_bytes: int
-    ours: list[tuple[int, float]]
-    torch: dict[float, tuple[int, float]]
-    bounds: list[tuple[int, float]]
-
-    def cheapest_of_torch(self, budget_bytes: int) -> float | None:
-        fitting = (spent for peak, spent in self.torch.values() if peak <= budget_bytes)
-        return min(fitting, default=None)
-
-
-def survey(plans: Sequence[PlannedStep], time_limit: float, grid: int) -> Curves:
-    """Plan the step for all budgets, ask PyTorch for its plans, and prove so many more bounds."""
-    from planner.torch.saved_sets import torch_seeds
-    from planner.training.race import plan_training
-    from solvers.protocol import Deadline
-    from solvers.training.bounds import recompute_bound
-
-    problem, seeds = plans[0].joint.problem, torch_seeds(plans[0].joint)
-    # No schedule has a peak of 0 bytes: the search for one ends at the least peak.
-    result = plan_training(problem, 0, seeds=seeds, time_limit=time_limit)
-    step_ms, lowest = 1e3 * result.step_s, result.peak_bound_bytes
-    points = {(p.peak_bytes, p.recompute_ps / 1e9) for p in result.frontier}
-    points |= {(plan.predicted_peak_bytes, 1e3 * plan.recompute_s) for plan in plans}
-    highest = max(peak for peak, _ in points)
-    bounds = [(plan.budget_bytes, 1e3 * plan.extra_bound_s) for plan in plans]
-    for step in range(grid):
-        budget = lowest + (highest - lowest) * step // grid
-        bound = recompute_bound(problem, budget, deadline=Deadline(time_limit / grid))
-        bounds += [] if bound.recompute_ps is None else [(budget, bound.recompute_ps / 1e9)]
-    return Curves(
-        step_ms,
-        lowest,
-        staircase(points),
-        {float(s.name.split()[-1]): (s.peak_bytes, s.recompute_ps / 1e9) for s in seeds},
-        [(-peak, -needed) for peak, needed in staircase((-x, -y) for x, y in bounds)][::-1],
-    )
-
-
-def staircase(points: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Return the points below which there is none in both respects, peaks rising."""
-    kept: list[tuple[int, float]] = []
-    for peak, spent in sorted(points):
-        if not kept or spent < kept[-1][1]:
-            kept.append((peak, spent))
-    return kept
-
-
 def print_table(eager: Runner, rows: Sequence[Runner], curves: Curves | None) -> None:
     print(
         "budget       target    predicted     measured  recomputed  of step    at least  gap"
@@ -361,75 +204,12 @@ def numbers(eager: Runner, rows: Sequence[Runner], curves: Curves | None) -> dic
     }
 
 
-def draw(title: str, eager: Runner, rows: Sequence[Runner], curves: Curves) -> dict[str, bytes]:
-    """Draw recomputation against peak, as ``svg`` and ``png``; ImportError without matplotlib."""
-    from planner.bench.pictures import COLOURS, plain, saved, style
-
-    blue, orange, green = COLOURS[:3]
-
-    def scaled(points: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
-        return [peak / 1e6 for peak, _ in points], [100 * t / curves.step_ms for _, t in points]
-
-    with style():
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import PercentFormatter
-
-        figure = Figure(figsize=(8.0, 5.0), layout="constrained")
-        axes = figure.subplots()
-        plain(axes)
-        theirs = [point for _, point in sorted(curves.torch.items(), reverse=True)]
-        everyone = [*curves.ours, *theirs]
-        least = curves.least_peak_bytes / 1e6
-        left = least - 0.12 * (max(scaled(everyone)[0]) - least)
-        right = max(eager.peak_bytes / 1e6, *scaled(everyone)[0]) + 0.5 * (least - left)
-        top = 1.12 * max(scaled(everyone)[1])
-        # What holds at a budget holds below it as well, down to the next one.
-        peaks, needed = scaled(curves.bounds)
-        axes.fill_between(
-            *([left, least, *peaks], [top, top, *needed]),
-            step="pre",
-            color="#e6e6e6",
-            linewidth=0,
-            label="proven impossible",
-        )
-        axes.plot(*scaled(theirs), ":", color=orange, linewidth=0.9)
-        axes.plot(
-            *scaled(theirs), "o", color=orange, markersize=4.5, label="PyTorch, by its budget"
-        )
-        for budget, point in curves.torch.items():
-            (x,), (y,) = scaled([point])
-            axes.annotate(
-                f"{budget:g}",
-                (x, y),
-                (4, 3),
-                textcoords="offset points",
-                fontsize=6.5,
-                color=orange,
-            )
-        axes.step(*scaled(curves.ours), where="post", color=blue, linewidth=1.7, label="planner")
-        plans = [(row.peak_bytes, 1e3 * row.plan.recompute_s) for row in rows if row.plan]
-        axes.plot(*scaled(plans), "D", color=blue, markersize=5, label="trained, as measured")
-        axes.plot(eager.peak_bytes / 1e6, 0, "^", color=green, label="eager", clip_on=False)
-        for row in rows:
-            if left < row.target_bytes / 1e6 < right:
-                axes.axvline(row.target_bytes / 1e6, color=blue, linewidth=0.6, alpha=0.5)
-                name = f"{row.share:.0%}" + (" refused" if row.refusal else "")
-                axes.annotate(
-                    name,
-                    (row.target_bytes / 1e6, top),
-                    (0, 2),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=7.5,
-                    color=blue,
-                )
-        axes.set(xlim=(left, right), ylim=(0, top))
-        axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
-        axes.set_xlabel("peak, MB above parameters, buffers and inputs")
-        axes.set_ylabel("recomputation, share of the step's time")
-        axes.set_title(title, loc="left", pad=16)
-        figure.legend(loc="outside lower center", ncols=5, frameon=False)
-        return saved(figure)
+def marks(eager: Runner, rows: Sequence[Runner]) -> Marks:
+    trained = [(row.peak_bytes, 1e3 * row.plan.recompute_s) for row in rows if row.plan]
+    targets = [
+        (row.target_bytes, f"{row.share:.0%}" + (" refused" if row.refusal else "")) for row in rows
+    ]
+    return Marks(eager.peak_bytes, trained, targets)
 
 
 def compare(name: str, options: argparse.Namespace) -> bool:
@@ -483,7 +263,7 @@ def write(
         print("No picture is drawn: none of the budgets can be kept.")
     try:
         if curves is not None:
-            for suffix, picture in draw(title, eager, rows, curves).items():
+            for suffix, picture in draw(title, curves, marks(eager, rows)).items():
                 contents[folder / f"{stem}.{suffix}"] = picture
     except ImportError:
         print(

@@ -539,7 +539,8 @@ def training_greedy_drop(
 class TrainingSearch:
     """Annealing that remembers the cheapest choice seen at each of many peaks."""
 
-    def __init__(self, model: TrainingModel, greatest_peak: int) -> None: ...
+    def __init__(self, model: TrainingModel, greatest_peak: int) -> None:
+        """Peaks are told apart in parts of the greatest one; ValueError if that is negative."""
     def offer(self, saved: NDArray[np.int32], repeated: NDArray[np.int32]) -> None:
         """Remember a choice."""
     def walk(

@@ -60,7 +60,7 @@ def is_wait(node: Node) -> bool:
 def may_run_again(node: Node) -> bool:
     """Whether a second execution gives the same results and has no effect.
 
-    State that the program writes over is another matter: see `frontends.torch.mutated_state`.
+    State that the program writes over is another matter: see `frontends.torch.halves`.
     """
     target = node.target
     if isinstance(target, torch._ops.HigherOrderOperator):

@@ -251,8 +251,12 @@ class Lowering:
             found[suffix] = len(self.tensors)
             self.tensors.append(
                 Tensor(
-                    *(name, traced.shape, traced.dtype, storage),
-                    *(traced.offset_bytes, traced.size_bytes),
+                    name,
+                    traced.shape,
+                    traced.dtype,
+                    storage,
+                    traced.offset_bytes,
+                    traced.size_bytes,
                 )
             )
         return found

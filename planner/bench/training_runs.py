@@ -159,14 +159,12 @@ def chosen_solvers(names: Sequence[str] | None) -> list[str]:
     UsageError
         If a name is unknown, or there is none.
     """
-    from solvers.training.catalogue import CONTENDERS
+    from solvers.training.catalogue import CONTENDERS, refuse_unknown
 
-    known = [contender.name for contender in CONTENDERS]
-    for name in names or ():
-        if name not in known:
-            raise UsageError(f"no training solver {name!r}. There are: {', '.join(known)}.")
     if names is not None and not names:
-        raise UsageError(f"no solver is named. There are: {', '.join(known)}.")
+        known = ", ".join(contender.name for contender in CONTENDERS)
+        raise UsageError(f"no solver is named. There are: {known}.")
+    refuse_unknown(names or ())
     return list(dict.fromkeys(names or ()))
 
 
@@ -231,7 +229,7 @@ def _run_case(
                 break
             on_progress(f"{where}: {name}")
             its_result = plan_training(
-                *(joint.problem, target), time_limit=time_limit_s, seed=seed, solvers=[name]
+                joint.problem, target, time_limit=time_limit_s, seed=seed, solvers=[name]
             )
             interrupted = its_result.interrupted
             alone += [c for c in its_result.contenders if c.name == name]
@@ -271,14 +269,22 @@ def _stated(
         SweepPoint(seed.name.removeprefix("torch "), seed.peak_bytes, seed.recompute_ps)
         for seed in sweep
     )
+    trace_s, lowering_s, cuts_s, sweep_s = (after - before for before, after in pairwise(times))
     step = StepResult(
-        *(case, nodes, len(problem.duration_ps), len(problem.size_bytes), problem.static_bytes),
-        int(problem.duration_ps.sum()),
-        estimate_of(joint).peak_bytes,
-        eager_peak(model, inputs) if case.is_executed else None,
-        peak_bound(problem),
-        points,
-        *(after - before for before, after in pairwise(times)),
+        case=case,
+        nodes=nodes,
+        operators=len(problem.duration_ps),
+        storages=len(problem.size_bytes),
+        static_bytes=problem.static_bytes,
+        step_ps=int(problem.duration_ps.sum()),
+        unplanned_bytes=estimate_of(joint).peak_bytes,
+        eager_bytes=eager_peak(model, inputs) if case.is_executed else None,
+        least_bytes=peak_bound(problem),
+        sweep=points,
+        trace_s=trace_s,
+        lowering_s=lowering_s,
+        cuts_s=cuts_s,
+        sweep_s=sweep_s,
     )
     return joint, seeds, step
 
@@ -296,11 +302,18 @@ def _row(step: StepResult, label: str, result: TrainingResult, race_s: float) ->
 
     frontier = tuple((point.peak_bytes, point.recompute_ps) for point in result.frontier)
     return TargetResult(
-        *(step, label, result.budget_bytes, result.status.value, result.predicted_peak_bytes),
-        recompute_ps(result.problem, result.schedule),
-        *(result.extra_bound_ps, result.bound_name, result.contender, race_s),
-        frontier if result.frontier_complete else (),
-        tuple(c for c in result.contenders if c.name not in _GIVEN),
+        step=step,
+        label=label,
+        target_bytes=result.budget_bytes,
+        status=result.status.value,
+        peak_bytes=result.predicted_peak_bytes,
+        recompute_ps=recompute_ps(result.problem, result.schedule),
+        bound_ps=result.extra_bound_ps,
+        bound_name=result.bound_name,
+        contender=result.contender,
+        race_s=race_s,
+        frontier=frontier if result.frontier_complete else (),
+        parts=tuple(c for c in result.contenders if c.name not in _GIVEN),
     )
 
 

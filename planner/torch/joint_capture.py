@@ -133,7 +133,17 @@ def _check_arguments(
         ) from None
 
 
-def mutated_inputs(module: GraphModule, num_fwd_outputs: int) -> tuple[int, ...]:
+def captured_step(
+    module: GraphModule,
+    num_fwd_outputs: int,
+    static_lifetime_input_indices: Sequence[int] | None = None,
+) -> CapturedStep:
+    """Return what a partitioner was called with."""
+    static = tuple(static_lifetime_input_indices or ())
+    return CapturedStep(module, num_fwd_outputs, static, _mutated_inputs(module, num_fwd_outputs))
+
+
+def _mutated_inputs(module: GraphModule, num_fwd_outputs: int) -> tuple[int, ...]:
     """Return the primals that the forward of a joint graph writes over, once it has ended."""
     described = module.graph.output_node().meta.get("desc", ())[:num_fwd_outputs]
     written = {d.mutated_input for d in described if isinstance(d, InputMutationAOTOutput)}
@@ -149,9 +159,7 @@ def _stop(
     static_lifetime_input_indices: Sequence[int] | None = None,
     **_: Any,
 ) -> Any:
-    static = tuple(static_lifetime_input_indices or ())
-    mutated = mutated_inputs(module, num_fwd_outputs)
-    raise _Captured(CapturedStep(module, num_fwd_outputs, static, mutated))
+    raise _Captured(captured_step(module, num_fwd_outputs, static_lifetime_input_indices))
 
 
 def _refuse(module: GraphModule, example_inputs: Any) -> Any:

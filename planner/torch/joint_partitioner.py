@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,8 @@ from torch._inductor.custom_graph_pass import CustomPartitionerFn
 
 from frontends.torch.halves import results_of
 from planner.errors import PlannerError
-from planner.target_file import read_target
 from planner.torch.compile_errors import as_compile_error
-from planner.torch.joint_capture import CapturedStep, mutated_inputs
+from planner.torch.joint_capture import captured_step
 from planner.torch.plan_options import PlanOptions
 from planner.torch.planning import plan_captured
 from planner.version import VERSION
@@ -41,9 +39,6 @@ class PeakPartitioner(CustomPartitionerFn):
     """
 
     def __init__(self, options: PlanOptions) -> None:
-        # What a file describes belongs to the key of caches, not the file's name.
-        if isinstance(options.target, str):
-            options = replace(options, target=read_target(options.target))
         self.options = options
         self.plans: list[PlannedStep] = []
 
@@ -78,16 +73,14 @@ class PeakPartitioner(CustomPartitionerFn):
         planner.errors.LoweringError
             If the graph's tensors have no known sizes.
         """
-        static = tuple(static_lifetime_input_indices or ())
         if all(result is None for result in results_of(gm.graph)[num_fwd_outputs:]):
             return default_partition(
                 gm,
                 joint_inputs,
                 num_fwd_outputs=num_fwd_outputs,
-                static_lifetime_input_indices=list(static),
+                static_lifetime_input_indices=list(static_lifetime_input_indices or ()),
             )
-        mutated = mutated_inputs(gm, num_fwd_outputs)
-        step = CapturedStep(gm, num_fwd_outputs, static, mutated)
+        step = captured_step(gm, num_fwd_outputs, static_lifetime_input_indices)
         try:
             planned = plan_captured(
                 step, self.options, by_inductor=kwargs.get("compiler") == "inductor"

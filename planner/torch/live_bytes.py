@@ -42,8 +42,6 @@ def measure(step: Callable[[], Any], *, device: torch.device | str | None = None
     gc.collect()
     if place.type == "cuda":
         return _cuda_peak(step, place)
-    # Otherwise the profiler's first use prints lines of its own.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     # Unless told how much to say, the profiler writes lines of its own to stderr.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:

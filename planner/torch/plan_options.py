@@ -21,8 +21,8 @@ class PlanOptions:
     budget_bytes : int
         Above parameters, buffers and inputs.
     target : Target, str or None
-        Whose rates give the durations; a name or file is read at once. None: one that suits the
-        step's device.
+        Whose rates give the durations. A name or file is read at once, so that caches of compiled
+        code are keyed by what it describes. None: one that suits the step's device.
     host_bytes : int
         Most bytes to offload to the host.
     time_limit : float

@@ -10,7 +10,7 @@ from torch._dynamo.backends.common import aot_autograd
 
 from planner.torch.boxed import boxed
 from planner.torch.emission import planned_halves
-from planner.torch.joint_capture import CapturedStep, mutated_inputs
+from planner.torch.joint_capture import captured_step
 from planner.torch.live_bytes import measure
 from planner.torch.planning import lowered
 
@@ -68,9 +68,7 @@ def tried(model: torch.nn.Module, inputs: Sequence[Any], schedule: TrainingSched
         static_lifetime_input_indices: Sequence[int] | None = None,
         **_: Any,
     ) -> tuple[GraphModule, GraphModule]:
-        static = tuple(static_lifetime_input_indices or ())
-        mutated = mutated_inputs(module, num_fwd_outputs)
-        step = CapturedStep(module, num_fwd_outputs, static, mutated)
+        step = captured_step(module, num_fwd_outputs, static_lifetime_input_indices)
         return planned_halves(lowered(step), schedule)
 
     # What was compiled for another schedule of the same model would be taken again.

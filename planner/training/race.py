@@ -1,6 +1,19 @@
 """The race for a training step: published baselines, the ladder, exact programs, offloading.
 
-Every plan passes `check_training` before it may win.
+Who runs when: first the bound on the peak, then who plans for all budgets at once (block-dp,
+moments, ladder, each starting from what was found before), then the bound on the recomputation at
+the budget, and last who closes the gap to it (moments, Moccasin, Checkmate, offload). Every plan
+passes `check_training` before it leads.
+
+Why peaks fall with budgets: the answer is the plan within the budget that is first in one order, by
+extra time, then peak. If the plans to choose from are the same for all budgets, the answer to a
+budget stays the answer to every smaller one down to its own peak, and below that peak any answer is
+lower. So the frontier is made without looking at the budget, and who does look at it has to keep
+the argument: the exact ones hand out a plan that is optimal and among the optimal ones has the
+least peak, which is a function of the problem; greedy drops along one path that does not depend on
+the budget, and only stops where that is met. Three things are not covered: a deadline that cuts
+somebody short (``frontier_complete`` says so of the frontier), offloading, and which of two equally
+dear plans is taken where a bound makes the exact ones superfluous at one budget and not at another.
 """
 
 from __future__ import annotations
@@ -8,7 +21,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from planner.errors import UsageError
 from planner.interruption import listening_for_ctrl_c
 from planner.race_thread import RaceThread, wait_for
 from planner.training.just_in_time import just_in_time
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
     from solvers.protocol import Deadline
     from solvers.training.bounds import RecomputeBound
 
+BOUND = "bound"
 NOT_NEEDED = "nothing was left to find"
 # Of what time is left.
 _BOUND_SHARE = 0.3
@@ -73,9 +86,10 @@ def plan_training(
         If a solver is unknown.
     """
     from solvers.protocol import Deadline
+    from solvers.training.catalogue import chosen_contenders
 
     started = time.monotonic()
-    contenders = _chosen(problem, solvers)
+    contenders = chosen_contenders(len(problem.duration_ps), solvers)
     standings = Standings(problem, budget_bytes, on_progress)
     with listening_for_ctrl_c() as interruption:
         interruption.hold()
@@ -91,7 +105,7 @@ def plan_training(
 
 
 class _Race:
-    """Who runs when."""
+    """The jobs of one race, one after the other in a thread of its own."""
 
     def __init__(
         self,
@@ -110,25 +124,20 @@ class _Race:
 
     def run(self) -> None:
         """Let all run, until nobody can do better."""
-        jobs = {
-            "bound": self._bound_peak,
-            "greedy": self._greedy,
-            "block-dp": self._blocks,
-            "moments": self._moments,
-            "ladder": self._ladder,
-        }
-        for name, job in jobs.items():
-            if name == "bound" or name in self._contenders:
-                self._let(name, job)
-        self._let("bound", self._bound_time)
-        jobs = {
-            "moments": self._best_at_the_budget,
-            "moccasin": lambda: self._exact("moccasin"),
-            "checkmate": lambda: self._exact("checkmate"),
-            "offload": self._offload,
-        }
-        for name, job in jobs.items():
-            if name in self._contenders:
+        jobs: tuple[tuple[str, Callable[[], str]], ...] = (
+            (BOUND, self._bound_peak),
+            ("greedy", self._greedy),
+            ("block-dp", self._blocks),
+            ("moments", self._moments),
+            ("ladder", self._ladder),
+            (BOUND, self._bound_time),
+            ("moments", self._best_at_the_budget),
+            ("moccasin", lambda: self._exact("moccasin")),
+            ("checkmate", lambda: self._exact("checkmate")),
+            ("offload", self._offload),
+        )
+        for name, job in jobs:
+            if name == BOUND or name in self._contenders:
                 self._let(name, job)
 
     def _let(self, name: str, job: Callable[[], str]) -> None:
@@ -137,7 +146,7 @@ class _Race:
             return
         started = time.thread_time()
         try:
-            note, status = job(), "bound" if name == "bound" else "unknown"
+            note, status = job(), BOUND if name == BOUND else "unknown"
         except Exception as error:  # who crashes loses, the race goes on
             note, status = f"{type(error).__name__}: {error}", "failed"
         self._standings.report(name, status, note, time.thread_time() - started)
@@ -167,9 +176,9 @@ class _Race:
         return recompute_bound(self._problem, budget_bytes, deadline=share)
 
     def _best_at_the_budget(self) -> str:
-        """Offer the plan that the bound leads to, if it is optimal, and of those the least peak.
+        """Offer the plan behind the bound, if it is optimal: of the optimal ones the least peak.
 
-        That one is a function of the problem, so that peaks fall with budgets.
+        That is found by asking again for less than the last peak, until that costs more.
         """
         bound, found, settled = self._bound, None, self._standings.settled()
         while bound is not None and bound.saved and not settled:
@@ -190,7 +199,7 @@ class _Race:
     def _greedy(self) -> str:
         from solvers.training.greedy_drop import greedy_drop
 
-        retention = greedy_drop(self._problem, self._budget)
+        retention = greedy_drop(self._problem, self._budget, deadline=self._deadline)
         self._standings.consider("greedy", just_in_time(self._problem, *retention))
         return ""
 
@@ -253,11 +262,7 @@ class _Race:
         return ""
 
     def _exact(self, name: str) -> str:
-        """Solve at the budget; then, as long as nothing is lost, at less than the peak found.
-
-        Of all plans of the least extra time the one of the least peak is a function of the problem,
-        so that peaks fall with budgets here too.
-        """
+        """Solve at the budget; then, as long as nothing is lost, at less than the peak found."""
         from solvers.training.checkmate import CheckmateTraining
         from solvers.training.moccasin import MoccasinTraining
 
@@ -267,7 +272,8 @@ class _Race:
             return NOT_NEEDED
         while not self._deadline.expired():
             outcome = solver.solve(
-                *(self._problem, budget),
+                self._problem,
+                budget,
                 deadline=self._deadline,
                 seed=self._seed,
                 incumbent=found or (None if least.excess_bytes else least.schedule),
@@ -283,27 +289,3 @@ class _Race:
         if found is not None:
             self._standings.consider(name, found)
         return ""
-
-
-def _chosen(problem: TrainingProblem, solvers: Sequence[str] | None) -> tuple[str, ...]:
-    """Return who takes part.
-
-    Raises
-    ------
-    UsageError
-        If a name is unknown.
-    """
-    from solvers.training.catalogue import CONTENDERS
-
-    known = [contender.name for contender in CONTENDERS]
-    for name in solvers or ():
-        if name not in known:
-            raise UsageError(f"no training solver {name!r}. There are: {', '.join(known)}.")
-    if solvers is not None:
-        return tuple(solvers)
-    operators = len(problem.duration_ps)
-    return tuple(
-        contender.name
-        for contender in CONTENDERS
-        if contender.most_operators is None or operators <= contender.most_operators
-    )

@@ -42,6 +42,13 @@ class Standings:
     seeds : list of Seed
         All plans offered, over the budget or not, without those that go by way of the host.
     peak_bound_bytes, extra_bound_ps : int
+        Proven: no plan has a lower peak; none within the budget takes less extra time.
+    bound_name : str
+        Which method proved the latter.
+    frontier : tuple of FrontierPoint
+        The cheapest plans known at all peaks, by falling peak.
+    frontier_complete : bool
+        Whether nobody who made it was cut short by the deadline.
     impossible : bool
         Proven: nothing keeps the budget.
     """
@@ -106,7 +113,9 @@ class Standings:
             status = "feasible" if peak <= self._budget else "over budget"
             before = self._contenders.get(contender)
             if before is None or before.peak_bytes is None or key < self._key(before):
-                self._contenders[contender] = TrainingContender(contender, status, peak, extra)
+                self._contenders[contender] = (
+                    before or TrainingContender(contender, status)
+                )._replace(status=status, peak_bytes=peak, extra_ps=extra)
 
     def offer_or_fail(self, seed: Seed) -> None:
         """Judge a plan of somebody else; an illegal one is reported."""
@@ -124,14 +133,16 @@ class Standings:
             self._on_progress(line)
 
     def report(self, name: str, status: str, note: str = "", cpu_s: float = 0.0) -> None:
-        """Note how a contender ended; what it found stays."""
+        """Note how a contender's job ended; what it found stays, and CPU seconds add up."""
         with self._lock:
             found = self._contenders.get(name)
             if found is None:
                 found = TrainingContender(name, status)
             elif status in ("optimal", "failed"):
                 found = found._replace(status=status)
-            self._contenders[name] = found._replace(note=note, cpu_s=cpu_s)
+            self._contenders[name] = found._replace(
+                note=note or found.note, cpu_s=found.cpu_s + cpu_s
+            )
 
     def best(self) -> Leader:
         """Return the best plan."""
@@ -155,13 +166,17 @@ class Standings:
             status = Status.OPTIMAL if extra <= self.extra_bound_ps else Status.FEASIBLE
         with self._lock:
             return TrainingResult(
-                *(self._problem, self._budget, schedule, status, name),
-                self.peak_bound_bytes,
-                0 if excess else self.extra_bound_ps,
-                self.bound_name,
-                tuple(self._contenders.values()),
-                self.frontier,
-                self.frontier_complete,
-                wall_s,
-                interrupted,
+                problem=self._problem,
+                budget_bytes=self._budget,
+                schedule=schedule,
+                status=status,
+                contender=name,
+                peak_bound_bytes=self.peak_bound_bytes,
+                extra_bound_ps=0 if excess else self.extra_bound_ps,
+                bound_name=self.bound_name,
+                contenders=tuple(self._contenders.values()),
+                frontier=self.frontier,
+                frontier_complete=self.frontier_complete,
+                wall_s=wall_s,
+                interrupted=interrupted,
             )

@@ -91,6 +91,12 @@ Choice read_choice(const TrainingStep& step, const Indices& saved, const Indices
   return choice;
 }
 
+std::int64_t checked(const char* name, std::int64_t bytes) {
+  if (bytes < 0 || bytes > order::kMaxTotalBytes)
+    throw nb::value_error((std::string(name) + ": not in [0, 2**62] bytes").c_str());
+  return bytes;
+}
+
 nb::tuple to_arrays(const TrainingStep& step, const Choice& choice) {
   std::vector<std::int32_t> saved, repeated;
   for (std::int32_t s = 0; s < step.model.storages; ++s) {
@@ -102,12 +108,14 @@ nb::tuple to_arrays(const TrainingStep& step, const Choice& choice) {
   return nb::make_tuple(to_numpy(std::move(saved)), to_numpy(std::move(repeated)));
 }
 
-// A choice that changes step by step.
+// A choice that changes step by step, with the model that it refers to.
 class TrainingEvaluator {
  public:
   explicit TrainingEvaluator(const TrainingStep& step) : step_(step), state_(step_.model) {
     state_.assign(state_.choice());
   }
+  TrainingEvaluator(const TrainingEvaluator&) = delete;
+  TrainingEvaluator& operator=(const TrainingEvaluator&) = delete;
 
   nb::tuple evaluate(const Indices& saved, const Indices& repeated) {
     const Choice choice = read_choice(step_, saved, repeated);
@@ -155,17 +163,20 @@ class TrainingEvaluator {
 class TrainingWalks {
  public:
   TrainingWalks(const TrainingStep& step, std::int64_t greatest_peak)
-      : step_(step), search_(step_.model, greatest_peak) {}
+      : step_(step), search_(step_.model, checked("greatest_peak", greatest_peak)) {}
   TrainingWalks(const TrainingWalks&) = delete;
   TrainingWalks& operator=(const TrainingWalks&) = delete;
 
   void offer(const Indices& saved, const Indices& repeated) {
-    search_.offer(read_choice(step_, saved, repeated));
+    const Choice choice = read_choice(step_, saved, repeated);
+    const nb::gil_scoped_release release;
+    search_.offer(choice);
   }
 
   void walk(std::int64_t target, std::int64_t evaluations, std::uint64_t seed, double price,
             bool whole_profile, double hottest, double coldest, double time_limit_s,
             const CancelFlag* cancel) {
+    checked("target", target);
     const nb::gil_scoped_release release;
     Control control(time_limit_s, cancel);
     search_.walk({seed, target, evaluations, price, whole_profile, hottest, coldest}, control);

@@ -27,6 +27,7 @@ Choice drop_greedily(const TrainingModel& model, const Choice& start, std::int64
     return static_cast<double>(model.size[index(s)]) / static_cast<double>(more);
   };
   for (const std::int32_t s : model.storages_to_choose) {
+    if (control.stop()) break;
     if (state.choice().saved[index(s)]) queue.emplace(ratio(s), -s, drops);
   }
   Choice best = state.choice();

@@ -40,8 +40,8 @@ class RangeMaximum {
 
   std::int64_t maximum() const { return maximum_[1]; }
 
-  // Sum over places of what exceeds the limit.
-  std::int64_t excess(std::int64_t limit) const { return excess(1, limit); }
+  // Sum over places of what exceeds the limit; floating, for so many places can exceed 2**63.
+  double excess(std::int64_t limit) const { return excess(1, limit); }
 
  private:
   void apply(std::size_t node, std::int64_t value) {
@@ -55,9 +55,9 @@ class RangeMaximum {
     }
   }
 
-  std::int64_t excess(std::size_t node, std::int64_t limit) const {
-    if (maximum_[node] <= limit) return 0;
-    if (node >= leaves_) return maximum_[node] - limit;
+  double excess(std::size_t node, std::int64_t limit) const {
+    if (maximum_[node] <= limit) return 0.0;
+    if (node >= leaves_) return static_cast<double>(maximum_[node] - limit);
     const std::int64_t below = limit - added_[node];
     return excess(2 * node, below) + excess(2 * node + 1, below);
   }

@@ -94,7 +94,7 @@ const Found* TrainingSearch::cheapest(const WalkOptions& options) const {
 double TrainingSearch::energy_now(const WalkOptions& options) const {
   const double now = energy(options, state_.peak(), state_.recompute());
   if (!options.whole_profile) return now;
-  return now + options.price * static_cast<double>(state_.excess(options.target));
+  return now + options.price * state_.excess(options.target);
 }
 
 void TrainingSearch::flip() {

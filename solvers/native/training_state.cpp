@@ -79,8 +79,9 @@ std::int64_t TrainingState::peak() const {
   return std::max({forward_.maximum(), middle_, backward_.maximum()});
 }
 
-std::int64_t TrainingState::excess(std::int64_t limit) const {
-  return forward_.excess(limit) + std::max<std::int64_t>(0, middle_ - limit) +
+double TrainingState::excess(std::int64_t limit) const {
+  return forward_.excess(limit) +
+         static_cast<double>(std::max<std::int64_t>(0, middle_ - limit)) +
          backward_.excess(limit);
 }
 

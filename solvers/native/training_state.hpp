@@ -45,7 +45,7 @@ class TrainingState {
   std::int64_t recompute() const { return recompute_; }
   std::int64_t peak() const;
   // Sum of what exceeds the limit over the steps of the forward half and the slots.
-  std::int64_t excess(std::int64_t limit) const;
+  double excess(std::int64_t limit) const;
 
  private:
   void clear();

@@ -208,14 +208,6 @@ def _saved(known: Moments, moment: int, ones: frozenset[str]) -> frozenset[int]:
     return before.union(s for s in storages if held_name(s, moment) in ones)
 
 
-def _several(known: Moments, ranked: list[int], count: int) -> list[int]:
-    """Return moments, half of them the best ones and half spread, each the fullest of its part."""
-    base = known.base_bytes
-    parts = np.array_split(np.arange(len(base)), count - count // 2)
-    spread = {int(part[base[part].argmax()]) for part in parts if len(part)}
-    return sorted(spread.union(ranked[: count // 2]))
-
-
 def _promising(guess: NDArray[np.float64]) -> list[int]:
     """Return moments of highest guesses, from each part of the backward half at least one."""
     parts = np.array_split(np.arange(len(guess)), _SEGMENTS)

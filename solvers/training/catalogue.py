@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from planner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Contender(NamedTuple):
@@ -40,3 +45,40 @@ CONTENDERS = (
     Contender("moccasin", "Moccasin's retention intervals by CP-SAT (arXiv 2304.14463)", 80),
     Contender("offload", "saved storages by way of the host, timed by events"),
 )
+
+
+def chosen_contenders(operators: int, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return who takes part in the race for a step of so many operators.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        Who was asked for; None for all that the size allows.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown.
+    """
+    if names is None:
+        return tuple(
+            one.name
+            for one in CONTENDERS
+            if one.most_operators is None or operators <= one.most_operators
+        )
+    refuse_unknown(names)
+    return tuple(names)
+
+
+def refuse_unknown(names: Sequence[str]) -> None:
+    """Refuse names of no contender.
+
+    Raises
+    ------
+    UsageError
+        With the names that there are.
+    """
+    known = [one.name for one in CONTENDERS]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no training solver {name!r}. There are: {', '.join(known)}.")

@@ -9,7 +9,7 @@ from torch._dynamo.backends.common import aot_autograd
 
 from planner.torch.boxed import boxed
 from planner.torch.emission import planned_halves
-from planner.torch.joint_capture import CapturedStep, mutated_inputs
+from planner.torch.joint_capture import captured_step
 from planner.torch.live_bytes import measure
 from planner.torch.planning import lowered
 from planner.training.memory import memory_profile
@@ -37,9 +37,7 @@ def compiled(
     predicted: list[int] = []
 
     def partition(module, inputs, *, num_fwd_outputs, static_lifetime_input_indices=(), **_):
-        static = tuple(static_lifetime_input_indices or ())
-        mutated = mutated_inputs(module, num_fwd_outputs)
-        joint = lowered(CapturedStep(module, num_fwd_outputs, static, mutated))
+        joint = lowered(captured_step(module, num_fwd_outputs, static_lifetime_input_indices))
         schedule = choose(joint.problem)
         predicted.append(memory_profile(joint.problem, schedule).peak_bytes)
         return planned_halves(joint, schedule)

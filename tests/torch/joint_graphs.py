@@ -10,10 +10,9 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.partitioners import default_partition
 from torch.fx import Graph, GraphModule, Node
 
+from frontends.torch import zoo
 from frontends.torch.joint import JointProgram, joint_program
 from planner.target_file import read_target
-
-from . import training_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +38,8 @@ class JointGraph(NamedTuple):
 
 @cache
 def model_graph(name: str) -> JointGraph:
-    """Trace one step of a model of `training_models`, once a process."""
-    return joint_graph(*getattr(training_models, name)())
+    """Trace one step of a model of the zoo, once a process."""
+    return joint_graph(*getattr(zoo, name)())
 
 
 def joint_graph(

@@ -20,14 +20,9 @@ from planner.errors import DoesNotFitError, LoweringError, UsageError  # noqa: E
 
 from .chosen_plans import equal, gradients  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 AMPLE = 10**7
-
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def network(dropout=0.0):

@@ -6,21 +6,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from frontends.torch import zoo  # noqa: E402
 from planner.torch.joint_capture import capture  # noqa: E402
 from planner.torch.planning import lowered  # noqa: E402
 from planner.torch.saved_sets import torch_seeds  # noqa: E402
 from planner.training.memory import memory_profile  # noqa: E402
 from planner.training.race import plan_training  # noqa: E402
 
-from . import training_models  # noqa: E402
 from .chosen_plans import compiled, equal, gradients, measured  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +23,7 @@ def _fresh_compiler():
     [(4, (1.0, 0.8)), pytest.param(16, (1.0, 0.95, 0.9), marks=pytest.mark.slow)],
 )
 def test_pytorch_197838_a_smaller_budget_never_has_a_higher_peak(layers, shares):
-    model, inputs = training_models.llama(layers=layers)
+    model, inputs = zoo.llama(layers=layers)
     joint = lowered(capture(model, inputs))
     torch_peaks = {s.name: s.peak_bytes for s in torch_seeds(joint, (0.05, 0.15))}
     assert torch_peaks["torch 0.05"] > 1.2 * torch_peaks["torch 0.15"]

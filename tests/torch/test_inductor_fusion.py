@@ -13,6 +13,7 @@ import torch._inductor.lowering  # noqa: E402, F811  decompositions take it for 
 from torch._dynamo.backends.common import aot_autograd  # noqa: E402
 from torch._inductor.decomposition import select_decomp_table  # noqa: E402
 
+from frontends.torch import zoo  # noqa: E402
 from frontends.torch.fusion import fused  # noqa: E402
 from frontends.torch.layout_copies import with_layout_copies  # noqa: E402
 from planner.torch.boxed import boxed  # noqa: E402
@@ -21,7 +22,6 @@ from planner.torch.joint_capture import CapturedStep  # noqa: E402
 from planner.torch.planning import lowered  # noqa: E402
 from planner.training.just_in_time import just_in_time  # noqa: E402
 
-from . import training_models  # noqa: E402
 from .chosen_plans import gradients  # noqa: E402
 
 if TYPE_CHECKING:
@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 
     from frontends.torch.joint import JointProgram
 
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
 
 class Decomposed(NamedTuple):
@@ -72,7 +67,7 @@ def decomposed(model, change, seed=0) -> Decomposed:
 @pytest.mark.parametrize("name", ["mlp", "llama", "resnet"])
 @pytest.mark.parametrize("seed", range(2))
 def test_halves_of_a_fused_program_compute_the_gradients_of_eager(name, seed):
-    model, inputs = getattr(training_models, name)()
+    model, inputs = getattr(zoo, name)()
     expected = gradients(model, model, inputs)
     step = decomposed(model, fused, seed)
     found = gradients(model, step.call, inputs)
@@ -103,7 +98,7 @@ def test_results_of_one_elementwise_reader_take_no_bytes_and_others_do():
 
 
 def test_operands_of_what_is_taken_in_live_until_the_reader_runs():
-    model, inputs = training_models.mlp(blocks=1)
+    model, inputs = zoo.mlp(blocks=1)
     step = decomposed(model, fused)
     gradients(model, step.call, inputs)
     before, after = step.before[0], step.after[0]
@@ -118,7 +113,7 @@ def test_operands_of_what_is_taken_in_live_until_the_reader_runs():
 
 
 def test_parameters_of_convolutions_are_counted_a_second_time():
-    model, inputs = training_models.resnet(stages=(1,))
+    model, inputs = zoo.resnet(stages=(1,))
     step = decomposed(model, with_layout_copies)
     gradients(model, step.call, inputs)
     weights = [p for p in model.parameters() if p.dim() == 4]
@@ -129,7 +124,7 @@ def test_parameters_of_convolutions_are_counted_a_second_time():
 
 
 def test_programs_without_convolutions_have_no_layout_copies():
-    model, inputs = training_models.mlp(blocks=1)
+    model, inputs = zoo.mlp(blocks=1)
     step = decomposed(model, with_layout_copies)
     gradients(model, step.call, inputs)
     assert step.after[0] is step.before[0]

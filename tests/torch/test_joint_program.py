@@ -117,10 +117,10 @@ def test_scratch_is_counted_only_if_asked_for():
 
 
 def test_symbolic_sizes_are_those_of_the_trace():
-    from . import training_models
+    from frontends.torch import zoo
 
     static = model_graph("mlp").program().problem
-    dynamic = joint_graph(*training_models.mlp(), dynamic=True).program()
+    dynamic = joint_graph(*zoo.mlp(), dynamic=True).program()
     assert any(
         isinstance(node.meta.get("val"), torch.SymInt) for node in dynamic.module.graph.nodes
     )

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from torch.fx import Graph, GraphModule
 
+from frontends.torch import zoo
 from frontends.torch.duplicates import without_duplicates
 from frontends.torch.halves import divide
 from frontends.torch.kept_state import keep_state_for_backward
 from planner.errors import LoweringError
 
-from . import training_models
 from .joint_graphs import joint_graph, model_graph
 
 aten = torch.ops.aten
@@ -344,6 +344,6 @@ def test_the_halves_of_effects_in_the_backward_are_the_backward():
 
 
 def test_every_training_model_has_dropout_that_runs_once():
-    program = joint_graph(*training_models.bert(dropout=0.1, layers=1)).program()
+    program = joint_graph(*zoo.bert(dropout=0.1, layers=1)).program()
     once = {program.nodes[i].target for i in (~program.problem.recomputable).nonzero()[0]}
     assert once == {aten.native_dropout.default}

@@ -12,21 +12,16 @@ from dataclasses import replace  # noqa: E402
 
 from torch import nn  # noqa: E402
 
+from frontends.torch import zoo  # noqa: E402
 from planner.torch.live_bytes import measure  # noqa: E402
 from planner.training.just_in_time import just_in_time  # noqa: E402
 from planner.training.schedule import Offload  # noqa: E402
 
-from . import training_models  # noqa: E402
 from .chosen_plans import compiled, equal, gradients, measured  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 TOLERANCE = {"mlp": 0.01, "gpt2": 0.01, "llama": 0.01, "bert": 0.01, "resnet": 0.05}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def by_chance(seed, kept, repeated):
@@ -57,7 +52,7 @@ def everything_offloaded(problem):
 
 @pytest.mark.parametrize("name", TOLERANCE)
 def test_measured_peak_is_the_predicted_one_and_gradients_are_those_of_eager(name):
-    model, inputs = getattr(training_models, name)()
+    model, inputs = getattr(zoo, name)()
     expected = gradients(model, model, inputs)
     step = compiled(model, by_chance(1, 0.3, 0.5))
     assert equal(gradients(model, step.call, inputs), expected)
@@ -69,7 +64,7 @@ def test_measured_peak_is_the_predicted_one_and_gradients_are_those_of_eager(nam
 @pytest.mark.parametrize("name", TOLERANCE)
 @pytest.mark.parametrize("seed", range(5))
 def test_schedules_by_chance_measure_as_predicted(name, seed):
-    model, inputs = getattr(training_models, name)()
+    model, inputs = getattr(zoo, name)()
     expected = gradients(model, model, inputs)
     step = compiled(model, by_chance(seed, seed / 4, 0.6))
     assert equal(gradients(model, step.call, inputs), expected)
@@ -78,7 +73,7 @@ def test_schedules_by_chance_measure_as_predicted(name, seed):
 
 
 def test_offloaded_storages_are_not_counted_and_come_back_unchanged():
-    model, inputs = training_models.gpt2()
+    model, inputs = zoo.gpt2()
     expected = gradients(model, model, inputs)
     kept = compiled(model, everything_kept)
     gradients(model, kept.call, inputs)
@@ -114,7 +109,7 @@ def test_a_saved_view_is_saved_as_its_base():
 
 
 def test_dropout_draws_once_whatever_is_recomputed():
-    model, inputs = training_models.gpt2(dropout=0.2)
+    model, inputs = zoo.gpt2(dropout=0.2)
     draws = []
     for choose in (everything_kept, by_chance(0, 0.0, 0.0), by_chance(2, 0.3, 0.7)):
         torch._dynamo.reset()
@@ -132,7 +127,7 @@ def test_batch_norm_trains_two_steps_as_eager_does():
     results = []
     for choose in (None, everything_kept, by_chance(0, 0.0, 0.0)):
         torch._dynamo.reset()
-        model, inputs = training_models.resnet()
+        model, inputs = zoo.resnet()
         call = model if choose is None else compiled(model, choose).call
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
         for _ in range(2):

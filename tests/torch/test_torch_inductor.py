@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import planner  # noqa: E402
+from frontends.torch import zoo  # noqa: E402
 from planner.errors import DoesNotFitError, PlannerError  # noqa: E402
 
-from . import training_models  # noqa: E402
 from .chosen_plans import gradients, measured  # noqa: E402
 
 # PyTorch's compiler warns of its own deprecations.
@@ -97,7 +97,7 @@ class TestCompiled:
         ],
     )
     def test_steps_measure_within_budgets_and_gradients_are_those_of_eager(self, name, fractions):
-        model, inputs = getattr(training_models, name)(**SMALL[name])
+        model, inputs = getattr(zoo, name)(**SMALL[name])
         expected = gradients(model, model, inputs)
         whole = planner.torch.estimate(model, inputs).peak_bytes
         for fraction in fractions:
@@ -107,7 +107,7 @@ class TestCompiled:
             assert measured(model, call, inputs) <= plan.predicted_peak_bytes <= plan.budget_bytes
 
     def test_batch_norm_trains_within_the_budget_and_updates_its_statistics_once(self):
-        model, inputs = training_models.resnet(**SMALL["resnet"])
+        model, inputs = zoo.resnet(**SMALL["resnet"])
         state = {name: value.clone() for name, value in model.state_dict().items()}
         whole = planner.torch.estimate(model, inputs).peak_bytes
         expected = gradients(model, model, inputs)

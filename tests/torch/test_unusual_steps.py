@@ -13,11 +13,14 @@ from torch.utils import _pytree as pytree  # noqa: E402
 from planner.torch.live_bytes import measure  # noqa: E402
 from planner.training.just_in_time import just_in_time  # noqa: E402
 from planner.training.memory import memory_profile  # noqa: E402
+from solvers.protocol import Deadline  # noqa: E402
 from solvers.training.bounds import peak_bound  # noqa: E402
 from solvers.training.greedy_drop import greedy_drop  # noqa: E402
 
 from .chosen_plans import compiled, equal  # noqa: E402
 from .unusual_models import MODELS  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
 STEPS = 3
 # The default suite is to be fast.
@@ -34,18 +37,12 @@ QUICK = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
 def halfway(problem):
     """What is dropped for a peak halfway between the least and that of keeping all."""
     kept = just_in_time(problem, problem.boundary.tolist())
     whole = memory_profile(problem, kept).peak_bytes
-    return just_in_time(problem, *greedy_drop(problem, (whole + peak_bound(problem)) // 2))
+    budget = (whole + peak_bound(problem)) // 2
+    return just_in_time(problem, *greedy_drop(problem, budget, deadline=Deadline(60.0)))
 
 
 def made(name):

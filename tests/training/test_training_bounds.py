@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from planner.testing.training_brute_force import least_peak, least_recompute
 from planner.testing.training_problems import (
     StepBuilder,
     chain_problem,
@@ -53,13 +54,12 @@ def test_no_choice_of_what_is_kept_beats_the_bounds(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_bounds_hold_for_every_schedule_of_a_tiny_step(seed: int) -> None:
-    brute_force = pytest.importorskip("planner.testing.training_brute_force")
     chance = random.Random(seed)
     problem = random_problem(chance, chance.randint(2, 5), chance.randint(1, 4))
-    least = brute_force.least_peak(problem)
+    least = least_peak(problem)
     assert peak_bound(problem) <= least
     for budget in range(least, least + 8, 2):
-        schedule = brute_force.least_recompute(problem, budget)
+        schedule = least_recompute(problem, budget)
         assert schedule is not None
         bound = bound_of(problem, budget)
         assert bound is not None
@@ -79,8 +79,7 @@ def test_nothing_is_claimed_where_everything_fits() -> None:
     assert bound_of(problem, everything) == 0
 
 
-def test_recomputation_of_an_operand_counts_with_what_it_reads_itself() -> None:
-    # backward0 reads b alone; to make it again takes a, which is as large as all of the room.
+def test_the_least_peak_is_that_of_the_operator_with_the_largest_operands_and_results() -> None:
     step = StepBuilder()
     (a,) = step.operator("a", [], [8])
     (b,) = step.operator("b", [a], [2])
@@ -89,7 +88,7 @@ def test_recomputation_of_an_operand_counts_with_what_it_reads_itself() -> None:
     (flow,) = step.operator("backward1", [flow], [1], backward=True)
     (gradient,) = step.operator("backward0", [flow, b], [1], backward=True)
     problem = step.problem([loss], [gradient])
-    # a and b in the forward half; the output is not yet there.
+    # a and b in the forward half, where the output is not yet there.
     assert peak_bound(problem) == 10
 
 
@@ -160,4 +159,7 @@ def test_an_expired_deadline_still_answers() -> None:
 
 def test_the_same_question_has_the_same_answer() -> None:
     problem = random_problem(random.Random(5), 14, 12)
-    assert bound_of(problem, 40) == bound_of(problem, 40)
+    budget = peak_bound(problem) + 2
+    answers = [recompute_bound(problem, budget, deadline=Deadline(60)) for _ in range(2)]
+    assert answers[0].recompute_ps
+    assert answers[0] == answers[1]

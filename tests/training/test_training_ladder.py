@@ -93,7 +93,9 @@ def test_no_answer_recomputes_more_than_the_greedy_choice(transformer: Descent) 
     search = LocalSearch(problem)
     greatest = search.everything_saved.peak_bytes
     for percent in range(50, 100, 5):
-        greedy = search.evaluated(greedy_drop(problem, percent * greatest // 100))
+        greedy = search.evaluated(
+            greedy_drop(problem, percent * greatest // 100, deadline=Deadline(60.0))
+        )
         # The frontier tells peaks apart in 2048 parts of the greatest one.
         answer = transformer.at(greedy.peak_bytes + greatest // 2048 + 1)
         assert answer is not None
@@ -154,7 +156,7 @@ def test_the_greedy_choice_fits_where_dropping_is_enough() -> None:
     everything = memory_profile(
         problem, just_in_time(problem, problem.boundary.tolist())
     ).peak_bytes
-    kept = greedy_drop(problem, everything - 8)
+    kept = greedy_drop(problem, everything - 8, deadline=Deadline(60.0))
     schedule: TrainingSchedule = just_in_time(problem, kept.saved, kept.repeated)
     assert memory_profile(problem, schedule).peak_bytes <= everything - 8
     assert recompute_ps(problem, schedule) > 0

@@ -19,6 +19,7 @@ from planner.training.misfit import misfit
 from planner.training.race import plan_training
 from planner.training.schedule import recompute_ps
 from planner.training.seed import Seed
+from solvers.protocol import Deadline
 from solvers.training.greedy_drop import greedy_drop
 
 TRANSFORMER = transformer_problem(2, tokens=64, width=32, vocabulary=128)
@@ -42,7 +43,7 @@ def test_the_plan_is_legal_within_the_budget_and_not_dearer_than_greedy(share: f
     result = plan_training(TRANSFORMER, budget)
     assert result.fits
     assert check_training(TRANSFORMER, result.schedule, budget) == []
-    greedy = just_in_time(TRANSFORMER, *greedy_drop(TRANSFORMER, budget))
+    greedy = just_in_time(TRANSFORMER, *greedy_drop(TRANSFORMER, budget, deadline=Deadline(60.0)))
     if memory_profile(TRANSFORMER, greedy).peak_bytes <= budget:
         assert recompute_ps(TRANSFORMER, result.schedule) <= recompute_ps(TRANSFORMER, greedy)
     assert result.extra_bound_s <= result.extra_s
