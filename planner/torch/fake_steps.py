@@ -20,10 +20,10 @@ def without_data(
     arguments are: tensors on the ``meta`` device become tensors on the device of the others, the
     CPU if there are none, for operators differ between devices.
     """
-    modules = [
-        m for m in (model, getattr(model, "__self__", None)) if isinstance(m, torch.nn.Module)
-    ]
-    states = [t for m in modules[:1] for t in (*m.parameters(), *m.buffers())]
+    # A method of a module is copied with its module.
+    owners = (model, getattr(model, "__self__", None))
+    module = next((owner for owner in owners if isinstance(owner, torch.nn.Module)), None)
+    states = [] if module is None else [*module.parameters(), *module.buffers()]
     arguments = [t for t in pytree.tree_leaves((positional, named)) if isinstance(t, torch.Tensor)]
     tensors = [*states, *arguments]
     if not any(t.is_meta or isinstance(t, FakeTensor) for t in tensors):
@@ -34,7 +34,7 @@ def without_data(
     memo: dict[int, Any] = {}
     for tensor in tensors:
         memo.setdefault(id(tensor), _fake(tensor, device, mode))
-    if modules:
+    if module is not None:
         model = copy.deepcopy(model, dict(memo))
     positional, named = pytree.tree_map(lambda x: memo.get(id(x), x), (positional, named))
     return model, positional, named, mode

@@ -135,14 +135,13 @@ def estimate_of(joint: JointProgram) -> Estimate:
     problem = joint.problem
     schedule = just_in_time(problem, _kept(problem))
     profile = memory_profile(problem, schedule)
-    step, middle = profile.peak_step, profile.forward_steps
-    module = ""
-    if step != middle:
-        half = "forward" if step < middle else "backward"
-        ran = schedule.forward[step] if step < middle else schedule.backward[step - middle - 1]
-        module = module_path(joint.nodes[ran])
+    step = profile.peak_step
+    operator = schedule.operator_at(step)
+    if operator is None:
+        half, module = "between", ""
     else:
-        half = "between"
+        half = "forward" if step < profile.forward_steps else "backward"
+        module = module_path(joint.nodes[operator])
     return Estimate(
         profile.peak_bytes,
         step_name(problem, schedule, step),

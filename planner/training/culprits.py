@@ -30,11 +30,8 @@ class Culprit(NamedTuple):
 
 def step_name(problem: TrainingProblem, schedule: TrainingSchedule, step: int) -> str:
     """Name of the operator of a step, or of the moment between the halves."""
-    middle = len(schedule.forward)
-    if step == middle:
-        return "between forward and backward"
-    operator = schedule.forward[step] if step < middle else schedule.backward[step - middle - 1]
-    return problem.operator_names[operator]
+    operator = schedule.operator_at(step)
+    return "between forward and backward" if operator is None else problem.operator_names[operator]
 
 
 def culprits(
@@ -51,10 +48,9 @@ def culprits(
         for storage, first, last in lifetimes(problem, schedule)
         if first <= step <= last and problem.size_bytes[storage]
     ]
-    if step != middle:
-        operator = schedule.forward[step] if step < middle else schedule.backward[step - middle - 1]
-        if workspace := int(problem.workspace_bytes[operator]):
-            found.append(Culprit(problem.operator_names[operator], workspace, "workspace"))
+    operator = schedule.operator_at(step)
+    if operator is not None and (workspace := int(problem.workspace_bytes[operator])):
+        found.append(Culprit(problem.operator_names[operator], workspace, "workspace"))
     return tuple(sorted(found, key=lambda culprit: (-culprit.size_bytes, culprit.name)))
 
 

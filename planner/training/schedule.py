@@ -57,6 +57,17 @@ class TrainingSchedule:
     saved: tuple[int, ...]
     offloads: tuple[Offload, ...] = ()
 
+    def operator_at(self, step: int) -> int | None:
+        """Return what runs at a step of the whole schedule; None between the halves.
+
+        Steps are those of `planner.training.memory`: the forward half's, one for the moment between
+        the halves, then the backward half's.
+        """
+        middle = len(self.forward)
+        if step == middle:
+            return None
+        return self.forward[step] if step < middle else self.backward[step - middle - 1]
+
 
 def recompute_ps(problem: TrainingProblem, schedule: TrainingSchedule) -> int:
     """Picoseconds of all executions beyond the first one of each operator."""

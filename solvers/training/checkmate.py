@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from solvers.milp.program import Answer
     from solvers.protocol import Availability, Deadline
     from solvers.training.checkmate_model import CheckmateModel
+    from solvers.training.stages import StagedGrid
 
 MOST_ENTRIES = 60_000
 """Operators and operands of all stages beyond which no program is built."""
@@ -90,8 +91,8 @@ class CheckmateTraining:
         grid = staged_grid(problem)
         if state.is_settled(grid) or deadline.expired():
             return state.outcome()
-        if (entries := grid_entries(grid)) > MOST_ENTRIES:
-            return state.outcome(stopped=_too_large(entries))
+        if reason := _refused(grid):
+            return state.outcome(stopped=reason)
         model = checkmate_model(problem, grid, budget_bytes, deadline=deadline)
         if model is None:
             return state.outcome(stopped=_NO_TIME)
@@ -141,8 +142,8 @@ class CheckmateRounding:
         grid = staged_grid(problem)
         if state.is_settled(grid) or deadline.expired():
             return state.outcome()
-        if (entries := grid_entries(grid)) > MOST_ENTRIES:
-            return state.outcome(stopped=_too_large(entries))
+        if reason := _refused(grid):
+            return state.outcome(stopped=reason)
         least = least_base(problem, grid)
         rounded = fitting = 0
         for turn, allowance in enumerate(_ALLOWANCES):
@@ -165,8 +166,13 @@ class CheckmateRounding:
         return state.outcome(rounded=rounded, fitting=fitting)
 
 
-def _too_large(entries: int) -> str:
-    return f"{entries:,} entries in all stages are more than the {MOST_ENTRIES:,} of the program"
+def _refused(grid: StagedGrid) -> str:
+    entries = grid_entries(grid)
+    if entries > MOST_ENTRIES:
+        return (
+            f"{entries:,} entries in all stages are more than the {MOST_ENTRIES:,} of the program"
+        )
+    return ""
 
 
 def _statistics(model: CheckmateModel, answer: Answer) -> dict[str, Any]:
