@@ -7,6 +7,7 @@ operator that can have scratch is run once, alone, on zeros, and its allocations
 from __future__ import annotations
 
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ from frontends.torch.programs import operator_type
 from frontends.torch.sizes import hint, tensors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
 
     from torch.fx import Node
 
@@ -69,18 +70,21 @@ class _Shape(NamedTuple):
         return zeros.conj() if self.is_conjugate else zeros
 
 
-def workspace_bytes(node: Node) -> int | None:
+def workspace_bytes(
+    node: Node, strides: Mapping[Node, tuple[int, ...]] = MappingProxyType({})
+) -> int | None:
     """Return the most bytes that a node's operator has allocated beyond its results at once.
 
     0 for operators without scratch and on other devices than the CPU; None where it is unknown,
     for the operator is too large to be tried, or memory is being profiled. Measured once a process
-    for each combination of shapes and threads.
+    for each combination of shapes and threads. ``strides`` are those of operands that are laid out
+    otherwise than they were traced.
     """
     if not _may_have_scratch(node):
         return 0
     if _profiler_enabled() or not _is_small(node):
         return None
-    arguments = map_arg((node.args, node.kwargs), _shape)
+    arguments = map_arg((node.args, node.kwargs), lambda n: _shape(n, strides.get(n)))
     key = (node.target, torch.get_num_threads(), repr(arguments))
     if key not in _MEASURED:
         _MEASURED[key] = _measure(node.target, *arguments)
@@ -160,12 +164,12 @@ def _tensors(node: Node) -> list[torch.Tensor]:
     return [tensor for value in values for _, tensor in tensors_of(value)]
 
 
-def _shape(node: Node) -> Any:
+def _shape(node: Node, strides: tuple[int, ...] | None) -> Any:
     value = node.meta.get("val")
     if isinstance(value, torch.Tensor):
         return _Shape(
             tuple(hint(size) or 0 for size in value.shape),
-            tuple(hint(stride) or 0 for stride in value.stride()),
+            strides or tuple(hint(stride) or 0 for stride in value.stride()),
             value.dtype,
             value.is_conj(),
         )

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from frontends.torch.halves import results_of
 from planner.errors import InvalidPlanError
 from planner.torch.host_copies import to_device, to_host
+from planner.torch.product_regions import separate_products
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +78,8 @@ def planned_halves(
     )
     _rewrite(modules[0], step, forward.lines)
     _rewrite(modules[1], step, backward.lines, step.gradients)
+    for module in modules:
+        separate_products(module.graph)
     return modules
 
 

@@ -82,9 +82,12 @@ class PeakPartitioner(CustomPartitionerFn):
             )
         step = captured_step(gm, num_fwd_outputs, static_lifetime_input_indices)
         try:
-            planned = plan_captured(
-                step, self.options, by_inductor=kwargs.get("compiler") == "inductor"
-            )
+            if kwargs.get("compiler") == "inductor":
+                # Imports the compiler, which other backends do without.
+                from planner.torch.inductor_plan import plan_for_inductor as plan
+            else:
+                plan = plan_captured
+            planned = plan(step, self.options)
         except PlannerError as error:
             raise as_compile_error(error) from None
         self.plans.append(planned)
@@ -108,18 +111,18 @@ def partitioner(
     or to all that follow, ``torch._inductor.config.custom_partitioner_fn = ...``; what
     is compiled already stays as it is until ``torch._dynamo.reset()``.
 
-    Inductor fuses operators after planning. The plan foresees that results with one elementwise
-    reader take no bytes, and the copies that ``layout_optimization`` makes for convolutions; it
-    foresees no other fusion. Most steps therefore stay below the planned peak, but kernels that
-    compute several results at once hold all of their operands, and a step may exceed the plan by
-    them: measure it with `planner.torch.measure`.
+    Inductor fuses and schedules operators after planning. Its code is therefore generated for
+    several plans, as it would be for the chosen one, and the cheapest is taken whose code keeps the
+    budget: ``plans`` tell the peaks of code, not of operators as they were traced.
 
     Parameters
     ----------
     budget_bytes : int
         Most bytes live at once, above parameters, buffers and inputs.
-    target, host_bytes, time_limit, seed
+    target, host_bytes, seed
         See `planner.torch.plan`.
+    time_limit : float
+        Seconds of planning, and about as many again of generating code.
 
     Returns
     -------

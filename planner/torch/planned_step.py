@@ -51,10 +51,19 @@ class PlannedStep:
         The traced step.
     result : TrainingResult
         The race, with its bounds and its frontier.
+    compiled_peak_bytes : int or None
+        The most bytes live at once in the code that Inductor generates for the step; None where
+        Inductor does not compile it.
     """
 
     joint: JointProgram
     result: TrainingResult
+    compiled_peak_bytes: int | None = None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the peak is that of code which Inductor generates; then nothing is proven."""
+        return self.compiled_peak_bytes is not None
 
     @property
     def budget_bytes(self) -> int:
@@ -64,6 +73,8 @@ class PlannedStep:
     @property
     def predicted_peak_bytes(self) -> int:
         """The most bytes live at once, above parameters, buffers and inputs."""
+        if self.compiled_peak_bytes is not None:
+            return self.compiled_peak_bytes
         return self.result.predicted_peak_bytes
 
     @property
@@ -137,8 +148,19 @@ class PlannedStep:
 
     def text(self) -> str:
         """Return a report for people."""
+        lines = self._in_generated_code() if self.is_compiled else self._as_traced()
+        for action in ("keep", "recompute", "offload"):
+            chosen = [d for d in self.decisions if d.action == action]
+            size = sum(d.size_bytes for d in chosen)
+            lines.append(f"{action}: {len(chosen):,} tensors, {size:,} bytes")
+            lines += [f"  {d.size_bytes:>14,}  {d.name}" for d in chosen[:_LISTED]]
+            if len(chosen) > _LISTED:
+                lines.append(f"  and {len(chosen) - _LISTED:,} smaller")
+        return "\n".join(lines)
+
+    def _as_traced(self) -> list[str]:
         result = self.result
-        lines = [
+        return [
             f"peak {self.predicted_peak_bytes:,} of {self.budget_bytes:,} bytes above "
             f"{self.static_bytes:,} of parameters, buffers and inputs, at {result.peak_step}",
             f"recomputation {1e3 * self.recompute_s:,.3f} ms and stalls "
@@ -148,14 +170,16 @@ class PlannedStep:
             f"least possible peak: {self.peak_bound_bytes:,} bytes or more; "
             f"on the host: {self.host_bytes:,} bytes",
         ]
-        for action in ("keep", "recompute", "offload"):
-            chosen = [d for d in self.decisions if d.action == action]
-            size = sum(d.size_bytes for d in chosen)
-            lines.append(f"{action}: {len(chosen):,} tensors, {size:,} bytes")
-            lines += [f"  {d.size_bytes:>14,}  {d.name}" for d in chosen[:_LISTED]]
-            if len(chosen) > _LISTED:
-                lines.append(f"  and {len(chosen) - _LISTED:,} smaller")
-        return "\n".join(lines)
+
+    def _in_generated_code(self) -> list[str]:
+        result = self.result
+        return [
+            f"peak {self.predicted_peak_bytes:,} of {self.budget_bytes:,} bytes above "
+            f"{self.static_bytes:,} of parameters, buffers and inputs, in Inductor's code",
+            f"recomputation {1e3 * self.recompute_s:,.3f} ms and stalls "
+            f"{1e3 * result.stall_s:,.3f} ms beside {1e3 * result.step_s:,.3f} ms, before fusion "
+            f"(by {result.contender}); on the host: {self.host_bytes:,} bytes",
+        ]
 
     def __str__(self) -> str:
         return self.text()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from frontends.torch.joint import JointProgram
+    from planner.training.result import TrainingResult
 
 _CPU_TARGET, _GPU_TARGET = "cpu-core", "gpu-80g"
 
@@ -83,10 +84,8 @@ def plan_captured(
     captured: CapturedStep,
     options: PlanOptions,
     on_progress: Callable[[str], None] | None = None,
-    *,
-    by_inductor: bool = False,
 ) -> PlannedStep:
-    """Plan a traced step, which Inductor compiles if ``by_inductor``.
+    """Plan a traced step.
 
     Raises
     ------
@@ -95,15 +94,25 @@ def plan_captured(
     planner.errors.LoweringError
         If the step's tensors have no known sizes.
     """
-    started = time.monotonic()
     joint = lowered(captured, options.target, options.host_bytes)
-    if by_inductor:
-        joint = _as_inductor_runs(joint)
+    result = raced(joint, options, on_progress)
+    if not result.fits:
+        raise misfit(result)
+    return PlannedStep(joint, result)
+
+
+def raced(
+    joint: JointProgram,
+    options: PlanOptions,
+    on_progress: Callable[[str], None] | None = None,
+) -> TrainingResult:
+    """Let the solvers compete, from PyTorch's own saved sets on."""
+    started = time.monotonic()
     budgets = options.torch_budgets
     seeds = torch_seeds(joint, affordable_budgets(joint) if budgets is None else budgets)
     # A plan that came late beats none.
     left = max(options.time_limit - (time.monotonic() - started), options.time_limit / 10)
-    result = plan_training(
+    return plan_training(
         joint.problem,
         options.budget_bytes,
         seeds=seeds,
@@ -111,9 +120,6 @@ def plan_captured(
         seed=options.seed,
         on_progress=on_progress,
     )
-    if not result.fits:
-        raise misfit(result)
-    return PlannedStep(joint, result)
 
 
 def lowered(
@@ -146,16 +152,6 @@ def lowered(
         workspaces=workspace_bytes,
         host=host,
     )
-
-
-def _as_inductor_runs(joint: JointProgram) -> JointProgram:
-    from torch._inductor import config
-
-    from frontends.torch.fusion import fused
-    from frontends.torch.layout_copies import with_layout_copies
-
-    joint = fused(joint)
-    return with_layout_copies(joint) if config.layout_optimization else joint
 
 
 def _target(captured: CapturedStep, target: str | Target | None) -> Target:

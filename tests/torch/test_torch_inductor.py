@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import pytest
 
@@ -87,24 +88,21 @@ def test_equal_options_are_one_key_of_caches_and_others_another(tmp_path):
 class TestCompiled:
     pytestmark = compiles
 
-    @pytest.mark.parametrize(
-        ("name", "fractions"),
-        [
-            ("mlp", (0.8, 0.6)),
-            ("gpt2", (0.8, 0.6)),
-            ("llama", (0.7, 0.5)),
-            ("bert", (0.8, 0.6)),
-        ],
-    )
-    def test_steps_measure_within_budgets_and_gradients_are_those_of_eager(self, name, fractions):
+    @pytest.mark.parametrize("name", sorted(SMALL))
+    def test_steps_measure_what_was_predicted_and_gradients_are_those_of_eager(self, name):
         model, inputs = getattr(zoo, name)(**SMALL[name])
         expected = gradients(model, model, inputs)
         whole = planner.torch.estimate(model, inputs).peak_bytes
-        for fraction in fractions:
+        # Convolutions in channels-last layout round otherwise, without a planner too.
+        tolerance = 5e-5 if name == "resnet" else 1e-5
+        for fraction in (0.8, 0.72 if name == "resnet" else 0.55):
             call, partitioner = by_inductor(model, int(fraction * whole))
-            assert difference(gradients(model, call, inputs), expected) <= 1e-5
+            assert difference(gradients(model, call, inputs), expected) <= tolerance
             [plan] = partitioner.plans
-            assert measured(model, call, inputs) <= plan.predicted_peak_bytes <= plan.budget_bytes
+            assert measured(model, call, inputs) == plan.predicted_peak_bytes <= plan.budget_bytes
+            assert plan.is_compiled
+            assert plan.status == "feasible"
+            assert f"peak {plan.predicted_peak_bytes:,} of" in plan.text()
 
     def test_batch_norm_trains_within_the_budget_and_updates_its_statistics_once(self):
         model, inputs = zoo.resnet(**SMALL["resnet"])
@@ -121,6 +119,62 @@ class TestCompiled:
             assert torch.allclose(value, statistics[name], rtol=1e-5, atol=1e-6), name
         assert any(d.action == "recompute" for d in partitioner.plans[0].decisions)
         assert measured(model, call, inputs) <= partitioner.plans[0].budget_bytes
+
+    @pytest.mark.parametrize("dynamic", [False, True])
+    def test_operators_that_inductor_leaves_to_aten_are_counted(self, dynamic):
+        # Attention and sorting have several results, and scratch; views of results hold them.
+        model = nn.Linear(32, 96)
+
+        def loss(x):
+            query, key, value = model(x).view(8, 64, 3, 2, 16).permute(2, 0, 3, 1, 4)
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+            ordered, places = mixed.flatten(1).sort(-1)
+            first, _ = torch.topk(torch.cumsum(ordered, -1), 100)
+            return (first.exp().log1p() * places[:, :100]).sum()
+
+        inputs = (torch.randn(8, 64, 32) / 100,)
+        whole = planner.torch.estimate(loss, inputs).peak_bytes
+        partitioner = planner.torch.partitioner(budget_bytes=2 * whole, time_limit=5.0)
+        options = {"custom_partitioner_fn": partitioner}
+        call = torch.compile(loss, dynamic=dynamic, options=options)
+        gradients(model, call, inputs)
+        [plan] = partitioner.plans
+        assert measured(model, call, inputs) == plan.predicted_peak_bytes
+
+    def test_a_product_does_not_wait_for_the_sum_that_it_is_added_to(self):
+        # One table at both ends: its two gradients are added last, and the gradient of the logits,
+        # the large operand of the first, would be held until then.
+        table = nn.Parameter(torch.randn(512, 64) / 8)
+        between = nn.Sequential(*(nn.Linear(64, 64) for _ in range(4)))
+
+        def loss(tokens):
+            return (between(nn.functional.embedding(tokens, table)) @ table.T).logsumexp(-1).sum()
+
+        model = nn.ParameterList([table, *between.parameters()])
+        inputs = (torch.arange(1024) % 512,)
+        call, partitioner = by_inductor(loss, 10_000_000)
+        gradients(model, call, inputs)
+        [plan] = partitioner.plans
+        assert measured(model, call, inputs) == plan.predicted_peak_bytes
+        logits, activation = 4 * 1024 * 512, 4 * 1024 * 64
+        assert plan.predicted_peak_bytes < logits + 6 * activation
+
+    def test_memory_that_cannot_be_told_is_not_passed_over_in_silence(self, monkeypatch):
+        def unknown(*_):
+            raise AttributeError("no such line")
+
+        monkeypatch.setattr("planner.torch.inductor_plan.trial_memory", unknown)
+        model, loss, inputs = small_step()
+        expected = gradients(model, loss, inputs)
+        call, partitioner = by_inductor(loss, 450_000)
+        with pytest.warns(RuntimeWarning, match=r"not known .*no such line.* exceed 450,000"):
+            found = gradients(model, call, inputs)
+        assert difference(found, expected) <= 1e-5
+        assert not partitioner.plans[0].is_compiled
+        torch._dynamo.reset()
+        call, _ = by_inductor(loss, 1000)
+        with pytest.raises(DoesNotFitError, match="within 1,000 bytes"):
+            call(*inputs)
 
     def test_dropout_draws_what_eager_draws_and_the_same_in_both_halves(self):
         model, loss, inputs = small_step(dropout=0.5)
@@ -147,13 +201,13 @@ class TestCompiled:
     def test_two_budgets_are_two_compilations(self):
         model, loss, inputs = small_step()
         expected = gradients(model, loss, inputs)
-        peaks = []
-        for budget in (400_000, 370_000):
-            call, partitioner = by_inductor(loss, budget)
+        peaks = [1_000_000]
+        for _ in range(2):
+            call, partitioner = by_inductor(loss, peaks[-1] - 1)
             assert difference(gradients(model, call, inputs), expected) <= 1e-5
             peaks.append(partitioner.plans[0].predicted_peak_bytes)
         assert torch._inductor.config.custom_partitioner_fn is None
-        assert peaks[1] <= 370_000 < peaks[0] <= 400_000
+        assert peaks == sorted(set(peaks), reverse=True)
 
     def test_cached_code_leaves_no_plan_and_another_budget_is_planned_anew(self, tmp_path):
         model, loss, inputs = small_step()
@@ -176,7 +230,15 @@ class TestCompiled:
         call, _ = by_inductor(loss, 1000)
         with pytest.raises(DoesNotFitError, match="within 1,000 bytes") as missed:
             call(*inputs)
-        assert missed.value.proven
+        # What is proven of operators as traced is not of fused ones.
+        assert not missed.value.proven
+        least = int(
+            re.search(r"Inductor generates is ([\d,]+)", str(missed.value))[1].replace(",", "")
+        )
+        torch._dynamo.reset()
+        call, partitioner = by_inductor(loss, least)
+        call(*inputs).backward()
+        assert partitioner.plans[0].predicted_peak_bytes <= least
 
     def test_the_share_of_memory_that_pytorch_is_asked_for_changes_nothing(self):
         model, loss, inputs = small_step()
