@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 from torch._inductor import ir
 from torch._inductor.codegen import wrapper as lines_of
 from torch._inductor.utils import get_dtype_size
@@ -13,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from frontends.torch.sizes import hint, tensors_of
 from frontends.torch.workspaces import workspace_bytes
+from planner.torch import host_copies  # noqa: F401  registers the operator below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from torch import fx
     from torch._inductor.graph import GraphLowering
 
+# What this operator returns is not on the device.
+ON_HOST = torch.ops.planner.to_host.default
 _EXTERN_CALLS = (
     lines_of.ExternKernelAllocLine,
     lines_of.ExternKernelOutLine,
@@ -124,6 +128,9 @@ class _Memory:
         name = node.get_name()
         operator = _operator(node)
         if allocates:
+            if getattr(node, "op_overload", None) is ON_HOST:
+                self.bind(name, 0)
+                return
             sources = [s for s in node.get_inputs_that_alias_output() if s in self._storage_of]
             if isinstance(node.get_output_spec(), ir.MultiOutputLayout):
                 results = tensors_of(operator.meta.get("val")) if operator is not None else ()

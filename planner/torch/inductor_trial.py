@@ -19,7 +19,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 
 from frontends.torch.sizes import hint
-from planner.torch.compiled_memory import CompiledMemory, compiled_memory
+from planner.torch.compiled_memory import ON_HOST, CompiledMemory, compiled_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,13 +65,14 @@ def trial_memory(
     # Of other inputs that are saved Inductor saves a copy, of another layout.
     saved_as_they_are = inputs & {*first.returned, *(node.name for node in outputs)}
     held = {node.name: _bytes(node) for node in outputs if node.name not in inputs}
+    on_host = {node.name for node in forward.graph.nodes if node.target is ON_HOST}
     freed: dict[str, int] = {}
     for node in backward.graph.find_nodes(op="placeholder"):
         # Autograd holds the tangent that it begins with until it ends.
         if _is_tangent(node) and node.meta["val"].dim() == 0:
             held[node.name] = _bytes(node)
         elif node.name not in held and node.name not in saved_as_they_are:
-            freed[node.name] = _bytes(node)
+            freed[node.name] = 0 if node.name in on_host else _bytes(node)
     saved = _saved(backward, results, first)
     donated = _donated(backward, freed.keys() - inputs)
     with mock.patch.object(inductor_graph, "get_donated_idxs", lambda: donated):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frontends.torch.module_paths import module_path
+from planner.torch.eager_dropout import with_eager_dropout
 from planner.torch.joint_capture import capture
 from planner.torch.planning import lowered
 from planner.training.culprits import Culprit, culprits, step_name
@@ -132,7 +133,7 @@ def estimate(
 
 def estimate_of(joint: JointProgram) -> Estimate:
     """Predict the peak of a step that is lowered already."""
-    problem = joint.problem
+    problem = with_eager_dropout(joint)
     schedule = just_in_time(problem, _kept(problem))
     profile = memory_profile(problem, schedule)
     step = profile.peak_step

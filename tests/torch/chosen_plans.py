@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,7 +13,9 @@ from planner.torch.emission import planned_halves
 from planner.torch.joint_capture import captured_step
 from planner.torch.live_bytes import measure
 from planner.torch.planning import lowered
+from planner.training.just_in_time import just_in_time
 from planner.training.memory import memory_profile
+from planner.training.schedule import Offload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +31,25 @@ class ChosenStep(NamedTuple):
 
     call: Callable[..., Any]
     predicted: list[int]
+
+
+def everything_kept(problem: TrainingProblem) -> TrainingSchedule:
+    """Save whatever the backward half reads."""
+    return just_in_time(problem, problem.boundary.tolist())
+
+
+def everything_offloaded(problem: TrainingProblem) -> TrainingSchedule:
+    """Move all that is saved to the host between its last use and its next."""
+    kept = everything_kept(problem)
+    last: dict[int, int] = {}
+    first: dict[int, int] = {}
+    for step, operator in enumerate(kept.forward):
+        touched = (*problem.reads.row(operator).tolist(), *problem.writes.row(operator).tolist())
+        last.update(dict.fromkeys(touched, step))
+    for step, operator in reversed(list(enumerate(kept.backward))):
+        first.update(dict.fromkeys(problem.reads.row(operator).tolist(), step))
+    moved = [s for s in kept.saved if s in first]
+    return replace(kept, offloads=tuple(Offload(s, last[s], last[s], first[s]) for s in moved))
 
 
 def compiled(

@@ -8,16 +8,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dataclasses import replace  # noqa: E402
-
 from torch import nn  # noqa: E402
 
 from frontends.torch import zoo  # noqa: E402
 from planner.torch.live_bytes import measure  # noqa: E402
 from planner.training.just_in_time import just_in_time  # noqa: E402
-from planner.training.schedule import Offload  # noqa: E402
 
-from .chosen_plans import compiled, equal, gradients, measured  # noqa: E402
+from .chosen_plans import (  # noqa: E402
+    compiled,
+    equal,
+    everything_kept,
+    everything_offloaded,
+    gradients,
+    measured,
+)
 
 pytestmark = pytest.mark.usefixtures("fresh_compiler")
 
@@ -32,22 +36,6 @@ def by_chance(seed, kept, repeated):
         return just_in_time(problem, saved, [o for o in again if draw.random() < repeated])
 
     return choose
-
-
-def everything_kept(problem):
-    return just_in_time(problem, problem.boundary.tolist())
-
-
-def everything_offloaded(problem):
-    kept = everything_kept(problem)
-    last, first = {}, {}
-    for step, operator in enumerate(kept.forward):
-        touched = (*problem.reads.row(operator).tolist(), *problem.writes.row(operator).tolist())
-        last.update(dict.fromkeys(touched, step))
-    for step, operator in reversed(list(enumerate(kept.backward))):
-        first.update(dict.fromkeys(problem.reads.row(operator).tolist(), step))
-    moved = [s for s in kept.saved if s in first]
-    return replace(kept, offloads=tuple(Offload(s, last[s], last[s], first[s]) for s in moved))
 
 
 @pytest.mark.parametrize("name", TOLERANCE)

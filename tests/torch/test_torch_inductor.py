@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,9 @@ from torch import nn  # noqa: E402
 import planner  # noqa: E402
 from frontends.torch import zoo  # noqa: E402
 from planner.errors import DoesNotFitError, PlannerError  # noqa: E402
+from planner.torch.planning import raced  # noqa: E402
 
-from .chosen_plans import gradients, measured  # noqa: E402
+from .chosen_plans import everything_offloaded, gradients, measured  # noqa: E402
 
 # PyTorch's compiler warns of its own deprecations.
 compiles = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -158,6 +160,20 @@ class TestCompiled:
         assert measured(model, call, inputs) == plan.predicted_peak_bytes
         logits, activation = 4 * 1024 * 512, 4 * 1024 * 64
         assert plan.predicted_peak_bytes < logits + 6 * activation
+
+    def test_what_is_on_the_host_is_not_counted(self, monkeypatch):
+        def offloading(joint, options):
+            schedule = everything_offloaded(joint.problem)
+            return replace(raced(joint, options), schedule=schedule, frontier=())
+
+        monkeypatch.setattr("planner.torch.inductor_plan.raced", offloading)
+        model, inputs = zoo.mlp(batch=256, blocks=2)
+        expected = gradients(model, model, inputs)
+        call, partitioner = by_inductor(model, 10_000_000)
+        assert difference(gradients(model, call, inputs), expected) <= 1e-5
+        [plan] = partitioner.plans
+        assert plan.schedule.offloads
+        assert measured(model, call, inputs) == plan.predicted_peak_bytes
 
     def test_memory_that_cannot_be_told_is_not_passed_over_in_silence(self, monkeypatch):
         def unknown(*_):

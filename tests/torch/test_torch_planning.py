@@ -40,6 +40,15 @@ def test_estimate_tells_what_eager_measures(small):
     assert (estimate.peak_half, estimate.peak_module) == ("backward", "body.1.body.2")
 
 
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_estimate_counts_the_masks_of_eager_dropout(name):
+    model, inputs = getattr(zoo, name)(dropout=0.1)
+    estimate = planner.torch.estimate(model, inputs)
+    peak = planner.torch.measure(lambda: model(*inputs).backward())
+    assert abs(estimate.peak_bytes - peak) <= 0.005 * peak
+    assert estimate.peak_bytes == sum(c.size_bytes for c in estimate.culprits)
+
+
 @pytest.mark.parametrize("kind", ["meta", "fake"])
 def test_estimate_needs_no_data(small, kind):
     model, inputs = small
