@@ -103,7 +103,7 @@ def test_in_place_is_never_worse() -> None:
 @pytest.mark.parametrize("alignment", [1, 64])
 def test_between_largest_operator_and_peak_there_is_a_legal_plan(alignment: int) -> None:
     spilled = 0
-    for seed in range(60):
+    for seed in range(30):
         graph = random_graph(seed, operators=12)
         needed = _needed(graph, alignment)
         free = race(PlanningProblem(graph, scratchpad(None, alignment), Objective.TRAFFIC))
@@ -117,7 +117,7 @@ def test_between_largest_operator_and_peak_there_is_a_legal_plan(alignment: int)
             spilled += traffic > 0
             greedy = next(r for r in outcome.reports if r.name == "greedy")
             assert greedy.value is not None and traffic <= greedy.value, seed
-    assert spilled > 10
+    assert spilled > 5
 
 
 def _needed(graph: Graph, alignment: int) -> int:
@@ -171,7 +171,7 @@ def test_where_operands_may_be_far_any_capacity_will_do() -> None:
 
 
 def test_stretched_copies_are_legal_and_not_slower() -> None:
-    for seed in range(40):
+    for seed in range(20):
         graph = random_graph(seed, operators=12)
         capacity = _needed(graph, 1)
         target = scratchpad(capacity)

