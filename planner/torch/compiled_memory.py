@@ -17,7 +17,7 @@ from frontends.torch.workspaces import workspace_bytes
 from planner.torch import host_copies  # noqa: F401  registers the operator below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from torch import fx
     from torch._inductor.graph import GraphLowering
@@ -80,7 +80,7 @@ def compiled_memory(
     memory.held.update(held)
     for line in graph.wrapper_code.lines:
         memory.run(line)
-    return memory.peak
+    return memory.peak()
 
 
 class _Memory:
@@ -93,7 +93,8 @@ class _Memory:
         self._bytes: dict[str, int] = {}
         self._live = 0
         self.held: set[str] = set()
-        self.peak = CompiledMemory(0, ())
+        self._peak = 0
+        self._at_peak: tuple[dict[str, int], tuple[LiveBuffer, ...]] = ({}, ())
 
     def run(self, line: Any) -> None:
         """Do what a line of the generated code does to memory."""
@@ -113,6 +114,13 @@ class _Memory:
             self._take_part(line.arg_name, line.result_name)
         elif isinstance(line, _EXTERN_CALLS):
             self._call(line.node, allocates=isinstance(line, lines_of.ExternKernelAllocLine))
+
+    def peak(self) -> CompiledMemory:
+        """Return the most that was live so far."""
+        storages, scratch = self._at_peak
+        buffers = [LiveBuffer(self._named(name), size) for name, size in storages.items() if size]
+        largest = sorted((*buffers, *scratch), key=lambda buffer: -buffer.size_bytes)
+        return CompiledMemory(self._peak, tuple(largest))
 
     def bind(self, name: str, size: int) -> None:
         """Allocate a buffer."""
@@ -142,13 +150,13 @@ class _Memory:
         if operator is None:
             return
         scratch = workspace_bytes(operator, self._strides(node, operator)) or 0
-        if scratch:
-            self._note_peak(LiveBuffer(f"scratch of {operator.name}", scratch))
+        self._note_peak(LiveBuffer(f"scratch of {operator.name}", scratch))
 
     def _strides(self, call: Any, operator: fx.Node) -> dict[fx.Node, tuple[int, ...]]:
         """Return how the operands of a call lie, where Inductor chose that."""
-        operands: list[fx.Node] = []
-        map_arg((operator.args, operator.kwargs), operands.append)
+        read: list[fx.Node] = []
+        map_arg((operator.args, operator.kwargs), read.append)
+        operands = [node for node in read if isinstance(node.meta.get("val"), torch.Tensor)]
         inputs = pytree.tree_leaves(call.inputs)
         if len(inputs) != len(operands):
             return {}
@@ -193,16 +201,10 @@ class _Memory:
         known = self._graph.sizevars.optimization_hint(elements, fallback=0)
         return known * get_dtype_size(buffer.get_dtype())
 
-    def _note_peak(self, scratch: LiveBuffer | None = None) -> None:
-        live = self._live + (scratch.size_bytes if scratch else 0)
-        if live > self.peak.peak_bytes:
-            buffers: Iterable[LiveBuffer] = (
-                LiveBuffer(self._named(storage), size)
-                for storage, size in self._bytes.items()
-                if size
-            )
-            listed = (*buffers, *((scratch,) if scratch else ()))
-            self.peak = CompiledMemory(live, tuple(sorted(listed, key=lambda b: -b.size_bytes)))
+    def _note_peak(self, *scratch: LiveBuffer) -> None:
+        live = self._live + sum(buffer.size_bytes for buffer in scratch)
+        if live > self._peak:
+            self._peak, self._at_peak = live, (dict(self._bytes), scratch)
 
     def _named(self, name: str) -> str:
         operator = _operator(self._graph.try_get_buffer(name))
