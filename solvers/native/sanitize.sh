@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the C++ core with the address and undefined-behaviour sanitizers in a virtual environment
-# of its own and runs the kernels' tests on it. Linux with GCC or Clang.
+# of its own and runs the kernels' tests on it. Linux with GCC or Clang. Arguments go to pytest:
+# sanitize.sh --share 0/3
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -30,4 +31,4 @@ LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:
   tests/joint/test_joint_spill_set*.py tests/game/test_game_play.py \
   tests/game/test_game_program_order.py tests/mapping/test_mapping_kernels.py \
   tests/mapping/test_mapping_agent.py tests/pipeline/test_pipeline_search_native.py \
-  tests/training/test_training_evaluator.py tests/training/test_training_ladder.py
+  tests/training/test_training_evaluator.py tests/training/test_training_ladder.py "$@"
